@@ -1,0 +1,127 @@
+# Works with GNU make 3.81 and a stock Python 3.11 to 3.14; everything it makes lies in .venv and data/.
+SHELL := /bin/sh
+PYTHON ?=
+LANDING ?=
+LAND_OPTIONS ?=
+BASE ?=
+
+BIN := .venv/bin
+DBT := $(BIN)/dbt
+COPYMART := $(BIN)/copymart
+HERE := $(CURDIR)
+
+# The user's own dbt and Python settings must not reach these builds, nor these builds the user's warehouse.
+$(foreach name,$(filter-out COPYMART_MEMORY_LIMIT,$(filter DBT_% COPYMART_%,$(.VARIABLES))),$(eval unexport $(name)))
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+export DO_NOT_TRACK := 1
+export PYTHON LANDING BASE
+
+# $(call settings,FOLDER,DUCKDB FILE): the environment of a build that lives in FOLDER.
+settings = DBT_PROFILES_DIR="$(HERE)/$(1)/profiles" DBT_TARGET=duckdb COPYMART_DUCKDB="$(HERE)/$(2)" \
+	DBT_TARGET_PATH="$(HERE)/$(1)/target" DBT_LOG_PATH="$(HERE)/$(1)/logs"
+# $(call profile,FOLDER): make its profiles folder.
+profile = mkdir -p $(1)/profiles && cp profiles.yml.example $(1)/profiles/profiles.yml
+# Any value does: parsing for Snowflake reads the profile and opens no connection.
+SNOWFLAKE_DUMMY := SNOWFLAKE_ACCOUNT=none SNOWFLAKE_USER=none SNOWFLAKE_PRIVATE_KEY_PATH=none
+say = @printf '\n== %s\n' $(1)
+
+ifeq ($(strip $(LANDING)),)
+DUCKDB := data/demo.duckdb
+EXPORT := data/export
+LANDED := data/sample/.complete
+RUN_LANDING := data/sample
+else
+DUCKDB := data/own.duckdb
+EXPORT := data/own-export
+LANDED :=
+RUN_LANDING := $$LANDING
+endif
+RUN := $(call settings,data,$(DUCKDB))
+TEST := $(call settings,data/test,data/test/test.duckdb)
+
+.PHONY: help venv run lint parse pytest build-test test ci-slim clean
+
+help: ## list the targets
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@echo "Variables:"
+	@echo "  LANDING=DIR  make run on your own files: a folder or s3://bucket/prefix that holds justai/calls and customerio/events"
+	@echo "  LAND_OPTIONS='--role-arn ARN --region R'  more options of copymart land"
+	@echo "  PYTHON=/usr/bin/python3.12  the Python that makes .venv; default: the newest of 3.11 to 3.14 on the path"
+	@echo "  BASE=REF     make ci-slim: the branch or commit to compare with, e.g. origin/main"
+
+venv: ## make .venv and install requirements.lock into it
+	@sh scripts/make_venv.sh .venv "$$PYTHON"
+
+run: venv $(LANDED) ## sample logs (or LANDING=...) to marts, Parquet and a table of the variants
+	@$(call profile,data)
+	$(call say,"Landing into $(DUCKDB)")
+	@calls="$(RUN_LANDING)/justai/calls"; events="$(RUN_LANDING)/customerio/events"; \
+	case $$calls in s3://*) ;; *) \
+	  [ -d "$$calls" ] || calls=; [ -d "$$events" ] || events=; \
+	  if [ -z "$$calls$$events" ]; then \
+	    echo "error: $(RUN_LANDING) holds neither justai/calls nor customerio/events; see 'copymart land --help' for other layouts" >&2; exit 1; \
+	  fi ;; \
+	esac; \
+	$(RUN) $(COPYMART) land $${calls:+--calls "$$calls"} $${events:+--events "$$events"} $(LAND_OPTIONS)
+	$(call say,"Building the models (dbt build)")
+	@$(RUN) $(DBT) --log-level warn build
+	$(call say,"Unloading Parquet to $(EXPORT)")
+	@$(RUN) $(COPYMART) unload --to $(EXPORT)
+	$(call say,"Variants")
+	@$(RUN) $(BIN)/python -m scripts.summary
+	@echo
+	@echo "Warehouse:  $(DUCKDB)   (duckdb file, or: $(BIN)/python -c \"import duckdb; duckdb.connect('$(DUCKDB)')...\")"
+	@echo "Parquet:    $(EXPORT)/<dataset>/YYYY/MM/DD/HH/"
+
+# Another sample means another warehouse: rows of files that are gone would stay in the old one.
+data/sample/.complete: scripts/simulate.py | venv
+	$(call say,"Making sample logs in data/sample")
+	@rm -rf data/sample data/demo.duckdb data/demo.duckdb.wal
+	@mkdir -p data
+	@$(COPYMART) simulate data/sample --calls 20000 --days 14 --seed 1
+	@touch $@
+
+lint: venv ## ruff, mypy, sqlfluff
+	$(call say,"ruff")
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	$(call say,"mypy")
+	@$(BIN)/mypy scripts
+	$(call say,"sqlfluff")
+	@$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models macros tests
+
+# Two folders: dbt's parse cache is of one target.
+parse: venv ## dbt parse for both targets; any dbt warning is an error
+	@$(call profile,data/test)
+	$(call say,"dbt parse, duckdb")
+	@$(TEST) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' parse --no-partial-parse
+	$(call say,"dbt parse, snowflake")
+	@$(TEST) $(SNOWFLAKE_DUMMY) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' \
+		parse --no-partial-parse --target snowflake --target-path data/test/target-snowflake
+
+pytest: venv ## the Python tests
+	$(call say,"pytest")
+	@$(BIN)/python -m pytest
+
+build-test: venv ## dbt build with all tests on a fresh small sample
+	$(call say,"dbt build on a fresh sample")
+	@rm -rf data/test/sample data/test/test.duckdb data/test/test.duckdb.wal
+	@$(call profile,data/test)
+	@$(TEST) $(COPYMART) simulate data/test/sample --calls 2000 --days 7 --seed 2
+	@$(TEST) $(COPYMART) land --calls data/test/sample/justai/calls --events data/test/sample/customerio/events
+	@$(TEST) $(DBT) build
+	@$(TEST) $(DBT) --log-level warn docs generate
+
+# What fails fast comes first.
+test: ## everything: lint, parse, pytest, build-test
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory parse
+	@$(MAKE) --no-print-directory pytest
+	@$(MAKE) --no-print-directory build-test
+
+ci-slim: venv ## build only what differs from BASE=ref, on top of BASE's tables
+	@$(BIN)/python -m scripts.ci_slim --base "$$BASE"
+
+clean: ## remove what make made: .venv and data/
+	rm -rf .venv data

@@ -1,0 +1,87 @@
+{# Parses a JSON column once into the fields at the given paths ('subject', 'identifiers.id'); read them with json_field().
+   DuckDB: one json_transform of 14 fields takes 0.75 s per million events,
+   ten separate ->> 3.3 s. #}
+{% macro json_fields(column, paths) -%}
+    {{ adapter.dispatch('json_fields')(column, paths) }}
+{%- endmacro %}
+
+{% macro duckdb__json_fields(column, paths) -%}
+    {%- set structure = {} -%}
+    {%- for path in paths -%}
+        {%- set steps = path.split('.') -%}
+        {%- set at = namespace(node=structure) -%}
+        {%- for step in steps[:-1] -%}
+            {%- set at.node = at.node.setdefault(step, {}) -%}
+        {%- endfor -%}
+        {%- do at.node.update({steps[-1]: 'VARCHAR'}) -%}
+    {%- endfor -%}
+    json_transform({{ column }}, '{{ tojson(structure) }}')
+{%- endmacro %}
+
+{% macro snowflake__json_fields(column, paths) -%}
+    {{ column }}
+{%- endmacro %}
+
+
+{# A field of json_fields() as text, null when it is absent, null or empty: Customer.io sends '' for a deleted person. #}
+{% macro json_field(fields, path) -%}
+    nullif({{ adapter.dispatch('json_field')(fields, path) }}, '')
+{%- endmacro %}
+
+{% macro duckdb__json_field(fields, path) -%}
+    {{ fields }}.{% for step in path.split('.') %}"{{ step }}"{% if not loop.last %}.{% endif %}{% endfor %}
+{%- endmacro %}
+
+{% macro snowflake__json_field(fields, path) -%}
+    cast({{ fields }}:{% for step in path.split('.') %}"{{ step }}"{% if not loop.last %}.{% endif %}{% endfor %} as varchar)
+{%- endmacro %}
+
+
+{# One member of a JSON object given as text. #}
+{% macro json_member(json_text, key) -%}
+    {{ adapter.dispatch('json_member')(json_text, key) }}
+{%- endmacro %}
+
+{% macro duckdb__json_member(json_text, key) -%}
+    json_extract_string({{ json_text }}, '$."{{ key }}"')
+{%- endmacro %}
+
+{% macro snowflake__json_member(json_text, key) -%}
+    cast(parse_json({{ json_text }}):"{{ key }}" as varchar)
+{%- endmacro %}
+
+
+{# Canonical text of a JSON object: keys sorted by code point, no white space, null members absent.
+   Apply it to distinct values: over 10 M rows hashing every map took 69 s. #}
+{% macro canonical_json(json_object) -%}
+    {{ adapter.dispatch('canonical_json')(json_object) }}
+{%- endmacro %}
+
+{% macro duckdb__canonical_json(json_object) -%}
+    '{' || coalesce(
+        array_to_string(
+            list_transform(
+                list_sort(list_filter(
+                    map_entries(cast({{ json_object }} as map(varchar, json))),
+                    lambda member: member.value is not null and cast(member.value as varchar) != 'null'
+                )),
+                lambda member: cast(to_json(member.key) as varchar) || ':' || cast(member.value as varchar)
+            ),
+            ','
+        ),
+        ''
+    ) || '}'
+{%- endmacro %}
+
+{% macro snowflake__canonical_json(json_object) -%}
+    '{' || array_to_string(
+        transform(
+            array_sort(filter(
+                object_keys({{ json_object }}),
+                member_name -> not is_null_value(get({{ json_object }}, member_name::varchar))
+            )),
+            member_name -> to_json(member_name) || ':' || to_json(get({{ json_object }}, member_name::varchar))
+        ),
+        ','
+    ) || '}'
+{%- endmacro %}

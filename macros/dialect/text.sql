@@ -1,0 +1,51 @@
+{# Text to a whole number, null when it is none. Casts round '41.5' to 42 on both engines. #}
+{% macro text_to_bigint(text) -%}
+    case when {{ adapter.dispatch('is_whole_number')(text) }} then cast({{ text }} as bigint) end
+{%- endmacro %}
+
+{% macro duckdb__is_whole_number(text) -%}
+    regexp_full_match({{ text }}, '-?[0-9]{1,18}')
+{%- endmacro %}
+
+{% macro snowflake__is_whole_number(text) -%}
+    regexp_like({{ text }}, '-?[0-9]{1,18}')
+{%- endmacro %}
+
+
+{# Text to a boolean, null when it is neither true nor false; dbt.safe_cast fails on other text on DuckDB. #}
+{% macro text_to_boolean(text) -%}
+    case lower({{ text }}) when 'true' then true when 'false' then false end
+{%- endmacro %}
+
+
+{# md5 of the fields as a list of quoted texts, null written bare: ('a', null) and ('a,null') never meet,
+   which a bare separator does not promise. #}
+{% macro surrogate_key(fields) -%}
+    {%- set parts = [] -%}
+    {%- for field in fields -%}
+        {%- do parts.append(
+            "coalesce('\"' || replace(replace(cast(" ~ field ~ " as varchar), '" ~ backslash() ~ "', '" ~ backslash() * 2 ~ "'), '\"', '"
+            ~ backslash() ~ "\"') || '\"', 'null')"
+        ) -%}
+    {%- endfor -%}
+    md5({{ parts | join(" || ',' || ") }})
+{%- endmacro %}
+
+{# Snowflake reads \ in a string literal as an escape, DuckDB as itself. #}
+{% macro backslash() -%}
+    {{ return(adapter.dispatch('backslash')()) }}
+{%- endmacro %}
+
+{% macro duckdb__backslash() -%}
+    {{ return('\\') }}
+{%- endmacro %}
+
+{% macro snowflake__backslash() -%}
+    {{ return('\\\\') }}
+{%- endmacro %}
+
+
+{# A line feed; written as chr() because the engines disagree on escapes in literals. #}
+{% macro newline() -%}
+    chr(10)
+{%- endmacro %}

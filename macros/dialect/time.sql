@@ -1,0 +1,43 @@
+{% macro unix_to_timestamp(seconds) -%}
+    {{ adapter.dispatch('unix_to_timestamp')(seconds) }}
+{%- endmacro %}
+
+{# to_timestamp() of DuckDB gives a zoned value whose cast moves with the session's time zone; make_timestamp does not. #}
+{% macro duckdb__unix_to_timestamp(seconds) -%}
+    make_timestamp({{ seconds }} * 1000000)
+{%- endmacro %}
+
+{% macro snowflake__unix_to_timestamp(seconds) -%}
+    to_timestamp_ntz({{ seconds }})
+{%- endmacro %}
+
+
+{% macro timestamp_to_unix(moment) -%}
+    {{ adapter.dispatch('timestamp_to_unix')(moment) }}
+{%- endmacro %}
+
+{% macro duckdb__timestamp_to_unix(moment) -%}
+    cast(epoch({{ moment }}) as bigint)
+{%- endmacro %}
+
+{% macro snowflake__timestamp_to_unix(moment) -%}
+    date_part(epoch_second, {{ moment }})
+{%- endmacro %}
+
+
+{# The date on which a UTC moment falls in the var reporting_timezone. #}
+{% macro reporting_date(moment) -%}
+    {%- if var('reporting_timezone') == 'UTC' -%}
+        cast({{ moment }} as date)
+    {%- else -%}
+        {{ adapter.dispatch('local_date')(moment, dbt.string_literal(var('reporting_timezone'))) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro duckdb__local_date(moment, zone) -%}
+    cast(timezone({{ zone }}, timezone('UTC', {{ moment }})) as date)
+{%- endmacro %}
+
+{% macro snowflake__local_date(moment, zone) -%}
+    cast(convert_timezone('UTC', {{ zone }}, {{ moment }}) as date)
+{%- endmacro %}

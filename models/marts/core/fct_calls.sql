@@ -1,0 +1,26 @@
+with
+
+calls as (
+
+    select * from {{ ref('int_distinct_calls') }}
+
+),
+
+final as (
+
+    select
+        event_timestamp,
+        user_id,
+        campaign_id,
+        action_id,
+        journey_id,
+        copy_id,
+        template_id,
+        vars,
+        attrs,
+        content_hash
+    from calls
+
+)
+
+select * from final

@@ -1,0 +1,29 @@
+with
+
+source as (
+
+    select * from {{ source('justai', 'justai_calls') }}
+
+),
+
+final as (
+
+    select
+        event_timestamp,
+        {{ unix_to_timestamp('event_timestamp') }} as called_at,
+        user_id,
+        campaign_id,
+        action_id,
+        journey_id,
+        copy_id,
+        template_id,
+        vars,
+        attrs,
+        _file as source_file,
+        _line as source_line,
+        _loaded_at as loaded_at
+    from source
+
+)
+
+select * from final

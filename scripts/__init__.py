@@ -1,0 +1,1 @@
+"""The copymart command line: the verbs that dbt does not have."""

@@ -1,0 +1,30 @@
+"""The copymart program: one command per verb."""
+
+import sys
+
+import typer
+from rich.text import Text
+
+from scripts.console import error_console
+from scripts.errors import UserError
+from scripts.land import land
+from scripts.simulate import simulate
+from scripts.unload import unload
+
+app = typer.Typer(
+    help="Moves files in and out of the copy warehouse; `dbt build` makes its tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for verb in (simulate, land, unload):
+    app.command()(verb)
+
+
+def main() -> None:
+    """Run the program; an error that a person can mend ends it with its message and exit status 1."""
+    try:
+        app()
+    except UserError as error:
+        error_console.print(Text.assemble(("error: ", "red"), str(error)), soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,19 @@
+"""Terminal output shared by the verbs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+console = Console(highlight=False)
+error_console = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Yield a function that advances a bar of `total` steps; the bar shows only when stderr is a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=error_console, transient=True, disable=not error_console.is_terminal) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda steps: bar.update(task, advance=steps)

@@ -1,0 +1,101 @@
+"""The warehouse a dbt profile points at, so that connection settings stand in one place."""
+
+import os
+from argparse import Namespace
+from pathlib import Path
+from typing import Annotated, Any
+
+import duckdb
+import typer
+import yaml
+
+from scripts.errors import UserError
+
+ProjectDir = Annotated[
+    Path, typer.Option(help="Folder of dbt_project.yml.", envvar="DBT_PROJECT_DIR", show_default="this folder")
+]
+ProfilesDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of profiles.yml.", envvar="DBT_PROFILES_DIR", show_default="the project folder, then ~/.dbt"
+    ),
+]
+Target = Annotated[str | None, typer.Option(help="Target of the dbt profile.", show_default="the profile's own")]
+
+
+def credentials(project_dir: Path, profiles_dir: Path | None, target: str | None) -> dict[str, Any]:
+    """Return the connection settings of the profile's target, rendered by dbt (`env_var` included).
+
+    Raises:
+        UserError: no project or profile is found, or dbt cannot render it.
+    """
+    project(project_dir)
+    folder = profiles_dir or (project_dir if (project_dir / "profiles.yml").exists() else Path.home() / ".dbt")
+    if not (folder / "profiles.yml").exists():
+        raise UserError(
+            f"no profiles.yml in {folder}: copy profiles.yml.example to {project_dir / 'profiles.yml'}, "
+            "or name its folder with --profiles-dir"
+        )
+    # dbt is imported here because it takes seconds, which --help should not.
+    from dbt.config.runtime import load_profile
+    from dbt.flags import set_from_args
+    from dbt_common.clients.system import get_env
+    from dbt_common.context import set_invocation_context
+    from dbt_common.exceptions import DbtBaseException
+
+    set_invocation_context(get_env())
+    set_from_args(Namespace(PROFILES_DIR=str(folder), PROJECT_DIR=str(project_dir)), None)
+    try:
+        profile = load_profile(str(project_dir), {}, target_override=target)
+    except DbtBaseException as error:
+        raise UserError(f"{folder / 'profiles.yml'}: {error}") from error
+    return {"type": profile.credentials.type, **profile.credentials.to_dict()}
+
+
+def project(project_dir: Path) -> dict[str, Any]:
+    """Return dbt_project.yml as a mapping.
+
+    Raises:
+        UserError: there is no dbt_project.yml in `project_dir`.
+    """
+    path = project_dir / "dbt_project.yml"
+    if not path.exists():
+        raise UserError(f"no dbt_project.yml in {project_dir.resolve()}: run copymart in the project, or name it with --project-dir")
+    return yaml.safe_load(path.read_text())
+
+
+def project_vars(project_dir: Path) -> dict[str, Any]:
+    """Return the `vars` of dbt_project.yml."""
+    return project(project_dir)["vars"]
+
+
+def connect(
+    project_dir: Path, profiles_dir: Path | None = None, target: str | None = None, read_only: bool = False
+) -> duckdb.DuckDBPyConnection:
+    """Open the DuckDB file of the profile's target, with the profile's settings.
+
+    Raises:
+        UserError: the target is not DuckDB, its file is missing (when `read_only`), cannot be opened, or is in use.
+    """
+    settings = credentials(project_dir, profiles_dir, target)
+    if settings["type"] != "duckdb":
+        raise UserError(f"this command works on a DuckDB target; the profile's target is of type {settings['type']}")
+    # As dbt does: a relative path counts from the current folder.
+    path = Path(settings["path"])
+    if read_only and not path.exists():
+        raise UserError(f"{path.resolve()} does not exist: run `copymart land` and `dbt build` first")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"folder {path.absolute().parent} does not exist: make it, or set COPYMART_DUCKDB to another file")
+    if path.exists() and not os.access(path, os.R_OK if read_only else os.W_OK):
+        raise UserError(f"no permission to {'read' if read_only else 'write'} {path.resolve()}")
+    try:
+        connection = duckdb.connect(str(path), read_only=read_only)
+    except duckdb.IOException as error:
+        raise UserError(f"cannot open {path.resolve()}: {error}") from error
+    for name, value in (settings.get("settings") or {}).items():
+        connection.execute(f"set {name} = {_literal(value)}")
+    return connection
+
+
+def _literal(value: object) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
