@@ -94,9 +94,9 @@ lint: venv ## ruff, mypy, sqlfluff
 # Two folders: dbt's parse cache is of one target.
 parse: venv ## dbt parse for both targets; any dbt warning is an error
 	@$(call profile,data/test)
-	$(call say,"dbt parse, duckdb")
+	$(call say,"dbt parse for duckdb")
 	@$(TEST) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' parse --no-partial-parse
-	$(call say,"dbt parse, snowflake")
+	$(call say,"dbt parse for snowflake")
 	@$(TEST) $(SNOWFLAKE_DUMMY) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' \
 		parse --no-partial-parse --target snowflake --target-path data/test/target-snowflake
 

@@ -103,10 +103,10 @@ if [ "$fresh" = yes ]; then
     "$chosen" -m venv "$venv"
 fi
 rm -f "$stamp"
-packages=$(grep -c '^[A-Za-z0-9]' requirements.lock)
-echo "Installing the $packages packages of requirements.lock (a minute or two, the first time only)"
-# The project installs as a link to this folder, without fetching anything.
-pip() { "$venv/bin/python" -m pip --quiet --no-input --disable-pip-version-check "$@"; }
+echo "Installing requirements.lock into $venv (two minutes or so, the first time only)"
+# Twice quiet: errors only.
+pip() { "$venv/bin/python" -m pip -qq --no-input --disable-pip-version-check "$@"; }
 pip install --progress-bar off --no-deps --require-hashes -r requirements.lock
+# The project itself becomes a link to this folder; nothing is fetched for it.
 pip install --progress-bar off --no-deps --no-build-isolation -e .
 echo "$state" >"$stamp"

@@ -1,0 +1,80 @@
+with
+
+instants as (
+
+    select * from {{ ref('int_copy_contents_by_instant') }}
+
+),
+
+events as (
+
+    select * from {{ ref('int_distinct_events') }}
+
+),
+
+days_of_event_ids as (
+
+    select
+        event_id,
+        min(event_date) as first_date
+    from events
+    group by event_id
+    having count(*) > 1
+
+),
+
+contents as (
+
+    select
+        'contents_at_one_instant' as conflict,
+        copy_id as conflict_id,
+        cast({{ unix_to_timestamp('event_timestamp') }} as date) as conflict_date
+    from instants
+    where content_count > 1
+
+),
+
+payloads as (
+
+    select
+        'payloads_of_one_event' as conflict,
+        event_id as conflict_id,
+        event_date as conflict_date
+    from events
+    where has_conflict
+
+),
+
+event_ids as (
+
+    select
+        'days_of_one_event_id' as conflict,
+        event_id as conflict_id,
+        first_date as conflict_date
+    from days_of_event_ids
+
+),
+
+conflicts as (
+
+    select * from contents
+    union all
+    select * from payloads
+    union all
+    select * from event_ids
+
+),
+
+final as (
+
+    select
+        conflict,
+        conflict_date,
+        count(*) as conflict_count,
+        min(conflict_id) as example_id
+    from conflicts
+    group by conflict, conflict_date
+
+)
+
+select * from final

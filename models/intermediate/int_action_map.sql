@@ -1,0 +1,46 @@
+with
+
+template_actions as (
+
+    select * from {{ ref('template_actions') }}
+
+),
+
+messages as (
+
+    select
+        template_id,
+        campaign_id,
+        action_id
+    from template_actions
+    where role = 'message'
+
+),
+
+webhooks as (
+
+    select
+        template_id,
+        campaign_id,
+        action_id
+    from template_actions
+    where role = 'webhook'
+
+),
+
+-- without a webhook row any logged action of the template will do, which a null webhook_action_id says
+final as (
+
+    select
+        messages.template_id,
+        messages.action_id as message_action_id,
+        messages.campaign_id as message_campaign_id,
+        webhooks.action_id as webhook_action_id,
+        webhooks.campaign_id as webhook_campaign_id
+    from messages
+    left join webhooks
+        on messages.template_id = webhooks.template_id
+
+)
+
+select * from final

@@ -1,0 +1,100 @@
+"""One S3 client for every verb, and S3's errors in words a person can act on."""
+
+import os
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+)
+
+from scripts.errors import UserError
+
+CONFIG = Config(
+    retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=60, max_pool_connections=32
+)
+
+
+def client(
+    role_arn: str | None = None,
+    external_id: str | None = None,
+    endpoint_url: str | None = None,
+    region: str | None = None,
+) -> Any:
+    """Return a boto3 S3 client; with `role_arn` it acts as that role and renews its credentials by itself.
+
+    Raises:
+        UserError: `external_id` without `role_arn`, or no credentials to assume the role with.
+    """
+    if external_id and not role_arn:
+        raise UserError("--external-id belongs to a role: give --role-arn as well")
+    session = botocore.session.get_session()
+    if region:
+        session.set_config_variable("region", region)
+    if role_arn:
+        source = session.get_credentials()
+        if source is None:
+            raise UserError(f"no AWS credentials to assume {role_arn} with: {_CREDENTIALS_HINT}")
+        # A server that is not AWS's answers for roles at the same address as for objects.
+        own_server = endpoint_url and not (urlsplit(endpoint_url).hostname or "").endswith("amazonaws.com")
+        sts_url = endpoint_url if own_server and "AWS_ENDPOINT_URL_STS" not in os.environ else None
+        fetcher = AssumeRoleCredentialFetcher(
+            client_creator=partial(session.create_client, endpoint_url=sts_url),
+            source_credentials=source,
+            role_arn=role_arn,
+            extra_args={"RoleSessionName": "copymart"} | ({"ExternalId": external_id} if external_id else {}),
+        )
+        session = botocore.session.get_session()
+        if region:
+            session.set_config_variable("region", region)
+        session._credentials = DeferredRefreshableCredentials(
+            method="assume-role", refresh_using=fetcher.fetch_credentials
+        )
+    try:
+        return boto3.Session(botocore_session=session).client("s3", endpoint_url=endpoint_url, config=CONFIG)
+    except (BotoCoreError, ValueError) as error:
+        raise UserError(f"S3: {explain(error)}") from error
+
+
+_CREDENTIALS_HINT = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws sso login`"
+_CODES = {
+    "NoSuchBucket": "the bucket does not exist: check its name and --endpoint-url",
+    "NoSuchKey": "the object is gone: run the command again",
+    "404": "not found: check the address and --endpoint-url",
+    "AccessDenied": "access denied: the credentials need s3:ListBucket and s3:GetObject here; "
+    "a bucket in another account may need --role-arn",
+    "InvalidAccessKeyId": f"the access key is not known: {_CREDENTIALS_HINT}",
+    "SignatureDoesNotMatch": "the secret key does not fit the access key: check AWS_SECRET_ACCESS_KEY",
+    "ExpiredToken": f"the credentials have expired: {_CREDENTIALS_HINT}",
+    "PermanentRedirect": "the bucket is in another region: give --region",
+    "AuthorizationHeaderMalformed": "the bucket is in another region: give --region",
+    "PreconditionFailed": "the object changed while it was read: run the command again",
+    "412": "the object changed while it was read: run the command again",
+}
+
+
+def explain(error: Exception) -> str:
+    """Say what a boto3 error means and what to do about it."""
+    if isinstance(error, ClientError):
+        details = error.response.get("Error", {})
+        code = str(details.get("Code", "")).replace("403", "AccessDenied")
+        if error.operation_name == "AssumeRole":
+            return f"the role cannot be assumed ({code}): check --role-arn, --external-id and the role's trust policy"
+        return _CODES.get(code) or f"{code}: {details.get('Message') or error}"
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return f"no AWS credentials: {_CREDENTIALS_HINT}"
+    if isinstance(error, NoRegionError):
+        return "no region: give --region"
+    if isinstance(error, EndpointConnectionError):
+        return f"no connection: {error} Check --endpoint-url and --region"
+    return str(error)

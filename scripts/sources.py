@@ -1,0 +1,265 @@
+"""Where landed files come from: folders, globs, single files and S3 prefixes."""
+
+import hashlib
+import os
+import re
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+from urllib3.exceptions import HTTPError
+
+from scripts.errors import UserError
+from scripts.s3 import explain
+
+IN_MEMORY = 64 * 2**20
+"""Bytes of one file that are held in memory; a larger file is read from disk."""
+
+_READ_AHEAD = 2 * IN_MEMORY
+_GET_ATTEMPTS = 5
+_FORMATS = {
+    f".{name}{suffix}": ("jsonl", codec)
+    for name in ("jsonl", "ndjson", "json")
+    for suffix, codec in (("", ""), (".gz", "gzip"), (".zst", "zstd"))
+} | {".parquet": ("parquet", ""), ".avro": ("avro", "")}
+FORMATS_TEXT = ".jsonl, .json or .ndjson (plain, .gz, .zst), .parquet, .avro"
+_HOUR = re.compile(r"/(\d{4})/(\d{2})/(\d{2})/(\d{2})(?=/)")
+_MAGIC = re.compile(r"[*?\[]")
+
+
+class Refused(Exception):
+    """A file that cannot be landed as a whole; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One listed file. `format` is None when land does not read its extension; `etag` is S3's."""
+
+    uri: str
+    size: int
+    format: str | None
+    codec: str = ""
+    etag: str | None = None
+    path_hour: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Location:
+    """What the caller named: `root` is an absolute path or s3:// address without a slash at its end."""
+
+    given: str
+    root: str
+    pattern: re.Pattern[str] | None = None
+
+    @property
+    def is_s3(self) -> bool:
+        return self.root.startswith("s3://")
+
+    def covers(self, uri: str) -> bool:
+        """Whether a file of that identity belongs to this location."""
+        if not (uri == self.root or uri.startswith(self.root.rstrip("/") + "/")):
+            return False
+        return self.pattern is None or bool(self.pattern.fullmatch(uri))
+
+
+@dataclass
+class Opened:
+    """A file ready to be read. `digest` is sha256 of the bytes, or S3's etag."""
+
+    file: SourceFile
+    stream: BinaryIO
+    digest: str
+    stamp: tuple[int, int] | None = None
+
+    def check_unchanged(self) -> None:
+        """Raise Refused when a local file was written to after it was hashed."""
+        if self.stamp and _stamp(self.stream.fileno()) != self.stamp:
+            raise Refused("it changed while it was read: run the command again when its writer is done")
+
+
+def locate(uri: str) -> Location:
+    """Turn a folder, glob, file or s3:// prefix into a Location.
+
+    Raises:
+        UserError: the scheme is not read, or the local path does not exist.
+    """
+    if uri.startswith("s3://"):
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        if not bucket or _MAGIC.search(bucket):
+            raise UserError(f"{uri}: give s3://BUCKET/PREFIX")
+        return _location(uri, f"s3://{bucket}", key)
+    if "://" in uri and not uri.startswith("file://"):
+        raise UserError(f"{uri}: land reads local paths and s3://, not {uri.partition('://')[0]}://")
+    path = Path(uri.removeprefix("file://")).expanduser()
+    if path.exists():
+        return Location(uri, os.path.realpath(path))
+    if not _MAGIC.search(str(path)):
+        raise UserError(f"{path.absolute()} does not exist")
+    parts = path.absolute().parts
+    plain = next(number for number, part in enumerate(parts) if _MAGIC.search(part))
+    folder = Path(*parts[:plain])
+    if not folder.is_dir():
+        raise UserError(f"{folder} does not exist (from {uri})")
+    return _location(uri, os.path.realpath(folder), "/".join(parts[plain:]))
+
+
+def _location(given: str, root: str, rest: str) -> Location:
+    parts = [part for part in rest.split("/") if part]
+    plain = next((number for number, part in enumerate(parts) if _MAGIC.search(part)), len(parts))
+    base = "/".join([root.rstrip("/"), *parts[:plain]]) or "/"
+    if plain == len(parts):
+        return Location(given, base)
+    return Location(given, base, re.compile(re.escape(base.rstrip("/") + "/") + _glob("/".join(parts[plain:]))))
+
+
+def _glob(pattern: str) -> str:
+    """Regular expression of a glob; what lies below a matching folder matches too."""
+    tokens = re.findall(r"\*\*/|\*\*|\*|\?|\[!?[^\]]+\]|.", pattern, re.DOTALL)
+    meaning = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    classes = (token.replace("[!", "[^") if len(token) > 2 and token[0] == "[" else "" for token in tokens)
+    found = (meaning.get(token) or klass or re.escape(token) for token, klass in zip(tokens, classes, strict=True))
+    return "".join(found) + "(?:/.*)?"
+
+
+def list_files(location: Location, s3: Any = None) -> list[SourceFile]:
+    """List the files of a location, ordered by identity; hidden files, markers and manifests are left out.
+
+    Raises:
+        UserError: a folder or bucket cannot be listed.
+    """
+    found = _list_s3(location, s3) if location.is_s3 else _list_local(location)
+    return sorted((file for file in found if location.covers(file.uri)), key=lambda file: file.uri)
+
+
+def _list_local(location: Location) -> Iterator[SourceFile]:
+    if not os.path.isdir(location.root):
+        yield _source(location.root, os.stat(location.root).st_size)
+        return
+
+    def fail(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); nothing was landed") from error
+
+    seen: set[str] = set()
+    for folder, children, names in os.walk(location.root, followlinks=True, onerror=fail):
+        real = os.path.realpath(folder)
+        children[:] = [] if real in seen else sorted(name for name in children if not _hidden(name))
+        for name in names if real not in seen else ():
+            if not _hidden(name):
+                path = os.path.join(folder, name)
+                # A dangling link is listed, so that it is refused by name and not silently missing.
+                yield _source(path, os.stat(path).st_size if os.path.exists(path) else 0)
+        seen.add(real)
+
+
+def _list_s3(location: Location, s3: Any) -> Iterator[SourceFile]:
+    bucket, _, key = location.root.removeprefix("s3://").partition("/")
+    # A prefix is a folder: s3://b/calls must not read (nor list) s3://b/calls_old.
+    prefix = key if not key or _source(key, 0).format else key + "/"
+    try:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        for found in (item for page in pages for item in page.get("Contents", ())):
+            uri = f"s3://{bucket}/{found['Key']}"
+            below = uri.removeprefix(location.root).split("/")[1:]
+            if not location.covers(uri) or uri.endswith("/") or any(map(_hidden, below)):
+                continue
+            yield _source(uri, found["Size"], found["ETag"].strip('"'))
+    except (ClientError, BotoCoreError) as error:
+        raise UserError(f"{location.given}: {explain(error)}") from error
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "_")) or name.split(".")[0] == "manifest" or name.endswith((".crc", ".manifest"))
+
+
+def _source(uri: str, size: int, etag: str | None = None) -> SourceFile:
+    lower = uri.lower()
+    kind = next((kind for extension, kind in _FORMATS.items() if lower.endswith(extension)), (None, ""))
+    return SourceFile(uri, size, kind[0], kind[1], etag, path_hour(uri))
+
+
+def path_hour(uri: str) -> datetime | None:
+    """Return the UTC hour (naive) that the folders YYYY/MM/DD/HH of an address name, the last if several."""
+    for parts in reversed(_HOUR.findall(uri)):
+        try:
+            return datetime(*map(int, parts))
+        except ValueError:
+            continue
+    return None
+
+
+def open_files(files: list[SourceFile], s3: Any = None) -> Iterator[Opened | tuple[SourceFile, Refused]]:
+    """Open files in the order given, reading ahead in threads; a file that cannot be read comes with its reason."""
+    waiting = deque(files)
+    running: deque[tuple[SourceFile, Future[Opened]]] = deque()
+    ahead = 0
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        try:
+            while waiting or running:
+                while waiting and (not running or (ahead + waiting[0].size <= _READ_AHEAD and len(running) < 64)):
+                    file = waiting.popleft()
+                    ahead += file.size
+                    running.append((file, pool.submit(open_file, file, s3)))
+                file, future = running.popleft()
+                try:
+                    yield future.result()
+                except Refused as refusal:
+                    yield file, refusal
+                ahead -= file.size
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def open_file(file: SourceFile, s3: Any = None) -> Opened:
+    """Open one file and compute its digest.
+
+    Raises:
+        Refused: it cannot be read.
+    """
+    if file.uri.startswith("s3://"):
+        return Opened(file, _download(file, s3), file.etag or "")
+    try:
+        stream = open(file.uri, "rb")
+        stamp = _stamp(stream.fileno())
+        if file.size <= IN_MEMORY:
+            with stream:
+                data = stream.read()
+            return Opened(file, BytesIO(data), hashlib.sha256(data).hexdigest())
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        stream.seek(0)
+        return Opened(file, stream, digest, stamp)
+    except OSError as error:
+        raise Refused(f"it cannot be read ({error.strerror}): check that it is there and its permissions") from error
+
+
+def _stamp(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_size, status.st_mtime_ns
+
+
+def _download(file: SourceFile, s3: Any) -> BinaryIO:
+    bucket, _, key = file.uri.removeprefix("s3://").partition("/")
+    target = cast(BinaryIO, SpooledTemporaryFile(max_size=IN_MEMORY))
+    for attempt in range(1, _GET_ATTEMPTS + 1):
+        done = target.tell()
+        wanted = {"Range": f"bytes={done}-"} if done else {}
+        try:
+            body = s3.get_object(Bucket=bucket, Key=key, IfMatch=file.etag, **wanted)["Body"]
+            for part in body.iter_chunks(2**20):
+                target.write(part)
+            target.seek(0)
+            return target
+        except (BotoConnectionError, HTTPError, OSError) as error:
+            # boto3 retries the request but not a body that breaks off: go on from where it stopped.
+            if attempt == _GET_ATTEMPTS:
+                raise Refused(f"it cannot be read ({error}): run the command again") from error
+        except (ClientError, BotoCoreError) as error:
+            raise Refused(explain(error)) from error
+    raise AssertionError("unreachable")

@@ -1,0 +1,9 @@
+{# The columns together are unique; nulls are equal to each other. #}
+{% test unique_combination(model, columns) %}
+select
+    {{ columns | join(',\n    ') }},
+    count(*) as row_count
+from {{ model }}
+group by {{ columns | join(', ') }}
+having count(*) > 1
+{% endtest %}
