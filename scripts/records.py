@@ -13,6 +13,7 @@ from uuid import UUID
 import fastavro
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
 
@@ -149,7 +150,9 @@ def lines_table(block: bytes, first_line: int) -> tuple[pa.Table, int]:
     data = np.frombuffer(block, dtype=np.uint8)
     ends = np.flatnonzero(data == ord("\n"))
     has_tail = not block.endswith(b"\n")
-    bounds = np.concatenate(([0], ends + 1, [len(block)] if has_tail else [])).astype(np.int32)
+    bounds = np.zeros(len(ends) + 1 + has_tail, dtype=np.int32)
+    bounds[1 : len(ends) + 1] = ends + 1
+    bounds[-1] = len(block)
     starts, stops = bounds[:-1], bounds[1:].copy()
     stops[: len(ends)] -= 1
     stops -= ((stops > starts) & (data[np.maximum(stops - 1, 0)] == ord("\r"))).astype(np.int32)
@@ -258,7 +261,7 @@ def _read_avro(opened: Opened, columns: Columns) -> Iterator[Piece]:
         schema = source.writer_schema
         if not isinstance(schema, dict) or schema.get("type") != "record":
             raise Refused("its top level is no record")
-        known = set(_check_columns([field["name"] for field in schema["fields"]], columns))
+        _check_columns([field["name"] for field in schema["fields"]], columns)
         held: list[str] = []
         size = 0
         for record in source:
@@ -276,3 +279,37 @@ def _read_avro(opened: Opened, columns: Columns) -> Iterator[Piece]:
         raise
     except Exception as error:  # fastavro raises whatever its decoders meet in a damaged file
         raise Refused(f"it is no readable Avro ({_first_line(error)}): copy it again from its source") from error
+
+
+def _json_piece(lines: list[str], first_row: int) -> Piece:
+    raw = pa.array(lines, pa.string())
+    numbers = pa.array(np.arange(first_row, first_row + len(lines)))
+    sizes = pc.binary_length(raw).cast(pa.int64())
+    return Piece(pa.Table.from_arrays([numbers, raw, sizes, pa.nulls(len(lines), pa.string())], schema=LINES), True)
+
+
+def _present(record: Any) -> dict[str, Any]:
+    """Drop null fields and null members: in Avro, as in a Parquet STRUCT, they stand for absent keys."""
+    members = ((key, _drop_nulls(value)) for key, value in record.items())
+    return {key: value for key, value in members if value is not None}
+
+
+def _drop_nulls(value: Any) -> Any:
+    return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
+
+
+def _plain(value: Any) -> Any:
+    """JSON for Avro's logical types; a timestamp becomes unix seconds."""
+    if isinstance(value, datetime):
+        return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() // 1)
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, UUID | date | time):
+        return str(value)
+    raise TypeError(f"a value of type {type(value).__name__}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,217 @@
+"""Build only what a change touches: the base's tables are attached read-only and stand in for all the rest.
+
+`make ci-slim BASE=ref` runs this. The sample is made once, with the base's simulator, so that both sides read
+the same files; each side lands them with its own code.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from scripts.console import console, error_console
+from scripts.errors import UserError
+
+SAMPLE = ("--calls", "500", "--days", "3", "--seed", "3")
+BUILT = ("model", "seed", "snapshot")
+
+
+def slim(
+    base: Annotated[str, typer.Option(help="Branch or commit to compare with.")],
+    repo: Annotated[Path, typer.Option(help="The git checkout.")] = Path(),
+) -> None:
+    """Build HEAD's changed nodes and what follows from them, with their tests, on top of the base's tables.
+
+    Raises:
+        UserError: no base is given, it is no commit, or a step on either side failed.
+    """
+    if not base:
+        raise UserError("no base given: make ci-slim BASE=origin/main")
+    head_commit = _commit(repo, "HEAD")
+    base_commit = _fork_point(repo, _commit(repo, base), head_commit)
+    if _git(repo, "status", "--porcelain", "--untracked-files=no"):
+        error_console.print("note: uncommitted changes are left out; HEAD is what is built")
+    if base_commit == head_commit:
+        console.print(f"Nothing to build: HEAD is {base} ({head_commit[:10]}).")
+        return
+    with _scratch(repo) as scratch:
+        console.print(f"base {base_commit[:10]} ({base}), head {head_commit[:10]}")
+        base_tree, head_tree = (
+            _worktree(repo, scratch, "base", base_commit),
+            _worktree(repo, scratch, "head", head_commit),
+        )
+        _profile(scratch, head_tree)
+        _run(
+            scratch,
+            base_tree,
+            "base",
+            "parse base",
+            _dbt("parse", "--target", "head", "--target-path", scratch / "state"),
+        )
+        changed = _changed(scratch, head_tree)
+        if not changed:
+            console.print(f"Nothing to build: no node differs from {base}.")
+            return
+        _build_base(scratch, base_tree)
+        _land(scratch, head_tree, "head")
+        _build_head(scratch, head_tree)
+        _report(scratch / "head-target")
+
+
+def _build_base(scratch: Path, tree: Path) -> None:
+    _run(scratch, tree, "base", "simulate", _copymart("simulate", scratch / "sample", *SAMPLE))
+    _land(scratch, tree, "base")
+    build = _dbt(
+        "build", "--exclude-resource-type", "test", "unit_test", "--target-path", scratch / "base-target"
+    )
+    _run(scratch, tree, "base", "build base", build)
+
+
+def _build_head(scratch: Path, tree: Path) -> None:
+    # Two manifests: what differs is told by one parsed under head's own target, because sources compare by the name of
+    # their database; where a deferred table lies is told by the one base was built with.
+    build = _dbt(
+        *("build", "--select", "state:modified+", "--state", scratch / "state"),
+        *("--defer", "--defer-state", scratch / "base-target", "--target", "head-on-base"),
+        *("--target-path", scratch / "head-target"),
+    )
+    _run(scratch, tree, "head", "build head", build, show=True)
+
+
+def _changed(scratch: Path, tree: Path) -> list[str]:
+    listing = _dbt(
+        *("--quiet", "ls", "--select", "state:modified+", "--state", scratch / "state", "--output", "name"),
+        *("--target", "head", "--target-path", scratch / "head-target"),
+    )
+    return _run(scratch, tree, "head", "compare", listing).split()
+
+
+def _land(scratch: Path, tree: Path, side: str) -> None:
+    sample = scratch / "sample"
+    verb = _copymart("land", "--calls", sample / "justai/calls", "--events", sample / "customerio/events")
+    _run(scratch, tree, side, f"land {side}", verb)
+
+
+def _report(target: Path) -> None:
+    """Print the nodes that the last build made, and its tests by outcome."""
+    results = json.loads((target / "run_results.json").read_text())["results"]
+    nodes = [result["unique_id"].split(".") for result in results]
+    built = sorted(node[2] for node in nodes if node[0] in BUILT)
+    tests = sum(node[0] in ("test", "unit_test") for node in nodes)
+    console.print(f"Built {len(built)}: {', '.join(built) or 'no table'}; ran {tests} tests.", soft_wrap=True)
+
+
+def _profile(scratch: Path, tree: Path) -> None:
+    """Write profiles.yml: the targets base, head, and head-on-base, which also sees base's file as database `base`."""
+    example = yaml.safe_load((tree / "profiles.yml.example").read_text())
+    name = yaml.safe_load((tree / "dbt_project.yml").read_text())["profile"]
+    duckdb = example[name]["outputs"]["duckdb"]
+    base, head = ({**duckdb, "path": str(scratch / f"{side}.duckdb")} for side in ("base", "head"))
+    attached = {**head, "attach": [{"path": base["path"], "alias": "base", "read_only": True}]}
+    outputs: dict[str, Any] = {"base": base, "head": head, "head-on-base": attached}
+    profile = {name: {"target": "{{ env_var('DBT_TARGET') }}", "outputs": outputs}}
+    (scratch / "profiles").mkdir()
+    (scratch / "profiles/profiles.yml").write_text(yaml.safe_dump(profile))
+
+
+def _copymart(*arguments: object) -> list[str]:
+    # -c puts the worktree first on the path, before the installed link to the caller's checkout.
+    return [sys.executable, "-c", "from scripts.cli import main; main()", *map(str, arguments)]
+
+
+def _dbt(*arguments: object) -> list[str]:
+    return [str(Path(sys.executable).parent / "dbt"), *map(str, arguments)]
+
+
+def _run(scratch: Path, tree: Path, side: str, step: str, command: list[str], show: bool = False) -> str:
+    """Run one step of a side in its worktree and return its output; what fails is shown in full."""
+    settings = {
+        "DBT_PROFILES_DIR": scratch / "profiles",
+        "DBT_TARGET": side,
+        "DBT_LOG_PATH": scratch / "logs",
+        "COPYMART_DUCKDB": scratch / f"{side}.duckdb",
+        "PYTHONPATH": tree,
+        "DO_NOT_TRACK": 1,
+    }
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("DBT_", "GIT_"))}
+    environment = clean | {key: str(value) for key, value in settings.items()}
+    error_console.print(f"… {step}")
+    done = subprocess.run(command, cwd=tree, env=environment, text=True, capture_output=True, check=False)
+    if show or done.returncode:
+        print(done.stdout, end="", flush=True)
+    if done.returncode:
+        print(done.stderr, end="", file=sys.stderr, flush=True)
+        raise UserError(
+            f"step '{step}' failed on {side} (exit status {done.returncode}); its output stands above"
+        )
+    return done.stdout
+
+
+@contextmanager
+def _scratch(repo: Path) -> Iterator[Path]:
+    """Yield a folder that goes, with the worktrees in it, when the work is over or failed."""
+    folder = Path(tempfile.mkdtemp(prefix="copymart-ci-slim-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _git(repo, "worktree", "prune")
+
+
+def _worktree(repo: Path, scratch: Path, side: str, commit: str) -> Path:
+    tree = scratch / "trees" / side
+    _git(repo, "worktree", "add", "--quiet", "--detach", str(tree), commit)
+    return tree
+
+
+def _commit(repo: Path, ref: str) -> str:
+    commit = _try_git(repo, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+    if not commit:
+        raise UserError(f"'{ref}' is no commit of this repository: fetch it first, or give another BASE")
+    return commit
+
+
+def _fork_point(repo: Path, base: str, head: str) -> str:
+    """Return the commit that head left base at, so that what happened on base since is no change of head's."""
+    return _try_git(repo, "merge-base", base, head) or base
+
+
+def _git(repo: Path, *arguments: str) -> str:
+    done = _call_git(repo, *arguments)
+    if done.returncode:
+        raise UserError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def _try_git(repo: Path, *arguments: str) -> str:
+    done = _call_git(repo, *arguments)
+    return "" if done.returncode else done.stdout.strip()
+
+
+def _call_git(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # Inside a git hook GIT_DIR would name another repository.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    command = ["git", "-C", str(repo), *arguments]
+    return subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+
+
+def main() -> None:
+    """Run slim() from the shell; an error that a person can mend ends it with its message and exit status 1."""
+    try:
+        typer.run(slim)
+    except UserError as error:
+        error_console.print(f"error: {error}", markup=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

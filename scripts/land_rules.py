@@ -1,0 +1,253 @@
+"""What makes a record of a call or an event good, as SQL over a whole chunk of records at once.
+
+A record reaches the rules as a struct `f` of its fields, each the JSON text of its value (null when the field is absent
+or null), whatever format it came in. The rules give the typed columns of the landing table and a `reason`: null, or
+why the record is rejected.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from scripts.records import Columns
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set: its landing table's name, its fields, and the rules in the order in which they are tried."""
+
+    name: str
+    columns: Columns
+    table: dict[str, str]
+    values: dict[str, str]
+    reasons: tuple[tuple[str, str], ...]
+    maps: tuple[str, ...] = ()
+    timestamp: str = "event_timestamp"
+
+
+MACROS = r"""
+-- the text of a string or number; an empty string is null
+create or replace temp macro land_text(x) as
+    case when starts_with(x::varchar, '"') then nullif(x->>'$', '') else x::varchar end;
+-- true for what is neither a string nor a number: object, array, boolean, NaN, Infinity
+create or replace temp macro land_not_text(x) as regexp_matches(x::varchar, '^([{\[tfNI]|-I)');
+-- whole numbers within int64, 41.0 too; a cast alone would make 42 of '41.5'
+create or replace temp macro land_int(t) as
+    case when try_cast(t as bigint)::varchar = t then try_cast(t as bigint)
+         when regexp_full_match(t, '-?[0-9]+(\.0*)?') then try_cast(regexp_replace(t, '\.0*$', '') as bigint) end;
+create or replace temp macro land_double(t) as
+    case when regexp_full_match(t, '-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?') then try_cast(t as double) end;
+-- whole seconds, of seconds, milliseconds or microseconds by size
+create or replace temp macro land_seconds(d) as
+    floor(case when d > 1e14 then d / 1e6 when d > 1e11 then d / 1e3 else d end);
+create or replace temp macro land_unquoted(s) as regexp_replace(s, '"(\\.|[^"\\])*"', '""', 'g');
+-- DuckDB reads commas before a closing bracket, NaN and Infinity, which are no JSON
+create or replace temp macro land_trailing_comma(s) as
+    case when regexp_matches(s, ',\s*[\]}]') then regexp_matches(land_unquoted(s), ',\s*[\]}]') else false end;
+create or replace temp macro land_not_a_number(s) as
+    case when contains(s, 'NaN') or contains(s, 'Infinity') then regexp_matches(land_unquoted(s), 'NaN|Infinity')
+         else false end;
+-- a JSON object, also from text that holds one; nothing gives {}, anything else null
+create or replace temp macro land_object(x) as
+    case when x is null then '{}'::json
+         when starts_with(x::varchar, '{') then x
+         when not starts_with(x::varchar, '"') then null
+         when trim(x->>'$') in ('', 'null') then '{}'::json
+         when starts_with(ltrim(x->>'$', E' \t\r\n'), '{') and not land_trailing_comma(x->>'$')
+         then try(json(x->>'$')) end;
+"""
+
+_OBJECT_OF_ENTRIES = """case when {0} is not null then ('{{' || array_to_string(list_transform({0}, lambda m:
+            to_json(m.key::varchar) || ':' || coalesce(to_json(m.value), 'null')), ',') || '}}')::json end"""
+
+
+def _time_rules(field: str) -> tuple[tuple[str, str], ...]:
+    return (
+        (f"missing_{field}", f"t_{field} is null"),
+        (f"bad_{field}", f"land_double(t_{field}) is null"),
+        (f"{field}_out_of_bounds", f"not land_seconds(land_double(t_{field})) between $earliest and $latest - 1"),
+    )
+
+
+CALLS = Dataset(
+    name="justai_calls",
+    columns=Columns(
+        fields=(
+            *("event_timestamp", "user_id", "campaign_id", "action_id", "journey_id"),
+            *("copy_id", "template_id", "vars", "attrs"),
+        ),
+        required=(("event_timestamp",), ("copy_id",), ("template_id",)),
+    ),
+    table={
+        **{"event_timestamp": "bigint", "user_id": "varchar", "campaign_id": "bigint", "action_id": "bigint"},
+        **{"journey_id": "varchar", "copy_id": "varchar", "template_id": "varchar", "vars": "json", "attrs": "json"},
+    },
+    values={
+        "event_timestamp": "land_seconds(land_double(t_event_timestamp))",
+        "user_id": "t_user_id",
+        "campaign_id": "land_int(t_campaign_id)",
+        "action_id": "land_int(t_action_id)",
+        "journey_id": "t_journey_id",
+        "copy_id": "lower(t_copy_id)",
+        "template_id": "t_template_id",
+        "vars": "land_object(f.vars)",
+        "attrs": "land_object(f.attrs)",
+    },
+    reasons=(
+        *_time_rules("event_timestamp"),
+        ("missing_copy_id", "t_copy_id is null"),
+        ("bad_copy_id", "not regexp_full_match(t_copy_id, '(?i)[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}')"),
+        ("missing_template_id", "t_template_id is null"),
+        ("bad_template_id", "land_not_text(f.template_id)"),
+        ("bad_campaign_id", "t_campaign_id is not null and land_int(t_campaign_id) is null"),
+        ("bad_action_id", "t_action_id is not null and land_int(t_action_id) is null"),
+        ("bad_journey_id", "land_not_text(f.journey_id)"),
+        ("bad_user_id", "land_not_text(f.user_id)"),
+        ("bad_vars", "land_object(f.vars) is null or land_not_a_number(land_object(f.vars)::varchar)"),
+        ("bad_attrs", "land_object(f.attrs) is null or land_not_a_number(land_object(f.attrs)::varchar)"),
+    ),
+    maps=("vars", "attrs"),
+)
+
+_EVENT_TYPE = """coalesce(t_event_type, case when t_metric is null or coalesce(t_object_type, t_object_type_type) is null
+            then land_text(land_object(f.data)->'$.event_type') end)"""
+
+EVENTS = Dataset(
+    name="customerio_events",
+    columns=Columns(
+        fields=("event_id", "object_type", "object_type_type", "metric", "event_type", "timestamp", "data"),
+        required=(("event_id",), ("timestamp",), ("metric", "event_type", "data")),
+    ),
+    table={
+        **{"event_id": "varchar", "object_type": "varchar", "metric": "varchar", "event_type": "varchar"},
+        **{"timestamp": "bigint", "data": "json"},
+    },
+    values={
+        "event_id": "t_event_id",
+        "object_type": "coalesce(t_object_type, t_object_type_type)",
+        "metric": "t_metric",
+        "event_type": _EVENT_TYPE,
+        "timestamp": "land_seconds(land_double(t_timestamp))",
+        "data": "land_object(f.data)",
+    },
+    reasons=(
+        ("missing_event_id", "t_event_id is null"),
+        ("bad_event_id", "land_not_text(f.event_id)"),
+        *_time_rules("timestamp"),
+        ("bad_object_type", "land_not_text(f.object_type) or land_not_text(f.object_type_type)"),
+        ("bad_metric", "land_not_text(f.metric)"),
+        ("bad_event_type", "land_not_text(f.event_type)"),
+        ("bad_data", "land_object(f.data) is null or land_not_a_number(land_object(f.data)::varchar)"),
+        ("missing_metric", f"t_metric is null and {_EVENT_TYPE} is null"),
+        # event_type: email_opened and metric: email_opened name the channel themselves
+        (
+            "missing_object_type",
+            f"coalesce(t_object_type, t_object_type_type) is null and {_EVENT_TYPE} is null and not contains(t_metric, '_')",
+        ),
+    ),
+    timestamp="timestamp",
+)
+
+DATASETS = (CALLS, EVENTS)
+
+
+def quoted(text: str) -> str:
+    """SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def name(text: str) -> str:
+    """SQL identifier."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def check_query(dataset: Dataset, schema: pa.Schema) -> str:
+    """Query over the Arrow table `chunk` (file_no, then LINES or `line` and columns) that gives one row per record:
+    file_no, line, keys (of a record that may hold unknown fields, else null), reason, and the landing table's columns.
+    It wants the parameters `earliest` and `latest`, unix seconds; a time must lie in [earliest, latest).
+    """
+    fields = _line_fields(dataset) if "raw" in schema.names else _column_fields(dataset, schema)
+    texts = ",\n            ".join(f"land_text(f.{name(field)}) as t_{field}" for field in dataset.columns.fields)
+    reasons = "\n".join(f"            when {test} then {quoted(reason)}" for reason, test in dataset.reasons)
+    values = ",\n    ".join(
+        # out of bounds values may not fit the type; the row is rejected anyway
+        f"try_cast({value} as {dataset.table[column]}) as {name(column)}"
+        if dataset.table[column] == "bigint"
+        else f"{value} as {name(column)}"
+        for column, value in dataset.values.items()
+    )
+    return f"""
+with fields as ({fields}),
+texts as (
+    select file_no, line, fault, keys, f,
+            {texts}
+    from fields
+)
+select
+    file_no,
+    line,
+    keys,
+    case when fault is not null then fault
+{reasons}
+    end as reason,
+    {values}
+from texts"""
+
+
+def _line_fields(dataset: Dataset) -> str:
+    fields = dataset.columns.fields
+    shape = "{" + ", ".join(f'"{field}": "JSON"' for field in fields) + "}"
+    # A record whose fields add up to its length to the byte has no other field, none twice, and nothing but commas
+    # between them: that saves reading its keys, the dearest check, for every record without white space and nulls.
+    length = " + ".join(f"coalesce(strlen(f.{name(field)}::varchar) + {len(field) + 4}, 0)" for field in fields)
+    return f"""
+    select
+        file_no, line, f, keys,
+        case when fault is not null then fault
+             when f is null then case when json_valid(raw) then 'not_an_object' else 'malformed_json' end
+             when not starts_with(raw, '{{') and not starts_with(ltrim(raw, E' \\t\\r\\n'), '{{') then 'not_an_object'
+             when keys is null then null
+             when len(list_distinct(keys)) < len(keys) then 'duplicate_key'
+             when land_trailing_comma(raw) then 'malformed_json' end as fault
+    from (
+        select *, case when f is not null and fault is null and {length} + 1 <> size then json_keys(raw) end as keys
+        from (select *, try(json_transform(raw, {quoted(shape)})) as f from chunk)
+    )"""
+
+
+def _column_fields(dataset: Dataset, schema: pa.Schema) -> str:
+    packed = ", ".join(
+        f"{name(field)}: {_column_json(schema.field(field)) if field in schema.names else 'null::json'}"
+        for field in dataset.columns.fields
+    )
+    return f"select file_no, line, {{{packed}}} as f, null::varchar[] as keys, null::varchar as fault from chunk"
+
+
+def _column_json(field: pa.Field) -> str:
+    column = name(field.name)
+    if pa.types.is_timestamp(field.type):
+        return f"to_json(epoch_us({column}) // 1000000)"
+    if pa.types.is_list(field.type) and _member_names(field.type.value_type) == ["key", "value"]:
+        return _OBJECT_OF_ENTRIES.format(column)
+    if pa.types.is_struct(field.type):
+        # a null member of a STRUCT is a key that this record does not have
+        return f"case when {column} is not null then json_merge_patch('{{}}', to_json({column})) end"
+    return f"nullif(to_json({column})::varchar, 'null')::json"
+
+
+def _member_names(kind: pa.DataType) -> list[str]:
+    return [kind.field(number).name for number in range(kind.num_fields)] if pa.types.is_struct(kind) else []
+
+
+def duplicates_query(dataset: Dataset, column: str) -> str:
+    """Query over the table `checked` that gives the distinct values of a map that hold a key twice."""
+    return f"""
+with distinct_values as materialized (select distinct {name(column)} as v from checked where reason is null)
+select v from distinct_values where len(list_distinct(json_keys(v))) < len(json_keys(v))"""
+
+
+def raw_query(dataset: Dataset, schema: pa.Schema) -> str:
+    """Query over `chunk` that gives file_no, line and the raw text of each record."""
+    if "raw" in schema.names:
+        return "select file_no, line, rtrim(raw, E'\\r\\n') as raw from chunk"
+    return f"select file_no, line, to_json(f)::varchar as raw from ({_column_fields(dataset, schema)})"

@@ -1,0 +1,80 @@
+-- R1: per landed file the ledger's counts are what lies in the tables. A failure means that rows were changed
+-- outside `copymart land`; land the file again after deleting its ledger row.
+{{ config(severity='error') }}
+
+with
+
+files as (
+
+    select * from {{ source('justai', 'landed_files') }}
+
+),
+
+lines as (
+
+    select
+        'justai_calls' as dataset,
+        _file,
+        1 as is_row
+    from {{ source('justai', 'justai_calls') }}
+
+    union all
+
+    select
+        'justai_calls' as dataset,
+        _file,
+        0 as is_row
+    from {{ source('justai', 'justai_calls_rejects') }}
+
+    union all
+
+    select
+        'customerio_events' as dataset,
+        _file,
+        1 as is_row
+    from {{ source('customerio', 'customerio_events') }}
+
+    union all
+
+    select
+        'customerio_events' as dataset,
+        _file,
+        0 as is_row
+    from {{ source('customerio', 'customerio_events_rejects') }}
+
+),
+
+counted as (
+
+    select
+        dataset,
+        _file,
+        sum(is_row) as row_count,
+        count(*) - sum(is_row) as reject_count
+    from lines
+    group by dataset, _file
+
+),
+
+final as (
+
+    select
+        coalesce(files.dataset, counted.dataset) as dataset,
+        coalesce(files.file, counted._file) as source_file,
+        files.row_count,
+        counted.row_count as rows_found,
+        files.reject_count,
+        counted.reject_count as rejects_found
+    from files
+    full outer join counted
+        on
+            files.dataset = counted.dataset
+            and files.file = counted._file
+    where
+        files.file is null
+        or files.row_count != coalesce(counted.row_count, 0)
+        or files.reject_count != coalesce(counted.reject_count, 0)
+
+)
+
+select * from final

@@ -1,0 +1,41 @@
+-- Times after the landing of their file: a clock or a unit is wrong. They are kept, since a reject must not depend on
+-- the day of landing.
+{{ config(severity='warn') }}
+
+with
+
+calls as (
+
+    select * from {{ ref('stg_justai__calls') }}
+
+),
+
+events as (
+
+    select * from {{ ref('stg_customerio__events') }}
+
+),
+
+final as (
+
+    select
+        source_file,
+        source_line,
+        called_at as happened_at,
+        loaded_at
+    from calls
+    where called_at > {{ dbt.dateadd('day', 1, 'loaded_at') }}
+
+    union all
+
+    select
+        source_file,
+        source_line,
+        event_at as happened_at,
+        loaded_at
+    from events
+    where event_at > {{ dbt.dateadd('day', 1, 'loaded_at') }}
+
+)
+
+select * from final
