@@ -77,8 +77,8 @@ def _build_base(scratch: Path, tree: Path) -> None:
 
 
 def _build_head(scratch: Path, tree: Path) -> None:
-    # Two manifests: what differs is told by one parsed under head's own target, because sources compare by the name of
-    # their database; where a deferred table lies is told by the one base was built with.
+    # Two manifests: what differs is told by one parsed under head's own target, because sources compare by
+    # the name of their database; where a deferred table lies is told by the one that base was built with.
     build = _dbt(
         *("build", "--select", "state:modified+", "--state", scratch / "state"),
         *("--defer", "--defer-state", scratch / "base-target", "--target", "head-on-base"),
@@ -111,7 +111,7 @@ def _report(target: Path) -> None:
 
 
 def _profile(scratch: Path, tree: Path) -> None:
-    """Write profiles.yml: the targets base, head, and head-on-base, which also sees base's file as database `base`."""
+    """Write profiles.yml: targets base, head, and head-on-base, which sees base's file as database base."""
     example = yaml.safe_load((tree / "profiles.yml.example").read_text())
     name = yaml.safe_load((tree / "dbt_project.yml").read_text())["profile"]
     duckdb = example[name]["outputs"]["duckdb"]
@@ -181,7 +181,7 @@ def _commit(repo: Path, ref: str) -> str:
 
 
 def _fork_point(repo: Path, base: str, head: str) -> str:
-    """Return the commit that head left base at, so that what happened on base since is no change of head's."""
+    """Return the commit where head left base, so that what base did since is no change of head's."""
     return _try_git(repo, "merge-base", base, head) or base
 
 
@@ -205,7 +205,7 @@ def _call_git(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def main() -> None:
-    """Run slim() from the shell; an error that a person can mend ends it with its message and exit status 1."""
+    """Run slim(); an error that a person can mend ends it with its message and exit status 1."""
     try:
         typer.run(slim)
     except UserError as error:

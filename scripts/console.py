@@ -1,12 +1,16 @@
 """Terminal output shared by the verbs."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-console = Console(highlight=False)
+# Without a terminal rich assumes 80 columns and cuts tables; a log file has room.
+_LOG_WIDTH = None if sys.stdout.isatty() else 140
+
+console = Console(highlight=False, width=_LOG_WIDTH)
 error_console = Console(stderr=True, highlight=False)
 
 

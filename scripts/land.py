@@ -1,13 +1,13 @@
 """`copymart land`: raw files to the landing tables of the staging schema, every line to exactly one place."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -18,7 +18,18 @@ from rich.text import Text
 from scripts import s3
 from scripts.console import console, error_console, progress
 from scripts.errors import UserError
-from scripts.land_rules import CALLS, DATASETS, EVENTS, MACROS, Dataset, check_query, duplicates_query, name, raw_query
+from scripts.land_rules import (
+    CALLS,
+    DATASETS,
+    EVENTS,
+    MACROS,
+    Dataset,
+    check_query,
+    duplicates_query,
+    name,
+    quoted,
+    raw_query,
+)
 from scripts.records import PIECE_BYTES, Piece, read_pieces
 from scripts.sources import (
     FORMATS_TEXT,
@@ -38,14 +49,18 @@ create table if not exists staging.landed_files (
     dataset varchar, file varchar, path_hour timestamp, size_bytes bigint, content_hash varchar,
     row_count bigint, reject_count bigint, loaded_at timestamp
 )"""
-_MOST_LINES = 10
+
+CHUNK_BYTES = 2 * PIECE_BYTES
+MOST_FILES = 2_000
+BATCH_ROWS = 16_384
+MOST_LINES = 10
 
 
 def ddl() -> list[str]:
     """Statements that make the landing tables of both data sets where they do not exist."""
     statements = ["create schema if not exists staging", _LEDGER]
     for dataset in DATASETS:
-        columns = ", ".join(f"{name(column)} {kind}" for column, kind in dataset.table.items())
+        columns = ", ".join(f"{name(column)} {kind}" for column, kind, _ in dataset.table)
         statements += [
             f"create table if not exists staging.{dataset.name} ({columns}, {_TRACE})",
             f"create table if not exists staging.{dataset.name}_rejects"
@@ -110,25 +125,31 @@ class Skipped:
 
 
 def land(
-    calls: Annotated[str | None, typer.Option(help="JustAI call logs: folder, glob, file or s3:// prefix.")] = None,
+    calls: Annotated[
+        str | None, typer.Option(help="JustAI call logs: folder, glob, file or s3:// prefix.")
+    ] = None,
     events: Annotated[str | None, typer.Option(help="Customer.io webhook events: the same.")] = None,
     backfill: Annotated[
         tuple[str, str] | None,
         typer.Option(
             metavar="START END",
-            help="Take only files whose path hour (…/YYYY/MM/DD/HH/…, UTC) lies in [START, END) and make the range "
-            "equal to them: rows of files that are gone are removed. A time is 2026-09-01 or 2026-09-01T05.",
+            help="Take only files whose path hour (…/YYYY/MM/DD/HH/…, UTC) lies in [START, END) and make the "
+            "range equal to them: rows of files that are gone are removed. Write 2026-09-01 or 2026-09-01T05",
         ),
     ] = None,
     allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help="Let --backfill empty an hour that had files and now lists none.")
+        bool,
+        typer.Option("--allow-empty", help="Let --backfill empty an hour that had files and now lists none."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be landed, replaced and removed; change nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print what would be landed, replaced and removed; change nothing."),
     ] = False,
     role_arn: Annotated[str | None, typer.Option(help="AWS role to assume for s3://.")] = None,
     external_id: Annotated[str | None, typer.Option(help="External id that the role asks for.")] = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="Address of an S3 server that is not AWS's.")] = None,
+    endpoint_url: Annotated[
+        str | None, typer.Option(help="Address of an S3 server that is not AWS's.")
+    ] = None,
     region: Annotated[str | None, typer.Option(help="AWS region of the bucket.")] = None,
     project_dir: ProjectDir = Path("."),
     profiles_dir: ProfilesDir = None,
@@ -136,8 +157,8 @@ def land(
 ) -> None:
     """Land raw files in the staging schema; the same file again changes nothing.
 
-    Reads JSON lines (.jsonl, .ndjson, .json; plain, .gz, .zst), Parquet and Avro. Lines that break a rule go to the
-    *_rejects tables. Exit status 1 when a file was refused as a whole; the others have landed then.
+    Reads JSON lines (.jsonl, .ndjson, .json; plain, .gz, .zst), Parquet and Avro. Lines that break a rule go to
+    the *_rejects tables. Exit status 1 when a file was refused as a whole; the others have landed then.
     """
     named = [(dataset, uri) for dataset, uri in ((CALLS, calls), (EVENTS, events)) if uri is not None]
     if not named:
@@ -164,7 +185,9 @@ def land(
             connection.execute(statement)
         outcomes = [run(connection, plan, bounds, store) for plan in plans]
     except duckdb.IOException as error:
-        raise UserError(f"the warehouse cannot be written: {error}; files landed before this one are complete") from error
+        raise UserError(
+            f"the warehouse cannot be written: {error}; files landed before this one are complete"
+        ) from error
     finally:
         connection.close()
     _print_outcomes(outcomes)
@@ -206,9 +229,13 @@ def _bounds(settings: dict[str, Any]) -> tuple[int, int]:
     for key in ("earliest_event_at", "latest_event_at"):
         value = settings.get(key)
         try:
-            moment = datetime.combine(value, time()) if type(value) is date else datetime.fromisoformat(str(value))
+            moment = (
+                datetime.combine(value, time()) if type(value) is date else datetime.fromisoformat(str(value))
+            )
         except ValueError:
-            raise UserError(f"dbt_project.yml: the var {key} is {value!r}; write a date such as '2000-01-01'") from None
+            raise UserError(
+                f"dbt_project.yml: the var {key} is {value!r}; write a date such as '2000-01-01'"
+            ) from None
         seconds.append(int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()))
     return seconds[0], seconds[1]
 
@@ -266,16 +293,23 @@ def _plan_backfill(plan: Plan, span: tuple[datetime, datetime], allow_empty: boo
         )
 
 
+def _some(texts: list[str]) -> str:
+    more = len(texts) - MOST_LINES
+    return ", ".join(texts[:MOST_LINES]) + (f" and {more} more" if more > 0 else "")
+
+
 def _ledger(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> dict[str, Known]:
-    tables = "select 1 from information_schema.tables where table_schema = 'staging' and table_name = 'landed_files'"
-    if not connection.execute(tables).fetchall():
+    exists = "select from duckdb_tables() where schema_name = 'staging' and table_name = 'landed_files'"
+    if not connection.execute(exists).fetchall():
         return {}
     query = "select file, content_hash, size_bytes, path_hour from staging.landed_files where dataset = ?"
     rows = connection.execute(query, [dataset.name]).fetchall()
     return {file: Known(digest, size, hour) for file, digest, size, hour in rows}
 
 
-def run(connection: duckdb.DuckDBPyConnection, plan: Plan, bounds: tuple[int, int], store: Any = None) -> Outcome:
+def run(
+    connection: duckdb.DuckDBPyConnection, plan: Plan, bounds: tuple[int, int], store: Any = None
+) -> Outcome:
     """Land the files of a plan; each is committed whole, together with its row in the ledger.
 
     Then the rows of removed files go, unless a file was refused: it may hold what theirs held.
@@ -325,20 +359,316 @@ def _land_files(
         raise
 
 
-def _ahead[T](items: Iterator[T]) -> Iterator[T]:
+Item = TypeVar("Item")
+
+
+def _ahead(items: Iterator[Item]) -> Iterator[Item]:
     """Make the next item while the current one is used: reading overlaps with DuckDB's work."""
-    end = object()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        coming = pool.submit(next, items, end)
-        while (item := coming.result()) is not end:
-            coming = pool.submit(next, items, end)
-            yield item  # type: ignore[misc]
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
 def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
-    """Read the files of a plan: small ones together, up to PIECE_BYTES, a large one piece by piece on its own."""
+    """Read the files of a plan: small ones together, up to CHUNK_BYTES, a large one piece by piece."""
+    numbers = {file.uri: number for number, file in enumerate(plan.files)}
+    fresh = []
+    for file in plan.files:
+        if _same_etag(plan, file):
+            yield Skipped(file)
+        else:
+            fresh.append(file)
+
     held: list[tuple[Opened, Piece | None]] = []
-    size = 0
-    for opened in open_files(_changed_files(plan), store):
-        ...
-    yield from ()
+    for opened in open_files(fresh, store):
+        if not isinstance(opened, Opened):
+            yield Skipped(*opened)
+            continue
+        known = plan.known.get(opened.file.uri)
+        if known and known.digest == opened.digest:
+            opened.stream.close()
+            yield Skipped(opened.file)
+            continue
+        pieces = read_pieces(opened, plan.dataset.columns)
+        try:
+            first, second = next(pieces, None), next(pieces, None)
+        except Refused as refusal:
+            yield Skipped(opened.file, refusal)
+            continue
+        if second or not _fits(held, first):
+            if held:
+                yield _chunk(held, numbers)
+            held = []
+        if first and second:
+            yield from _large_file(opened, [first, second], pieces, numbers)
+        else:
+            held.append((opened, first))
+    if held:
+        yield _chunk(held, numbers)
+
+
+def _same_etag(plan: Plan, file: SourceFile) -> bool:
+    known = plan.known.get(file.uri)
+    return bool(known and file.etag and (known.digest, known.size) == (file.etag, file.size))
+
+
+def _fits(held: list[tuple[Opened, Piece | None]], piece: Piece | None) -> bool:
+    """Whether a piece can join those held: they are few enough, and of the same columns."""
+    tables = [other.table for _, other in held if other]
+    if not piece or not tables:
+        return len(held) < MOST_FILES
+    full = len(held) >= MOST_FILES or sum(table.nbytes for table in tables) + piece.table.nbytes > CHUNK_BYTES
+    return not full and tables[0].schema.equals(piece.table.schema)
+
+
+def _large_file(
+    opened: Opened, first: list[Piece], rest: Iterator[Piece], numbers: dict[str, int]
+) -> Iterator[Chunk | Skipped]:
+    """One chunk per piece of a file; the last one closes the transaction, a refusal undoes it."""
+    last = first[-1]
+    for piece in first[:-1]:
+        yield _chunk([(opened, piece)], numbers, closes=False)
+    try:
+        for piece in rest:
+            yield _chunk([(opened, last)], numbers, closes=False)
+            last = piece
+    except Refused as refusal:
+        yield Skipped(opened.file, refusal, breaks_off=True)
+        return
+    yield _chunk([(opened, last)], numbers)
+
+
+def _chunk(held: list[tuple[Opened, Piece | None]], numbers: dict[str, int], closes: bool = True) -> Chunk:
+    tables = [
+        piece.table.add_column(
+            0, "file_no", pa.repeat(pa.scalar(numbers[opened.file.uri], pa.int32()), len(piece.table))
+        )
+        for opened, piece in held
+        if piece
+    ]
+    # DuckDB scans an Arrow table by its record batches, in parallel: neither one nor thousands of them.
+    table = (
+        pa.Table.from_batches(pa.concat_tables(tables).combine_chunks().to_batches(BATCH_ROWS))
+        if tables
+        else None
+    )
+    unknown = {opened.file.uri: piece.unknown for opened, piece in held if piece and piece.unknown}
+    return Chunk(table, [opened for opened, _ in held], closes, unknown)
+
+
+class Batch:
+    """One transaction: some files whole, with their rows in the ledger."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, plan: Plan, bounds: tuple[int, int]) -> None:
+        self.connection, self.plan, self.bounds = connection, plan, bounds
+        self.files: dict[str, Opened] = {}
+        self.counts: dict[int, Counter[str | None]] = {}
+        self.unknown: dict[str, set[str]] = {}
+        connection.begin()
+        newest = connection.execute("select max(loaded_at) from staging.landed_files").fetchall()[0][0]
+        # What was loaded later must say so even when the clock was set back: models ask for what is newer.
+        now = datetime.now(UTC).replace(tzinfo=None)
+        self.loaded_at = max(now, newest + timedelta(microseconds=1)) if newest else now
+
+    def add(self, chunk: Chunk) -> None:
+        """Check the records of a chunk and insert them."""
+        fresh = {opened.file.uri: opened for opened in chunk.opened if opened.file.uri not in self.files}
+        self.files |= fresh
+        _delete(self.connection, self.plan.dataset, [uri for uri in fresh if uri in self.plan.known])
+        for uri, names in chunk.unknown.items():
+            self.unknown.setdefault(uri, set()).update(names)
+        if chunk.table is not None:
+            self.connection.register("chunk", chunk.table)
+            self.connection.register("files", self._file_names(chunk))
+            self._insert(chunk.table.schema)
+            self.connection.unregister("chunk")
+            self.connection.unregister("files")
+
+    def _file_names(self, chunk: Chunk) -> pa.Table:
+        uris = [opened.file.uri for opened in chunk.opened]
+        wanted = set(uris)
+        numbers = [number for number, file in enumerate(self.plan.files) if file.uri in wanted]
+        return pa.table(
+            {"file_no": pa.array(numbers, pa.int32()), "file": [self.plan.files[n].uri for n in numbers]}
+        )
+
+    def _insert(self, schema: pa.Schema) -> None:
+        execute, dataset = self.connection.execute, self.plan.dataset
+        table = f"staging.{dataset.name}"
+        earliest, latest = self.bounds
+        checked = check_query(dataset, schema)
+        execute(
+            f"create or replace temp table checked as {checked}", {"earliest": earliest, "latest": latest}
+        )
+        for column in dataset.maps:
+            twice = execute(duplicates_query(column)).fetchall()
+            if twice:
+                execute(
+                    f"update checked set reason = 'duplicate_key_in_{column}' "
+                    f"where reason is null and {name(column)} in (select unnest($twice))",
+                    {"twice": [text for (text,) in twice]},
+                )
+        columns = ", ".join(name(column) for column, _, _ in dataset.table)
+        execute(
+            f"insert into {table} ({columns}, _file, _line, _loaded_at) "
+            f"select {columns}, file, line, $loaded_at from checked join files using (file_no) "
+            "where reason is null",
+            {"loaded_at": self.loaded_at},
+        )
+        counts = execute("select file_no, reason, count(*) from checked group by all").fetchall()
+        for number, reason, count in counts:
+            self.counts.setdefault(number, Counter())[reason] += count
+        if any(reason for _, reason, _ in counts):
+            execute(
+                f"insert into {table}_rejects select file, line, raw, reason, $loaded_at "
+                f"from ({raw_query(dataset, schema)}) join checked using (file_no, line) "
+                "join files using (file_no) where reason is not null",
+                {"loaded_at": self.loaded_at},
+            )
+        self._note_unknown_fields(dataset)
+
+    def _note_unknown_fields(self, dataset: Dataset) -> None:
+        query = """
+            select distinct file, unnest(keys) as key
+            from (select distinct file_no, keys from checked where keys is not null)
+            join files using (file_no)"""
+        fields = ", ".join(quoted(column) for column in dataset.columns.fields)
+        for file, key in self.connection.execute(f"from ({query}) where key not in ({fields})").fetchall():
+            self.unknown.setdefault(file, set()).add(key)
+
+    def commit(self, outcome: Outcome) -> None:
+        """Write the ledger, end the transaction, and only then count its files in `outcome`."""
+        numbers = {file.uri: number for number, file in enumerate(self.plan.files) if file.uri in self.files}
+        rows = [(uri, opened, self.counts.get(numbers[uri], Counter())) for uri, opened in self.files.items()]
+        ledger = pa.table(
+            {
+                "dataset": pa.array([self.plan.dataset.name] * len(rows), pa.string()),
+                "file": pa.array([uri for uri, _, _ in rows], pa.string()),
+                "path_hour": pa.array([opened.file.path_hour for _, opened, _ in rows], pa.timestamp("us")),
+                "size_bytes": pa.array([opened.file.size for _, opened, _ in rows], pa.int64()),
+                "content_hash": pa.array([opened.digest for _, opened, _ in rows], pa.string()),
+                "row_count": pa.array([counts[None] for _, _, counts in rows], pa.int64()),
+                "reject_count": pa.array(
+                    [counts.total() - counts[None] for _, _, counts in rows], pa.int64()
+                ),
+                "loaded_at": pa.array([self.loaded_at] * len(rows), pa.timestamp("us")),
+            }
+        )
+        self.connection.register("ledger", ledger)
+        self.connection.execute("insert into staging.landed_files by name from ledger")
+        self.connection.unregister("ledger")
+        self.connection.commit()
+
+        outcome.files += len(rows)
+        outcome.replaced += sum(uri in self.plan.known for uri in self.files)
+        for _, _, counts in rows:
+            outcome.rows += counts[None]
+            outcome.rejected.update({reason: count for reason, count in counts.items() if reason})
+        outcome.unknown |= self.unknown
+
+
+def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[str]) -> None:
+    if not uris:
+        return
+    connection.register("gone", pa.table({"file": pa.array(uris, pa.string())}))
+    for table in (dataset.name, f"{dataset.name}_rejects"):
+        connection.execute(f"delete from staging.{table} where _file in (from gone)")
+    connection.execute(
+        "delete from staging.landed_files where dataset = ? and file in (from gone)", [dataset.name]
+    )
+    connection.unregister("gone")
+
+
+def _remove(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
+    connection.begin()
+    try:
+        _delete(connection, plan.dataset, plan.removed)
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _print_removals(plan: Plan) -> None:
+    if plan.removed:
+        console.print(
+            f"{plan.dataset.name}: {len(plan.removed)} file(s) are gone, their rows will be removed:"
+        )
+        for uri in plan.removed:
+            console.print(Text(f"  {uri}"), soft_wrap=True)
+
+
+def _print_dry_run(plan: Plan, store: Any) -> None:
+    counts: Counter[str] = Counter()
+    fresh = [file for file in plan.files if not _same_etag(plan, file)]
+    counts["unchanged"] = len(plan.files) - len(fresh)
+    for opened in open_files(fresh, store):
+        if not isinstance(opened, Opened):
+            counts["refuse"] += 1
+            _print_refused(opened[0].uri, str(opened[1]))
+            continue
+        opened.stream.close()
+        known = plan.known.get(opened.file.uri)
+        action = "land" if not known else "unchanged" if known.digest == opened.digest else "replace"
+        counts[action] += 1
+        if action != "unchanged":
+            console.print(Text(f"would {action} {opened.file.uri}"), soft_wrap=True)
+    summary = ", ".join(f"{action} {counts[action]}" for action in ("land", "replace", "unchanged", "refuse"))
+    console.print(
+        f"{plan.dataset.name}: would {summary}, remove {len(plan.removed)} file(s); nothing was changed"
+    )
+
+
+def _print_outcomes(outcomes: list[Outcome]) -> None:
+    columns = (
+        "files",
+        "rows",
+        "rejected",
+        "unchanged",
+        "replaced",
+        "removed",
+        "refused",
+        "seconds",
+        "rows/s",
+    )
+    table = Table("data set")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for outcome in outcomes:
+        numbers = (
+            *(outcome.files, outcome.rows, outcome.rejected.total(), outcome.unchanged, outcome.replaced),
+            *(outcome.removed, len(outcome.refused)),
+        )
+        rate = outcome.rows / outcome.seconds if outcome.seconds else 0
+        table.add_row(
+            outcome.dataset.name,
+            *(f"{number:,}" for number in numbers),
+            f"{outcome.seconds:.1f}",
+            f"{rate:,.0f}",
+        )
+    console.print(table)
+    for outcome in outcomes:
+        _print_notes(outcome)
+
+
+def _print_notes(outcome: Outcome) -> None:
+    if outcome.rejected:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in outcome.rejected.most_common())
+        console.print(f"{outcome.dataset.name} rejected: {reasons}", soft_wrap=True)
+        console.print(f"  see: select * from staging.{outcome.dataset.name}_rejects", soft_wrap=True)
+    for uri, names in sorted(outcome.unknown.items())[:MOST_LINES]:
+        console.print(Text(f"ignored unknown field(s) {', '.join(sorted(names))} in {uri}"), soft_wrap=True)
+    more = sorted(outcome.unknown.items())[MOST_LINES:]
+    if more:
+        others = sorted(set().union(*(names for _, names in more)))
+        console.print(
+            Text(f"ignored unknown field(s) {', '.join(others)} in {len(more)} more file(s)"), soft_wrap=True
+        )
+    for uri, reason in outcome.refused:
+        _print_refused(uri, reason)
+
+
+def _print_refused(uri: str, reason: str) -> None:
+    error_console.print(Text.assemble(("refused: ", "red"), f"{uri}: {reason}"), soft_wrap=True)

@@ -1,8 +1,8 @@
 """What makes a record of a call or an event good, as SQL over a whole chunk of records at once.
 
-A record reaches the rules as a struct `f` of its fields, each the JSON text of its value (null when the field is absent
-or null), whatever format it came in. The rules give the typed columns of the landing table and a `reason`: null, or
-why the record is rejected.
+A record reaches the rules as a struct `f` of its fields, each the JSON text of its value (null when the field is
+absent or null), whatever format it came in. The rules give the typed columns of the landing table and a `reason`:
+null, or why the record is rejected.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,18 @@ from scripts.records import Columns
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set: its landing table's name, its fields, and the rules in the order in which they are tried."""
+    """A data set: its fields, its landing table, and its rules.
+
+    `table` holds each column's name, type and value, `reasons` a reject reason and its condition, in the order in
+    which they are tried. In both, `f.x` is the JSON text of field x and `t_x` its text (null when empty); in a
+    condition, `v_x` is the value of column x. `maps` are the columns in which no key may stand twice.
+    """
 
     name: str
     columns: Columns
-    table: dict[str, str]
-    values: dict[str, str]
+    table: tuple[tuple[str, str, str], ...]
     reasons: tuple[tuple[str, str], ...]
     maps: tuple[str, ...] = ()
-    timestamp: str = "event_timestamp"
 
 
 MACROS = r"""
@@ -34,19 +37,22 @@ create or replace temp macro land_not_text(x) as regexp_matches(x::varchar, '^([
 -- whole numbers within int64, 41.0 too; a cast alone would make 42 of '41.5'
 create or replace temp macro land_int(t) as
     case when try_cast(t as bigint)::varchar = t then try_cast(t as bigint)
-         when regexp_full_match(t, '-?[0-9]+(\.0*)?') then try_cast(regexp_replace(t, '\.0*$', '') as bigint) end;
-create or replace temp macro land_double(t) as
-    case when regexp_full_match(t, '-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?') then try_cast(t as double) end;
+         when regexp_full_match(t, '-?[0-9]+(\.0*)?')
+         then try_cast(regexp_replace(t, '\.0*$', '') as bigint) end;
 -- whole seconds, of seconds, milliseconds or microseconds by size
-create or replace temp macro land_seconds(d) as
-    floor(case when d > 1e14 then d / 1e6 when d > 1e11 then d / 1e3 else d end);
+create or replace temp macro land_unit(d) as
+    case when d > 1e14 then d / 1e6 when d > 1e11 then d / 1e3 else d end;
+create or replace temp macro land_seconds(t) as
+    case when regexp_full_match(t, '-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?')
+         then coalesce(try_cast(floor(land_unit(try_cast(t as double))) as bigint), -1) end;
 create or replace temp macro land_unquoted(s) as regexp_replace(s, '"(\\.|[^"\\])*"', '""', 'g');
 -- DuckDB reads commas before a closing bracket, NaN and Infinity, which are no JSON
 create or replace temp macro land_trailing_comma(s) as
-    case when regexp_matches(s, ',\s*[\]}]') then regexp_matches(land_unquoted(s), ',\s*[\]}]') else false end;
-create or replace temp macro land_not_a_number(s) as
-    case when contains(s, 'NaN') or contains(s, 'Infinity') then regexp_matches(land_unquoted(s), 'NaN|Infinity')
+    case when regexp_matches(s, ',\s*[\]}]') then regexp_matches(land_unquoted(s), ',\s*[\]}]')
          else false end;
+create or replace temp macro land_not_a_number(s) as
+    case when contains(s, 'NaN') or contains(s, 'Infinity')
+         then regexp_matches(land_unquoted(s), 'NaN|Infinity') else false end;
 -- a JSON object, also from text that holds one; nothing gives {}, anything else null
 create or replace temp macro land_object(x) as
     case when x is null then '{}'::json
@@ -64,91 +70,21 @@ _OBJECT_OF_ENTRIES = """case when {0} is not null then ('{{' || array_to_string(
 def _time_rules(field: str) -> tuple[tuple[str, str], ...]:
     return (
         (f"missing_{field}", f"t_{field} is null"),
-        (f"bad_{field}", f"land_double(t_{field}) is null"),
-        (f"{field}_out_of_bounds", f"not land_seconds(land_double(t_{field})) between $earliest and $latest - 1"),
+        (f"bad_{field}", f"v_{field} is null"),
+        (f"{field}_out_of_bounds", f"not v_{field} between $earliest and $latest - 1"),
     )
 
 
-CALLS = Dataset(
-    name="justai_calls",
-    columns=Columns(
-        fields=(
-            *("event_timestamp", "user_id", "campaign_id", "action_id", "journey_id"),
-            *("copy_id", "template_id", "vars", "attrs"),
-        ),
-        required=(("event_timestamp",), ("copy_id",), ("template_id",)),
-    ),
-    table={
-        **{"event_timestamp": "bigint", "user_id": "varchar", "campaign_id": "bigint", "action_id": "bigint"},
-        **{"journey_id": "varchar", "copy_id": "varchar", "template_id": "varchar", "vars": "json", "attrs": "json"},
-    },
-    values={
-        "event_timestamp": "land_seconds(land_double(t_event_timestamp))",
-        "user_id": "t_user_id",
-        "campaign_id": "land_int(t_campaign_id)",
-        "action_id": "land_int(t_action_id)",
-        "journey_id": "t_journey_id",
-        "copy_id": "lower(t_copy_id)",
-        "template_id": "t_template_id",
-        "vars": "land_object(f.vars)",
-        "attrs": "land_object(f.attrs)",
-    },
-    reasons=(
-        *_time_rules("event_timestamp"),
-        ("missing_copy_id", "t_copy_id is null"),
-        ("bad_copy_id", "not regexp_full_match(t_copy_id, '(?i)[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}')"),
-        ("missing_template_id", "t_template_id is null"),
-        ("bad_template_id", "land_not_text(f.template_id)"),
-        ("bad_campaign_id", "t_campaign_id is not null and land_int(t_campaign_id) is null"),
-        ("bad_action_id", "t_action_id is not null and land_int(t_action_id) is null"),
-        ("bad_journey_id", "land_not_text(f.journey_id)"),
-        ("bad_user_id", "land_not_text(f.user_id)"),
-        ("bad_vars", "land_object(f.vars) is null or land_not_a_number(land_object(f.vars)::varchar)"),
-        ("bad_attrs", "land_object(f.attrs) is null or land_not_a_number(land_object(f.attrs)::varchar)"),
-    ),
-    maps=("vars", "attrs"),
-)
+def _map_rule(field: str) -> tuple[str, str]:
+    return f"bad_{field}", f"v_{field} is null or land_not_a_number(v_{field}::varchar)"
 
-_EVENT_TYPE = """coalesce(t_event_type, case when t_metric is null or coalesce(t_object_type, t_object_type_type) is null
-            then land_text(land_object(f.data)->'$.event_type') end)"""
 
-EVENTS = Dataset(
-    name="customerio_events",
-    columns=Columns(
-        fields=("event_id", "object_type", "object_type_type", "metric", "event_type", "timestamp", "data"),
-        required=(("event_id",), ("timestamp",), ("metric", "event_type", "data")),
-    ),
-    table={
-        **{"event_id": "varchar", "object_type": "varchar", "metric": "varchar", "event_type": "varchar"},
-        **{"timestamp": "bigint", "data": "json"},
-    },
-    values={
-        "event_id": "t_event_id",
-        "object_type": "coalesce(t_object_type, t_object_type_type)",
-        "metric": "t_metric",
-        "event_type": _EVENT_TYPE,
-        "timestamp": "land_seconds(land_double(t_timestamp))",
-        "data": "land_object(f.data)",
-    },
-    reasons=(
-        ("missing_event_id", "t_event_id is null"),
-        ("bad_event_id", "land_not_text(f.event_id)"),
-        *_time_rules("timestamp"),
-        ("bad_object_type", "land_not_text(f.object_type) or land_not_text(f.object_type_type)"),
-        ("bad_metric", "land_not_text(f.metric)"),
-        ("bad_event_type", "land_not_text(f.event_type)"),
-        ("bad_data", "land_object(f.data) is null or land_not_a_number(land_object(f.data)::varchar)"),
-        ("missing_metric", f"t_metric is null and {_EVENT_TYPE} is null"),
-        # event_type: email_opened and metric: email_opened name the channel themselves
-        (
-            "missing_object_type",
-            f"coalesce(t_object_type, t_object_type_type) is null and {_EVENT_TYPE} is null and not contains(t_metric, '_')",
-        ),
-    ),
-    timestamp="timestamp",
-)
+def _id_rule(field: str) -> tuple[str, str]:
+    return f"bad_{field}", f"v_{field} is null and t_{field} is not null"
 
-DATASETS = (CALLS, EVENTS)
+
+def _text_rule(field: str) -> tuple[str, str]:
+    return f"bad_{field}", f"land_not_text(f.{name(field)})"
 
 
 def quoted(text: str) -> str:
@@ -161,56 +97,121 @@ def name(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
+CALLS = Dataset(
+    name="justai_calls",
+    columns=Columns(
+        fields=(
+            *("event_timestamp", "user_id", "campaign_id", "action_id", "journey_id"),
+            *("copy_id", "template_id", "vars", "attrs"),
+        ),
+        required=(("event_timestamp",), ("copy_id",), ("template_id",)),
+    ),
+    table=(
+        ("event_timestamp", "bigint", "land_seconds(t_event_timestamp)"),
+        ("user_id", "varchar", "t_user_id"),
+        ("campaign_id", "bigint", "land_int(t_campaign_id)"),
+        ("action_id", "bigint", "land_int(t_action_id)"),
+        ("journey_id", "varchar", "t_journey_id"),
+        ("copy_id", "varchar", "lower(t_copy_id)"),
+        ("template_id", "varchar", "t_template_id"),
+        ("vars", "json", "land_object(f.vars)"),
+        ("attrs", "json", "land_object(f.attrs)"),
+    ),
+    reasons=(
+        *_time_rules("event_timestamp"),
+        ("missing_copy_id", "t_copy_id is null"),
+        ("bad_copy_id", "not regexp_full_match(v_copy_id, '[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}')"),
+        ("missing_template_id", "t_template_id is null"),
+        _text_rule("template_id"),
+        _id_rule("campaign_id"),
+        _id_rule("action_id"),
+        _text_rule("journey_id"),
+        _text_rule("user_id"),
+        _map_rule("vars"),
+        _map_rule("attrs"),
+    ),
+    maps=("vars", "attrs"),
+)
+
+EVENTS = Dataset(
+    name="customerio_events",
+    columns=Columns(
+        fields=("event_id", "object_type", "object_type_type", "metric", "event_type", "timestamp", "data"),
+        required=(("event_id",), ("timestamp",), ("metric", "event_type", "data")),
+    ),
+    table=(
+        ("event_id", "varchar", "t_event_id"),
+        ("object_type", "varchar", "coalesce(t_object_type, t_object_type_type)"),
+        ("metric", "varchar", "t_metric"),
+        (
+            "event_type",
+            "varchar",
+            "coalesce(t_event_type, "
+            "case when t_metric is null or coalesce(t_object_type, t_object_type_type) is null "
+            "then land_text(land_object(f.data)->'$.event_type') end)",
+        ),
+        ("timestamp", "bigint", "land_seconds(t_timestamp)"),
+        ("data", "json", "land_object(f.data)"),
+    ),
+    reasons=(
+        ("missing_event_id", "t_event_id is null"),
+        _text_rule("event_id"),
+        *_time_rules("timestamp"),
+        ("bad_object_type", "land_not_text(f.object_type) or land_not_text(f.object_type_type)"),
+        _text_rule("metric"),
+        _text_rule("event_type"),
+        _map_rule("data"),
+        ("missing_metric", "v_metric is null and v_event_type is null"),
+        # event_type: email_opened and metric: email_opened name the channel themselves
+        (
+            "missing_object_type",
+            "v_object_type is null and v_event_type is null and not contains(v_metric, '_')",
+        ),
+    ),
+)
+
+DATASETS = (CALLS, EVENTS)
+
+
 def check_query(dataset: Dataset, schema: pa.Schema) -> str:
-    """Query over the Arrow table `chunk` (file_no, then LINES or `line` and columns) that gives one row per record:
-    file_no, line, keys (of a record that may hold unknown fields, else null), reason, and the landing table's columns.
+    """Query over the Arrow table `chunk` (file_no, then LINES or `line` and columns): one row per record, of file_no,
+    line, keys (of a record that may hold unknown fields, else null), reason, and the landing table's columns.
     It wants the parameters `earliest` and `latest`, unix seconds; a time must lie in [earliest, latest).
     """
     fields = _line_fields(dataset) if "raw" in schema.names else _column_fields(dataset, schema)
-    texts = ",\n            ".join(f"land_text(f.{name(field)}) as t_{field}" for field in dataset.columns.fields)
-    reasons = "\n".join(f"            when {test} then {quoted(reason)}" for reason, test in dataset.reasons)
-    values = ",\n    ".join(
-        # out of bounds values may not fit the type; the row is rejected anyway
-        f"try_cast({value} as {dataset.table[column]}) as {name(column)}"
-        if dataset.table[column] == "bigint"
-        else f"{value} as {name(column)}"
-        for column, value in dataset.values.items()
-    )
+    texts = ", ".join(f"land_text(f.{name(field)}) as t_{field}" for field in dataset.columns.fields)
+    values = ", ".join(f"{value} as v_{column}" for column, _, value in dataset.table)
+    reasons = " ".join(f"when {test} then {quoted(reason)}" for reason, test in dataset.reasons)
+    columns = ", ".join(f"v_{column} as {name(column)}" for column, _, _ in dataset.table)
     return f"""
 with fields as ({fields}),
-texts as (
-    select file_no, line, fault, keys, f,
-            {texts}
-    from fields
-)
-select
-    file_no,
-    line,
-    keys,
-    case when fault is not null then fault
-{reasons}
-    end as reason,
-    {values}
-from texts"""
+texts as (select *, {texts} from fields),
+typed as (select *, {values} from texts)
+select file_no, line, keys, case when fault is not null then fault {reasons} end as reason, {columns}
+from typed"""
 
 
 def _line_fields(dataset: Dataset) -> str:
     fields = dataset.columns.fields
     shape = "{" + ", ".join(f'"{field}": "JSON"' for field in fields) + "}"
-    # A record whose fields add up to its length to the byte has no other field, none twice, and nothing but commas
-    # between them: that saves reading its keys, the dearest check, for every record without white space and nulls.
-    length = " + ".join(f"coalesce(strlen(f.{name(field)}::varchar) + {len(field) + 4}, 0)" for field in fields)
+    # A record whose fields add up to its length to the byte has no other field, none twice, and only commas between:
+    # that saves reading its keys, the dearest check, for every record without white space and nulls.
+    length = " + ".join(
+        f"coalesce(strlen(f.{name(field)}::varchar) + {len(field) + 4}, 0)" for field in fields
+    )
     return f"""
     select
         file_no, line, f, keys,
         case when fault is not null then fault
              when f is null then case when json_valid(raw) then 'not_an_object' else 'malformed_json' end
-             when not starts_with(raw, '{{') and not starts_with(ltrim(raw, E' \\t\\r\\n'), '{{') then 'not_an_object'
+             when not starts_with(raw, '{{') and not starts_with(ltrim(raw, E' \\t\\r\\n'), '{{')
+             then 'not_an_object'
              when keys is null then null
              when len(list_distinct(keys)) < len(keys) then 'duplicate_key'
              when land_trailing_comma(raw) then 'malformed_json' end as fault
     from (
-        select *, case when f is not null and fault is null and {length} + 1 <> size then json_keys(raw) end as keys
+        select *,
+            case when f is not null and fault is null and {length} + 1 <> size then json_keys(raw) end as keys
         from (select *, try(json_transform(raw, {quoted(shape)})) as f from chunk)
     )"""
 
@@ -220,7 +221,9 @@ def _column_fields(dataset: Dataset, schema: pa.Schema) -> str:
         f"{name(field)}: {_column_json(schema.field(field)) if field in schema.names else 'null::json'}"
         for field in dataset.columns.fields
     )
-    return f"select file_no, line, {{{packed}}} as f, null::varchar[] as keys, null::varchar as fault from chunk"
+    return (
+        f"select file_no, line, {{{packed}}} as f, null::varchar[] as keys, null::varchar as fault from chunk"
+    )
 
 
 def _column_json(field: pa.Field) -> str:
@@ -239,11 +242,12 @@ def _member_names(kind: pa.DataType) -> list[str]:
     return [kind.field(number).name for number in range(kind.num_fields)] if pa.types.is_struct(kind) else []
 
 
-def duplicates_query(dataset: Dataset, column: str) -> str:
+def duplicates_query(column: str) -> str:
     """Query over the table `checked` that gives the distinct values of a map that hold a key twice."""
+    # `times` keeps the optimiser from testing every record in place of every distinct value
     return f"""
-with distinct_values as materialized (select distinct {name(column)} as v from checked where reason is null)
-select v from distinct_values where len(list_distinct(json_keys(v))) < len(json_keys(v))"""
+select v from (select {name(column)} as v, count(*) as times from checked where reason is null group by v)
+where case when times > 0 then len(list_distinct(json_keys(v))) < len(json_keys(v)) end"""
 
 
 def raw_query(dataset: Dataset, schema: pa.Schema) -> str:

@@ -1,4 +1,4 @@
-"""From the bytes of one file to Arrow tables of its records: numbered lines of JSON, or numbered rows of columns."""
+"""From the bytes of one file to Arrow tables of its records: numbered lines of JSON or rows of columns."""
 
 import gzip
 import json
@@ -17,18 +17,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
 
-from scripts.sources import FORMATS_TEXT, Opened, Refused
+from scripts.sources import Opened, Refused
 
 PIECE_BYTES = 32 * 2**20
 """Decompressed bytes of one piece of a file, which is what is held in memory at a time."""
 
 MAX_LINE_BYTES = 512 * 2**20
 
-LINES = pa.schema(
-    [("line", pa.int64()), ("raw", pa.string()), ("size", pa.int64()), ("fault", pa.string())]
-)
-"""One row per line that is not blank: its physical number from 1, its text (the line end may be included), its
-bytes without line end, and why it is no text at all (`invalid_utf8`) or null."""
+LINES = pa.schema([("line", pa.int64()), ("raw", pa.string()), ("size", pa.int64()), ("fault", pa.string())])
+"""One row per line that is not blank: its physical number from 1, its text (the line end may be included), its size
+in bytes without line end, and why it is no text at all (`invalid_utf8`) or null."""
 
 _BLANK = b" \t\r\n\v\f"
 _BOM = b"\xef\xbb\xbf"
@@ -44,7 +42,7 @@ _MAGIC = {
 
 @dataclass(frozen=True)
 class Columns:
-    """What land needs to know of a data set: the fields it reads, and groups of which one member must be there."""
+    """What land needs to know of a data set: the fields it reads, groups of which one must be there."""
 
     fields: tuple[str, ...]
     required: tuple[tuple[str, ...], ...]
@@ -52,7 +50,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some records of one file: a LINES table, or `line` and the file's own columns when `is_lines` is false."""
+    """Some records of one file: a LINES table, or `line` and the file's own columns."""
 
     table: pa.Table
     is_lines: bool
@@ -66,11 +64,8 @@ def read_pieces(opened: Opened, columns: Columns) -> Iterator[Piece]:
         Refused: the file as a whole is not what its extension says; earlier pieces may have been yielded.
     """
     readers = {"jsonl": _read_jsonl, "parquet": _read_parquet, "avro": _read_avro}
-    reader = readers.get(opened.file.format or "")
-    if reader is None:
-        raise Refused(f"its extension is none that land reads ({FORMATS_TEXT}): convert it, or leave it out")
     try:
-        yield from reader(opened, columns)
+        yield from readers[opened.file.format or ""](opened, columns)
         opened.check_unchanged()
     except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
         raise Refused(f"it is truncated or damaged ({error}): copy it again from its source") from error
@@ -95,7 +90,7 @@ def _read_jsonl(opened: Opened, columns: Columns) -> Iterator[Piece]:
 
 
 def _blocks(opened: Opened) -> Iterator[bytes]:
-    """Decompressed bytes in blocks of at most about PIECE_BYTES; several gzip members or zstd frames are one file."""
+    """Decompressed bytes in blocks of at most about PIECE_BYTES; gzip members or zstd frames may follow each other."""
     if opened.file.codec == "zstd":
         yield from _zstd_blocks(opened.stream)
         return
@@ -125,7 +120,9 @@ def _whole_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
         size += len(block)
         if size < PIECE_BYTES or b"\n" not in block:
             if size > MAX_LINE_BYTES:
-                raise Refused(f"it holds a line longer than {MAX_LINE_BYTES >> 20} MB: is it JSON lines at all?")
+                raise Refused(
+                    f"it holds a line longer than {MAX_LINE_BYTES >> 20} MB: is it JSON lines at all?"
+                )
             continue
         cut = block.rfind(b"\n") + 1
         held[-1] = block[:cut]
@@ -146,7 +143,7 @@ def _check_text(block: bytes) -> None:
 
 
 def lines_table(block: bytes, first_line: int) -> tuple[pa.Table, int]:
-    """Split whole lines into a LINES table without copying them; return it and the number of physical lines."""
+    """Split whole lines into a LINES table without copying them; return it and the count of physical lines."""
     data = np.frombuffer(block, dtype=np.uint8)
     ends = np.flatnonzero(data == ord("\n"))
     has_tail = not block.endswith(b"\n")
@@ -169,7 +166,8 @@ def lines_table(block: bytes, first_line: int) -> tuple[pa.Table, int]:
     except pa.ArrowInvalid:
         raw, fault = _mark_invalid(block, starts, stops)
     table = pa.Table.from_arrays(
-        [pa.array(np.arange(first_line, first_line + count)), raw, pa.array(sizes.astype(np.int64)), fault], schema=LINES
+        [pa.array(np.arange(first_line, first_line + count)), raw, pa.array(sizes.astype(np.int64)), fault],
+        schema=LINES,
     )
     return (table.filter(pa.array(~blank)) if blank.any() else table), count
 
@@ -200,7 +198,9 @@ def _read_parquet(opened: Opened, columns: Columns) -> Iterator[Piece]:
             first_row += len(batch)
             yield Piece(_readable(batch).add_column(0, "line", numbers), False, unknown)
     except pa.ArrowException as error:
-        raise Refused(f"it is no readable Parquet ({_first_line(error)}): copy it again from its source") from error
+        raise Refused(
+            f"it is no readable Parquet ({_first_line(error)}): copy it again from its source"
+        ) from error
 
 
 def _parquet_pieces(source: pq.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
@@ -220,17 +220,19 @@ def _check_columns(names: list[str], columns: Columns) -> list[str]:
     missing = [" or ".join(group) for group in columns.required if not set(group) & set(names)]
     if missing:
         raise Refused(
-            f"it lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} (it has {', '.join(names) or 'none'}): "
-            "is it the right data set?"
+            f"it lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} "
+            f"(it has {', '.join(names) or 'none'}): is it the right data set?"
         )
     double = sorted({name for name in columns.fields if names.count(name) > 1})
     if double:
-        raise Refused(f"it has the column {', '.join(double)} more than once: write it again with each name once")
+        raise Refused(
+            f"it has the column {', '.join(double)} more than once: write it again with each name once"
+        )
     return [name for name in columns.fields if name in names]
 
 
 def _readable(table: pa.Table) -> pa.Table:
-    """Cast what DuckDB would not take as it is: maps (it fails on a duplicate key) and bytes that are text."""
+    """Cast what DuckDB would not take as it is: maps (a duplicate key fails) and bytes that are text."""
     for number, field in enumerate(table.schema):
         kind = field.type
         if pa.types.is_map(kind):
@@ -254,7 +256,7 @@ def _has_map(kind: pa.DataType) -> bool:
 
 
 def _read_avro(opened: Opened, columns: Columns) -> Iterator[Piece]:
-    # fastavro hands over one Python object per record in any case: as JSON lines they take the way of all lines.
+    # fastavro makes one Python object per record in any case: as JSON lines they take the way of all lines.
     first_row = 1
     try:
         source = fastavro.reader(opened.stream)
@@ -265,7 +267,9 @@ def _read_avro(opened: Opened, columns: Columns) -> Iterator[Piece]:
         held: list[str] = []
         size = 0
         for record in source:
-            held.append(json.dumps(_present(record), ensure_ascii=False, default=_plain, separators=(",", ":")))
+            held.append(
+                json.dumps(_present(record), ensure_ascii=False, default=_plain, separators=(",", ":"))
+            )
             size += len(held[-1])
             if size >= PIECE_BYTES:
                 yield _json_piece(held, first_row)
@@ -278,14 +282,18 @@ def _read_avro(opened: Opened, columns: Columns) -> Iterator[Piece]:
     except (EOFError, zlib.error, OSError):
         raise
     except Exception as error:  # fastavro raises whatever its decoders meet in a damaged file
-        raise Refused(f"it is no readable Avro ({_first_line(error)}): copy it again from its source") from error
+        raise Refused(
+            f"it is no readable Avro ({_first_line(error)}): copy it again from its source"
+        ) from error
 
 
 def _json_piece(lines: list[str], first_row: int) -> Piece:
     raw = pa.array(lines, pa.string())
     numbers = pa.array(np.arange(first_row, first_row + len(lines)))
     sizes = pc.binary_length(raw).cast(pa.int64())
-    return Piece(pa.Table.from_arrays([numbers, raw, sizes, pa.nulls(len(lines), pa.string())], schema=LINES), True)
+    return Piece(
+        pa.Table.from_arrays([numbers, raw, sizes, pa.nulls(len(lines), pa.string())], schema=LINES), True
+    )
 
 
 def _present(record: Any) -> dict[str, Any]:
@@ -295,7 +303,9 @@ def _present(record: Any) -> dict[str, Any]:
 
 
 def _drop_nulls(value: Any) -> Any:
-    return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
+    return (
+        {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from scripts import simulation_world as world
 
 SLOTS = 65_536
 UNCOUNTED = world.KNOWN_BUT_NOT_COUNTED + world.UNKNOWN_METRICS
-# Crockford's base 32 (no I, L, O, U), two digits at a time.
+# Crockford's base 32 (no I, L, O, U), two digits instant a time.
 DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 PAIRS = "".join(a + b for a in DIGITS for b in DIGITS)
 
@@ -45,7 +45,7 @@ def macros(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
             (hash(xor(hash(k::bigint), hash('{seed}/' || name))) >> 11)::double / 9007199254740992.0;
         create macro u_int(k, name, lo, hi) as lo + floor(u(k, name) * (hi - lo + 1))::bigint;
         create macro expo(k, name, mean) as (-ln(1 - u(k, name)) * mean)::bigint;
-        create macro pair(n) as substr('{PAIRS}', ((n) & 1023) * 2 + 1, 2);
+        create macro pair(n) as substr('{PAIRS}', ((n) & 1023)::bigint * 2 + 1, 2);
         create macro ulid(ms, h) as
             pair(ms >> 40) || pair(ms >> 30) || pair(ms >> 20) || pair(ms >> 10) || pair(ms)
             || pair(h) || pair(h >> 10) || pair(h >> 20) || pair(h >> 30)
@@ -58,8 +58,8 @@ def macros(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
             coalesce('"' || replace(replace(v::varchar, '\\', '\\\\'), '"', '\\"') || '"', 'null');
         create macro plan_start() as {plan.start}::bigint;
         create macro plan_days() as {plan.days}::bigint;
-        create macro day_of(at) as (date '1970-01-01' + (at // 86400)::integer);
-        create macro at_utc(at) as make_timestamp((at * 1000000)::bigint);
+        create macro day_of(instant) as (date '1970-01-01' + (instant // 86400)::integer);
+        create macro at_utc(instant) as make_timestamp((instant * 1000000)::bigint);
     """)
 
 
@@ -67,13 +67,12 @@ def load_world(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     """Tables of templates, copies, versions, maps and scenarios."""
     numbers = {template.name: number for number, template in enumerate(world.TEMPLATES)}
     copies = world.copies()
-    copy_numbers = {(copy.template, copy.arm): number for number, copy in enumerate(copies)}
     load(con, "template", [asdict(t) | {"template_no": n} for n, t in enumerate(world.TEMPLATES)])
     load(con, "copy", [
         {"copy_no": n, "template_no": numbers[c.template], "arm": c.arm, "copy_id": c.copy_id, "effect": c.effect}
         for n, c in enumerate(copies)
     ])  # fmt: skip
-    edits = {(copy, version): (number, at) for number, (copy, version, at) in enumerate(
+    edits = {(copy, version): (number, instant) for number, (copy, version, instant) in enumerate(
         world.edits(plan.days, plan.start))}  # fmt: skip
     versions: list[dict[str, object]] = []
     texts: list[dict[str, object]] = []
@@ -85,31 +84,29 @@ def load_world(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
                 "from_at": edits[number, k][1] if k else -(2**60),
                 "to_at": edits[number, k + 1][1] if (number, k + 1) in edits else 2**60,
             })  # fmt: skip
-            texts += [{"version_no": len(versions) - 1, "spelling": n, "text": t} for n, t in enumerate(text.renderings)]
+            texts += [{"version_no": len(versions) - 1, "form": n, "text": t} for n, t in enumerate(text.renderings)]
     load(con, "version", versions)
     load(con, "version_text", texts)
     per_template: dict[int, int] = {}
     edit_rows: list[dict[str, object]] = []
-    for (number, k), (_, at) in edits.items():
+    for (number, k), (_, instant) in edits.items():
         template_no = numbers[copies[number].template]
         place = per_template.setdefault(template_no, 0)
         per_template[template_no] += 1
-        edit_rows.append({"template_no": template_no, "place": place, "copy_no": number, "k": k, "at": at})
+        edit_rows.append({"template_no": template_no, "place": place, "copy_no": number, "k": k, "instant": instant})
     load(con, "edit", edit_rows)
     load(con, "person", [
-        {"person_no": n, "canonical": world.canonical(p), "spelling": k, "text": text}
+        {"person_no": n, "canonical": world.canonical(p), "form": k, "text": text}
         for n, p in enumerate(world.PEOPLE) for k, text in enumerate(world.renderings("attrs", p))
     ])  # fmt: skip
     load(con, "bandit", [
         {"template_no": n, "day": day, "shares": world.bandit(day / max(plan.days - 1, 1), t)}
         for n, t in enumerate(world.TEMPLATES) for day in range(plan.days)
     ])  # fmt: skip
-    load_scenarios(con, numbers, copy_numbers)
+    load_scenarios(con, numbers)
 
 
-def load_scenarios(
-    con: duckdb.DuckDBPyConnection, numbers: dict[str, int], copy_numbers: dict[tuple[str, int], int]
-) -> None:
+def load_scenarios(con: duckdb.DuckDBPyConnection, numbers: dict[str, int]) -> None:
     """Tables of the scenarios, and `scenario_slot`, which spreads their shares over 65,536 places."""
     scenarios = world.scenarios()
     load(con, "scenario", [
@@ -135,10 +132,9 @@ def load_scenarios(
         for n, s in enumerate(scenarios) for k, c in enumerate(s.calls)
     ])  # fmt: skip
     load(con, "scenario_message", [
-        asdict(m) | {"scen": n, "slot": k, "span": 7776000 if m.edge else 0}
+        asdict(m) | {"scen": n, "slot": k}
         for n, s in enumerate(scenarios) for k, m in enumerate(s.messages)
     ])  # fmt: skip
-    assert copy_numbers
 
 
 def count_stories(con: duckdb.DuckDBPyConnection, calls: int) -> tuple[int, int]:
@@ -191,7 +187,7 @@ placed as (
     select d.*, e.copy_no as edit_copy_no, e.k as edit_k,
         case d.snap
             when 'day_end' then even_at // 86400 * 86400 + 86380
-            when 'edit' then e.at
+            when 'edit' then e.instant
             -- few calls by night: minutes of the day are drawn to the afternoon
             else even_at // 86400 * 86400
                 + floor(86400 * (x - 0.13 * sin(6.283185307 * x)))::bigint
@@ -214,7 +210,7 @@ CALL_PLAN = """
 create temp table call_plan as
 with slotted as (
     select s.story_no * 16 + c.slot as call_no, s.story_no * 16 + c.delivery as delivery_no, s.*,
-        s.base_at + u_int(s.story_no * 16 + c.slot, 'call at', c.lo, c.hi) as at,
+        s.base_at + u_int(s.story_no * 16 + c.slot, 'call at', c.lo, c.hi) as instant,
         d.action, d.has_journey, d.campaign as own_campaign, d.template_no as delivery_template,
         c.template_no, c.copy as copy_rule, c.arm as fixed_arm, c.final, c.tie, c.attrs, c.user as with_user,
         c.campaign as with_campaign, c.version as version_rule,
@@ -241,7 +237,7 @@ copied as (
     select a.*, coalesce(a.edit_copy_no, c.copy_no) as copy_no
     from armed a join copy c on c.template_no = a.template_no and c.arm = a.arm
 )
-select c.call_no, c.delivery_no, c.story_no, c.scen, c.at, c.copy_no, v.version_no, v.template_id, v.content_hash,
+select c.call_no, c.delivery_no, c.story_no, c.scen, c.instant, c.copy_no, v.version_no, v.template_id, v.content_hash,
     y.copy_id, c.action, case when c.has_journey then c.journey end as journey,
     case when c.with_campaign and (c.tie or u(c.call_no, 'no campaign') >= 0.004) then c.own_campaign end as campaign,
     case when c.with_user and (c.tie or not c.has_journey or c.action is null or u(c.call_no, 'no user') >= 0.01)
@@ -257,13 +253,13 @@ from copied c
 join copy y on y.copy_no = c.copy_no
 join version v on v.copy_no = c.copy_no and case
     when c.version_rule = 'before' then v.k = c.edit_k - 1
-    else c.at >= v.from_at and c.at < v.to_at end
+    else c.instant >= v.from_at and c.instant < v.to_at end
 order by c.call_no
 """
 
 DELIVERY_PLAN = """
 create temp table delivery_plan as
-with person_map as (select person_no, canonical as attrs from person where spelling = 0),
+with person_map as (select person_no, canonical as attrs from person where form = 0),
 -- Only calls of the same second need the rules' order; elsewhere the scenario names the call that counts.
 winner as (
     select c.*, p.attrs
@@ -276,13 +272,13 @@ winner as (
             case when c.tie then c.campaign end desc nulls last) = 1
 ),
 span as (
-    select delivery_no, min(at) as first_at, max(at) as last_at, count(*) as calls, count(distinct copy_no) > 1 as conflict
+    select delivery_no, min(instant) as first_at, max(instant) as last_at, count(*) as calls, count(distinct copy_no) > 1 as conflict
     from call_plan group by delivery_no
 )
 select w.delivery_no, w.story_no, w.journey, w.action, w.campaign, w.template_id, w.copy_no, w.copy_id, w.content_hash,
     w.user_id, w.attrs, s.first_at, s.last_at, s.calls, s.conflict, y.effect,
     case when w.journey is not null and w.action is not null then md5(field(w.journey) || ',' || field(w.action))
-        else md5(concat_ws(',', field(w.at), field(w.user_id), field(w.campaign), field(w.action), field(w.journey),
+        else md5(concat_ws(',', field(w.instant), field(w.user_id), field(w.campaign), field(w.action), field(w.journey),
             field(w.copy_id), field(w.template_id), field(v.canonical), field(w.attrs)))
     end as delivery_key
 from winner w
@@ -354,7 +350,7 @@ opened as (
             as robot_click,
         case when mail and u(message_no, 'blind') < 0.006
             then reached + 60 + least(expo(message_no, 'blind click', 20000), 900000) end as blind_click,
-        case when mail and u(message_no, 'stray') < 0.001 then reached + 500 end as stray_synthetic,
+        case when mail and not edge and u(message_no, 'stray') < 0.001 then reached + 500 end as stray_synthetic,
         case when mail and u(message_no, 'forward') < 0.003 then reached + 4000 end as forwarded,
         case when mail and u(message_no, 'unsubscribe') < 0.004
             then reached + 30 + expo(message_no, 'unsubscribed', 30000) end as unsubscribed,
@@ -371,7 +367,7 @@ clicked as (
         case when opened is not null and u(message_no, 'click') < 0.13 * effect
                 or channel in ('sms', 'slack') and u(message_no, 'click') < 0.05 * effect
             then coalesce(opened, reached) + 3 + expo(message_no, 'clicked', 700) end as clicked,
-        case when robot_click is not null and u(message_no, 'robot open') < 0.4 then robot_click end as robot_open
+        case when not edge and u(message_no, 'robot open') < 0.4 then robot_click end as robot_open
     from opened
 ),
 human as (
@@ -444,17 +440,17 @@ def event_plan() -> str:
 create temp table event_plan as
 with happened as ({happened}),
 numbered as (
-    select *, message_no * 64 + ordinal as event_no, message_no * 64 + ordinal as id_no, first_at + after as at,
+    select *, message_no * 64 + ordinal as event_no, message_no * 64 + ordinal as id_no, first_at + after as instant,
         (first_at + after) * 1000 + ordinal as id_ms
     from happened
 ),
 again as (
     select * from numbered
     union all
-    select * replace (event_no + {SECOND_DAY} as event_no, at + 86400 as at, after + 86400 as after)
+    select * replace (event_no + {SECOND_DAY} as event_no, instant + 86400 as instant, after + 86400 as after)
     from numbered where ordinal in (5, 14) and u(event_no, 'second day') < 0.006
 )
-select event_no, id_no, id_ms, message_no, story_no, ordinal, channel, kind, metric, flags, at, first_at, user_no,
+select event_no, id_no, id_ms, message_no, story_no, ordinal, channel, kind, metric, flags, instant, first_at, user_no,
     delivery_no, delivery_key, copy_no, copy_id, control, lacks,
     case when bare then null else journey end as journey,
     case when bare then null when lacks = 'wrong_action_first' and ordinal = 0 then 990001 else action end as action,

@@ -117,7 +117,9 @@ def _location(given: str, root: str, rest: str) -> Location:
     base = "/".join([root.rstrip("/"), *parts[:plain]]) or "/"
     if plain == len(parts):
         return Location(given, base)
-    return Location(given, base, re.compile(re.escape(base.rstrip("/") + "/") + _glob("/".join(parts[plain:]))))
+    return Location(
+        given, base, re.compile(re.escape(base.rstrip("/") + "/") + _glob("/".join(parts[plain:])))
+    )
 
 
 def _glob(pattern: str) -> str:
@@ -125,7 +127,9 @@ def _glob(pattern: str) -> str:
     tokens = re.findall(r"\*\*/|\*\*|\*|\?|\[!?[^\]]+\]|.", pattern, re.DOTALL)
     meaning = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     classes = (token.replace("[!", "[^") if len(token) > 2 and token[0] == "[" else "" for token in tokens)
-    found = (meaning.get(token) or klass or re.escape(token) for token, klass in zip(tokens, classes, strict=True))
+    found = (
+        meaning.get(token) or klass or re.escape(token) for token, klass in zip(tokens, classes, strict=True)
+    )
     return "".join(found) + "(?:/.*)?"
 
 
@@ -145,7 +149,9 @@ def _list_local(location: Location) -> Iterator[SourceFile]:
         return
 
     def fail(error: OSError) -> None:
-        raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); nothing was landed") from error
+        raise UserError(
+            f"{error.filename}: cannot be listed ({error.strerror}); nothing was landed"
+        ) from error
 
     seen: set[str] = set()
     for folder, children, names in os.walk(location.root, followlinks=True, onerror=fail):
@@ -176,7 +182,11 @@ def _list_s3(location: Location, s3: Any) -> Iterator[SourceFile]:
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith((".", "_")) or name.split(".")[0] == "manifest" or name.endswith((".crc", ".manifest"))
+    return (
+        name.startswith((".", "_"))
+        or name.split(".")[0] == "manifest"
+        or name.endswith((".crc", ".manifest"))
+    )
 
 
 def _source(uri: str, size: int, etag: str | None = None) -> SourceFile:
@@ -196,14 +206,16 @@ def path_hour(uri: str) -> datetime | None:
 
 
 def open_files(files: list[SourceFile], s3: Any = None) -> Iterator[Opened | tuple[SourceFile, Refused]]:
-    """Open files in the order given, reading ahead in threads; a file that cannot be read comes with its reason."""
+    """Open files in the order given, reading ahead in threads; one that cannot be read comes with its reason."""
     waiting = deque(files)
     running: deque[tuple[SourceFile, Future[Opened]]] = deque()
     ahead = 0
     with ThreadPoolExecutor(max_workers=8) as pool:
         try:
             while waiting or running:
-                while waiting and (not running or (ahead + waiting[0].size <= _READ_AHEAD and len(running) < 64)):
+                while waiting and (
+                    not running or (ahead + waiting[0].size <= _READ_AHEAD and len(running) < 64)
+                ):
                     file = waiting.popleft()
                     ahead += file.size
                     running.append((file, pool.submit(open_file, file, s3)))
@@ -221,12 +233,14 @@ def open_file(file: SourceFile, s3: Any = None) -> Opened:
     """Open one file and compute its digest.
 
     Raises:
-        Refused: it cannot be read.
+        Refused: it cannot be read, or its extension is none that land reads.
     """
+    if file.format is None:
+        raise Refused(f"its extension is none that land reads ({FORMATS_TEXT}): convert it, or leave it out")
     if file.uri.startswith("s3://"):
         return Opened(file, _download(file, s3), file.etag or "")
     try:
-        stream = open(file.uri, "rb")
+        stream = open(file.uri, "rb")  # noqa: SIM115  the caller reads on and closes it
         stamp = _stamp(stream.fileno())
         if file.size <= IN_MEMORY:
             with stream:
@@ -236,7 +250,9 @@ def open_file(file: SourceFile, s3: Any = None) -> Opened:
         stream.seek(0)
         return Opened(file, stream, digest, stamp)
     except OSError as error:
-        raise Refused(f"it cannot be read ({error.strerror}): check that it is there and its permissions") from error
+        raise Refused(
+            f"it cannot be read ({error.strerror}): check that it is there and its permissions"
+        ) from error
 
 
 def _stamp(descriptor: int) -> tuple[int, int]:
@@ -246,7 +262,7 @@ def _stamp(descriptor: int) -> tuple[int, int]:
 
 def _download(file: SourceFile, s3: Any) -> BinaryIO:
     bucket, _, key = file.uri.removeprefix("s3://").partition("/")
-    target = cast(BinaryIO, SpooledTemporaryFile(max_size=IN_MEMORY))
+    target = cast(BinaryIO, SpooledTemporaryFile(max_size=IN_MEMORY))  # noqa: SIM115
     for attempt in range(1, _GET_ATTEMPTS + 1):
         done = target.tell()
         wanted = {"Range": f"bytes={done}-"} if done else {}

@@ -1,0 +1,123 @@
+"""`copymart simulate`: call logs and engagement events of a made-up world, and what the warehouse must make of them."""
+
+import shutil
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import duckdb
+import typer
+
+from scripts import simulation_lines as lines
+from scripts import simulation_plan as planning
+from scripts import simulation_truth as truth
+from scripts.console import console, progress
+from scripts.errors import UserError
+from scripts.simulation_plan import Plan
+
+# Written first with no text, and last with the arguments: an empty one marks a run that was cut short.
+MARKER = "simulation.txt"
+OURS = (MARKER, ".work", "justai", "customerio", "truth")
+STORIES_AT_ONCE = 250_000
+EARLIEST, LATEST = datetime(2000, 6, 1), datetime(2099, 1, 1)
+
+
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder to write; new, empty, or one that simulate wrote before.")],
+    calls: Annotated[int, typer.Option(help="Distinct JustAI calls.", min=1, max=100_000_000)] = 20_000,
+    days: Annotated[int, typer.Option(help="Days over which they are made.", min=1, max=3_650)] = 14,
+    seed: Annotated[int, typer.Option(help="Same seed and arguments, same bytes.")] = 1,
+    start: Annotated[datetime, typer.Option(help="First day (UTC).", formats=["%Y-%m-%d"])] = datetime(2026, 1, 1),
+) -> None:
+    """Write sample call logs and Customer.io events, and under OUT/truth what every mart must hold.
+
+    OUT gets justai/calls/YYYY/MM/DD/HH/, customerio/events/YYYY/MM/DD/HH/ (JSON lines, gzip) and truth/<mart>.parquet.
+    The result depends on the arguments alone.
+
+    Raises:
+        UserError: OUT holds something else, cannot be written, or the days leave the range of times that landing takes.
+    """
+    if not EARLIEST <= start or start.timestamp() + days * 86_400 > LATEST.timestamp():
+        raise UserError(f"the days must lie between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}: landing rejects others")
+    plan = Plan(calls, days, seed, int(start.replace(tzinfo=UTC).timestamp()))
+    began = time.monotonic()
+    clear(out)
+    written, rejects = run(plan, out)
+    marker = f"calls {calls}\ndays {days}\nseed {seed}\nstart {start:%Y-%m-%d}\n"
+    (out / MARKER).write_text(marker)
+    seconds = time.monotonic() - began
+    console.print(
+        f"{calls:,} calls in {written['justai_calls']:,} lines and {written['customerio_events']:,} lines of events "
+        f"({rejects:,} of them malformed) under {out}, {seconds:.1f} s"
+    )
+
+
+def clear(out: Path) -> None:
+    """Make `out` an empty folder with an empty marker.
+
+    Raises:
+        UserError: `out` is a file, holds anything that simulate did not write, or cannot be written.
+    """
+    try:
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out} is a file: name a folder")
+        if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
+            raise UserError(f"{out} holds files that simulate did not write: name an empty folder")
+        out.mkdir(parents=True, exist_ok=True)
+        (out / MARKER).write_text("")
+        for name in OURS[1:]:
+            shutil.rmtree(out / name, ignore_errors=True)
+        (out / "truth").mkdir()
+        (out / ".work").mkdir()
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
+
+
+def is_complete(out: Path) -> bool:
+    """Whether `out` holds a simulation that ran to its end."""
+    marker = out / MARKER
+    return marker.is_file() and marker.read_text() != ""
+
+
+def run(plan: Plan, out: Path) -> tuple[dict[str, int], int]:
+    """Plan, write truth and files; return lines per dataset and the number of malformed ones."""
+    work = out / ".work"
+    con = duckdb.connect(work / "plan.duckdb")
+    try:
+        con.execute(f"set temp_directory = '{str(work / 'spill').replace(chr(39), chr(39) * 2)}'")
+        con.execute("set memory_limit = '4GB'; set TimeZone = 'UTC'; set threads = 2")
+        planning.macros(con, plan)
+        planning.load_world(con, plan)
+        lines.prepare(con, plan)
+        free, total = planning.count_stories(con, plan.calls)
+        with progress("planning", total) as advance:
+            plan_all(con, plan, out / "truth", free, total, advance)
+        lines.add_junk(con, plan)
+        with progress("writing", None) as advance:
+            written, rejects = lines.write(con, out, advance)
+        truth.finish(con, out / "truth", rejects, written)
+    except duckdb.IOException as error:
+        raise UserError(f"cannot write to {out}: {error}") from error
+    finally:
+        con.close()
+    shutil.rmtree(work)
+    return written, len(rejects)
+
+
+def plan_all(
+    con: duckdb.DuckDBPyConnection, plan: Plan, folder: Path, free: int, total: int, advance: Callable[[int], None]
+) -> None:
+    """Plan all stories chunk by chunk, keep their lines and write the facts."""
+    facts = truth.Facts(folder)
+    try:
+        for first in range(0, total, STORIES_AT_ONCE):
+            last = min(first + STORIES_AT_ONCE, total)
+            planning.plan_chunk(con, plan, first, last, free, total)
+            lines.keep(con)
+            truth.add_up(con)
+            facts.add(con)
+            advance(last - first)
+    finally:
+        facts.close()
