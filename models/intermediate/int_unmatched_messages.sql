@@ -55,14 +55,18 @@ evidence as (
         {{ dbt.bool_or(
             'message_ids.journey_id is not null and coalesce(message_ids.action_id, message_ids.parent_action_id) is not null'
         ) }} as has_action,
-        {{ dbt.bool_or('mapped_actions.message_action_id is not null') }} as has_mapped_action
+        {{ dbt.bool_or(
+            'coalesce(mapped_actions.message_action_id, mapped_parents.message_action_id) is not null'
+        ) }} as has_mapped_action
     from message_ids
     left join matches
         on message_ids.delivery_id = matches.delivery_id
     left join controls
         on message_ids.delivery_id = controls.delivery_id
     left join mapped_actions
-        on mapped_actions.message_action_id in (message_ids.action_id, message_ids.parent_action_id)
+        on message_ids.action_id = mapped_actions.message_action_id
+    left join mapped_actions as mapped_parents
+        on message_ids.parent_action_id = mapped_parents.message_action_id
     where
         matches.delivery_id is null
         and controls.delivery_id is null
