@@ -4,6 +4,7 @@ PYTHON ?=
 LANDING ?=
 LAND_OPTIONS ?=
 BASE ?=
+CALLS ?= 1000000
 
 BIN := .venv/bin
 DBT := $(BIN)/dbt
@@ -39,7 +40,7 @@ endif
 RUN := $(call settings,data,$(DUCKDB))
 TEST := $(call settings,data/test,data/test/test.duckdb)
 
-.PHONY: help venv run lint parse pytest build-test test ci-slim clean
+.PHONY: help venv run lint parse pytest truth build-test test ci-slim clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -49,6 +50,7 @@ help: ## list the targets
 	@echo "  LAND_OPTIONS='--role-arn ARN --region R'  more options of copymart land"
 	@echo "  PYTHON=/usr/bin/python3.12  the Python that makes .venv; default: the newest of 3.11 to 3.14 on the path"
 	@echo "  BASE=REF     make ci-slim: the branch or commit to compare with, e.g. origin/main"
+	@echo "  CALLS=N      make truth: the number of calls; default 1000000"
 
 venv: ## make .venv and install requirements.lock into it
 	@sh scripts/make_venv.sh .venv "$$PYTHON"
@@ -71,8 +73,9 @@ run: venv $(LANDED) ## sample logs (or LANDING=...) to marts, Parquet and a tabl
 	$(call say,"Variants")
 	@$(RUN) $(BIN)/python -m scripts.summary
 	@echo
-	@echo "Warehouse:  $(DUCKDB)   (duckdb file, or: $(BIN)/python -c \"import duckdb; duckdb.connect('$(DUCKDB)')...\")"
+	@echo "Warehouse:  $(DUCKDB), schemas staging, intermediate, marts, audit"
 	@echo "Parquet:    $(EXPORT)/<dataset>/YYYY/MM/DD/HH/"
+	@echo "Ask it:     DBT_PROFILES_DIR=data/profiles COPYMART_DUCKDB=$(DUCKDB) $(DBT) show --inline 'select * from marts.copy_metrics_daily'"
 
 # Another sample means another warehouse: rows of files that are gone would stay in the old one.
 data/sample/.complete: scripts/simulate.py | venv
@@ -103,6 +106,10 @@ parse: venv ## dbt parse for both targets; any dbt warning is an error
 pytest: venv ## the Python tests
 	$(call say,"pytest")
 	@$(BIN)/python -m pytest
+
+truth: venv ## every mart cell against the truth of CALLS simulated calls
+	$(call say,"$(CALLS) simulated calls against their truth")
+	@COPYMART_TEST_CALLS=$(CALLS) $(BIN)/python -m pytest tests/python/test_truth.py
 
 build-test: venv ## dbt build with all tests on a fresh small sample
 	$(call say,"dbt build on a fresh sample")

@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any, TypeVar
@@ -39,7 +41,9 @@ from scripts.sources import (
     SourceFile,
     list_files,
     locate,
+    open_file,
     open_files,
+    printable,
 )
 from scripts.warehouse import ProfilesDir, ProjectDir, Target, connect, credentials, project_vars
 
@@ -157,8 +161,8 @@ def land(
 ) -> None:
     """Land raw files in the staging schema; the same file again changes nothing.
 
-    Reads JSON lines (.jsonl, .ndjson, .json; plain, .gz, .zst), Parquet and Avro. Lines that break a rule go to
-    the *_rejects tables. Exit status 1 when a file was refused as a whole; the others have landed then.
+    Reads JSON lines (.jsonl, .ndjson, .json; plain, .gz, .zst), Parquet and Avro. Lines that break a rule go
+    to the *_rejects tables. Exit status 1 when a file was refused as a whole; the others have landed then.
     """
     named = [(dataset, uri) for dataset, uri in ((CALLS, calls), (EVENTS, events)) if uri is not None]
     if not named:
@@ -179,7 +183,7 @@ def land(
             _print_removals(plan)
         if dry_run:
             for plan in plans:
-                _print_dry_run(plan, store)
+                _print_dry_run(plan)
             return
         for statement in ddl():
             connection.execute(statement)
@@ -257,7 +261,7 @@ def plan_landing(
     plan = Plan(dataset, location, files, known)
     if span:
         _plan_backfill(plan, span, allow_empty)
-    if not any(file.format for file in plan.files) and not plan.removed:
+    if not any(file.format for file in plan.files) and not (span and allow_empty):
         others = sorted({Path(file.uri).suffix or file.uri.rsplit("/", 1)[-1] for file in plan.files})
         where = f"between {span[0]} and {span[1]} UTC " if span else ""
         raise UserError(
@@ -299,7 +303,7 @@ def _some(texts: list[str]) -> str:
 
 
 def _ledger(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> dict[str, Known]:
-    exists = "select from duckdb_tables() where schema_name = 'staging' and table_name = 'landed_files'"
+    exists = "select 1 from duckdb_tables() where schema_name = 'staging' and table_name = 'landed_files'"
     if not connection.execute(exists).fetchall():
         return {}
     query = "select file, content_hash, size_bytes, path_hour from staging.landed_files where dataset = ?"
@@ -354,8 +358,10 @@ def _land_files(
                 advance(len(batch.files))
                 batch = None
     except BaseException:
-        if batch:
-            connection.rollback()
+        # a rollback that fails too (disk full, say) must not hide why
+        with suppress(duckdb.Error):
+            if batch:
+                connection.rollback()
         raise
 
 
@@ -381,7 +387,8 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
         else:
             fresh.append(file)
 
-    held: list[tuple[Opened, Piece | None]] = []
+    held: list[tuple[Opened, Piece]] = []
+    size = 0
     for opened in open_files(fresh, store):
         if not isinstance(opened, Opened):
             yield Skipped(*opened)
@@ -393,18 +400,19 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
             continue
         pieces = read_pieces(opened, plan.dataset.columns)
         try:
-            first, second = next(pieces, None), next(pieces, None)
+            first, second = next(pieces), next(pieces, None)
         except Refused as refusal:
             yield Skipped(opened.file, refusal)
             continue
-        if second or not _fits(held, first):
-            if held:
-                yield _chunk(held, numbers)
-            held = []
-        if first and second:
-            yield from _large_file(opened, [first, second], pieces, numbers)
+        full = size + first.table.nbytes > CHUNK_BYTES or len(held) >= MOST_FILES
+        if held and (second or full or not first.table.schema.equals(held[-1][1].table.schema)):
+            yield _chunk(held, numbers)
+            held, size = [], 0
+        if second:
+            yield from _large_file(opened, chain((first, second), pieces), numbers)
         else:
             held.append((opened, first))
+            size += first.table.nbytes
     if held:
         yield _chunk(held, numbers)
 
@@ -414,24 +422,13 @@ def _same_etag(plan: Plan, file: SourceFile) -> bool:
     return bool(known and file.etag and (known.digest, known.size) == (file.etag, file.size))
 
 
-def _fits(held: list[tuple[Opened, Piece | None]], piece: Piece | None) -> bool:
-    """Whether a piece can join those held: they are few enough, and of the same columns."""
-    tables = [other.table for _, other in held if other]
-    if not piece or not tables:
-        return len(held) < MOST_FILES
-    full = len(held) >= MOST_FILES or sum(table.nbytes for table in tables) + piece.table.nbytes > CHUNK_BYTES
-    return not full and tables[0].schema.equals(piece.table.schema)
-
-
 def _large_file(
-    opened: Opened, first: list[Piece], rest: Iterator[Piece], numbers: dict[str, int]
+    opened: Opened, pieces: Iterator[Piece], numbers: dict[str, int]
 ) -> Iterator[Chunk | Skipped]:
     """One chunk per piece of a file; the last one closes the transaction, a refusal undoes it."""
-    last = first[-1]
-    for piece in first[:-1]:
-        yield _chunk([(opened, piece)], numbers, closes=False)
+    last = next(pieces)
     try:
-        for piece in rest:
+        for piece in pieces:
             yield _chunk([(opened, last)], numbers, closes=False)
             last = piece
     except Refused as refusal:
@@ -440,21 +437,15 @@ def _large_file(
     yield _chunk([(opened, last)], numbers)
 
 
-def _chunk(held: list[tuple[Opened, Piece | None]], numbers: dict[str, int], closes: bool = True) -> Chunk:
-    tables = [
-        piece.table.add_column(
-            0, "file_no", pa.repeat(pa.scalar(numbers[opened.file.uri], pa.int32()), len(piece.table))
-        )
-        for opened, piece in held
-        if piece
-    ]
+def _chunk(held: list[tuple[Opened, Piece]], numbers: dict[str, int], closes: bool = True) -> Chunk:
+    tables = []
+    for opened, piece in held:
+        number = pa.scalar(numbers[opened.file.uri], pa.int32())
+        tables.append(piece.table.add_column(0, "file_no", pa.repeat(number, len(piece.table))))
+    whole = pa.concat_tables(tables).combine_chunks()
     # DuckDB scans an Arrow table by its record batches, in parallel: neither one nor thousands of them.
-    table = (
-        pa.Table.from_batches(pa.concat_tables(tables).combine_chunks().to_batches(BATCH_ROWS))
-        if tables
-        else None
-    )
-    unknown = {opened.file.uri: piece.unknown for opened, piece in held if piece and piece.unknown}
+    table = pa.Table.from_batches(whole.to_batches(BATCH_ROWS), whole.schema)
+    unknown = {opened.file.uri: piece.unknown for opened, piece in held if piece.unknown}
     return Chunk(table, [opened for opened, _ in held], closes, unknown)
 
 
@@ -479,12 +470,11 @@ class Batch:
         _delete(self.connection, self.plan.dataset, [uri for uri in fresh if uri in self.plan.known])
         for uri, names in chunk.unknown.items():
             self.unknown.setdefault(uri, set()).update(names)
-        if chunk.table is not None:
-            self.connection.register("chunk", chunk.table)
-            self.connection.register("files", self._file_names(chunk))
-            self._insert(chunk.table.schema)
-            self.connection.unregister("chunk")
-            self.connection.unregister("files")
+        self.connection.register("chunk", chunk.table)
+        self.connection.register("files", self._file_names(chunk))
+        self._insert(chunk.table.schema)
+        self.connection.unregister("chunk")
+        self.connection.unregister("files")
 
     def _file_names(self, chunk: Chunk) -> pa.Table:
         uris = [opened.file.uri for opened in chunk.opened]
@@ -583,12 +573,8 @@ def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[
 
 def _remove(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     connection.begin()
-    try:
-        _delete(connection, plan.dataset, plan.removed)
-        connection.commit()
-    except BaseException:
-        connection.rollback()
-        raise
+    _delete(connection, plan.dataset, plan.removed)
+    connection.commit()
 
 
 def _print_removals(plan: Plan) -> None:
@@ -600,41 +586,40 @@ def _print_removals(plan: Plan) -> None:
             console.print(Text(f"  {uri}"), soft_wrap=True)
 
 
-def _print_dry_run(plan: Plan, store: Any) -> None:
+def _print_dry_run(plan: Plan) -> None:
     counts: Counter[str] = Counter()
-    fresh = [file for file in plan.files if not _same_etag(plan, file)]
-    counts["unchanged"] = len(plan.files) - len(fresh)
-    for opened in open_files(fresh, store):
-        if not isinstance(opened, Opened):
-            counts["refuse"] += 1
-            _print_refused(opened[0].uri, str(opened[1]))
-            continue
-        opened.stream.close()
-        known = plan.known.get(opened.file.uri)
-        action = "land" if not known else "unchanged" if known.digest == opened.digest else "replace"
+    for file in plan.files:
+        try:
+            action = _intention(plan, file)
+        except Refused as refusal:
+            action = "refuse"
+            _print_refused(file.uri, str(refusal))
         counts[action] += 1
-        if action != "unchanged":
-            console.print(Text(f"would {action} {opened.file.uri}"), soft_wrap=True)
-    summary = ", ".join(f"{action} {counts[action]}" for action in ("land", "replace", "unchanged", "refuse"))
+        if action in ("land", "replace"):
+            console.print(Text(f"would {action} {file.uri}"), soft_wrap=True)
+    summary = ", ".join(f"{action} {counts[action]}" for action in ("land", "replace", "refuse"))
     console.print(
-        f"{plan.dataset.name}: would {summary}, remove {len(plan.removed)} file(s); nothing was changed"
+        f"{plan.dataset.name}: would {summary}, remove {len(plan.removed)} file(s), "
+        f"{counts['unchanged']} unchanged; nothing was changed"
     )
+
+
+def _intention(plan: Plan, file: SourceFile) -> str:
+    """What a landing would do with a file; only a local file that was landed before is read for that."""
+    known = plan.known.get(file.uri)
+    if file.format is None or (known and not file.etag):
+        opened = open_file(file)
+        opened.stream.close()
+        return "unchanged" if known and known.digest == opened.digest else "replace"
+    if not known:
+        return "land"
+    return "unchanged" if _same_etag(plan, file) else "replace"
 
 
 def _print_outcomes(outcomes: list[Outcome]) -> None:
-    columns = (
-        "files",
-        "rows",
-        "rejected",
-        "unchanged",
-        "replaced",
-        "removed",
-        "refused",
-        "seconds",
-        "rows/s",
-    )
-    table = Table("data set")
-    for column in columns:
+    table = Table("data set", box=None, padding=(0, 2, 0, 0))
+    counts = ("files", "rows", "rejected", "unchanged", "replaced", "removed", "refused", "seconds", "rows/s")
+    for column in counts:
         table.add_column(column, justify="right")
     for outcome in outcomes:
         numbers = (
@@ -648,7 +633,7 @@ def _print_outcomes(outcomes: list[Outcome]) -> None:
             f"{outcome.seconds:.1f}",
             f"{rate:,.0f}",
         )
-    console.print(table)
+    console.print(table, width=max(console.width, 110), no_wrap=True)
     for outcome in outcomes:
         _print_notes(outcome)
 
@@ -671,4 +656,4 @@ def _print_notes(outcome: Outcome) -> None:
 
 
 def _print_refused(uri: str, reason: str) -> None:
-    error_console.print(Text.assemble(("refused: ", "red"), f"{uri}: {reason}"), soft_wrap=True)
+    error_console.print(Text.assemble(("refused: ", "red"), f"{printable(uri)}: {reason}"), soft_wrap=True)

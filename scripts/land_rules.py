@@ -1,8 +1,8 @@
 """What makes a record of a call or an event good, as SQL over a whole chunk of records at once.
 
-A record reaches the rules as a struct `f` of its fields, each the JSON text of its value (null when the field is
-absent or null), whatever format it came in. The rules give the typed columns of the landing table and a `reason`:
-null, or why the record is rejected.
+A record reaches the rules as a struct `f` of its fields, each the JSON text of its value (null when absent or
+null), whatever format it came in. The rules give the landing table's columns and a `reason`: null, or why the
+record is rejected.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from scripts.records import Columns
 class Dataset:
     """A data set: its fields, its landing table, and its rules.
 
-    `table` holds each column's name, type and value, `reasons` a reject reason and its condition, in the order in
-    which they are tried. In both, `f.x` is the JSON text of field x and `t_x` its text (null when empty); in a
+    `table` holds each column's name, type and value, `reasons` a reject reason and its condition, tried in
+    this order. In both, `f.x` is the JSON text of field x and `t_x` its text (null when empty); in a
     condition, `v_x` is the value of column x. `maps` are the columns in which no key may stand twice.
     """
 
@@ -174,8 +174,8 @@ DATASETS = (CALLS, EVENTS)
 
 
 def check_query(dataset: Dataset, schema: pa.Schema) -> str:
-    """Query over the Arrow table `chunk` (file_no, then LINES or `line` and columns): one row per record, of file_no,
-    line, keys (of a record that may hold unknown fields, else null), reason, and the landing table's columns.
+    """Query over the Arrow table `chunk` (file_no, then LINES or `line` and columns): one row per record, of
+    file_no, line, keys (of a record that may hold unknown fields, else null), reason and the table's columns.
     It wants the parameters `earliest` and `latest`, unix seconds; a time must lie in [earliest, latest).
     """
     fields = _line_fields(dataset) if "raw" in schema.names else _column_fields(dataset, schema)
@@ -194,8 +194,8 @@ from typed"""
 def _line_fields(dataset: Dataset) -> str:
     fields = dataset.columns.fields
     shape = "{" + ", ".join(f'"{field}": "JSON"' for field in fields) + "}"
-    # A record whose fields add up to its length to the byte has no other field, none twice, and only commas between:
-    # that saves reading its keys, the dearest check, for every record without white space and nulls.
+    # A record whose fields add up to its length to the byte has no other field, none twice, and single commas
+    # between: that saves reading its keys, the dearest check, for every record without white space and nulls.
     length = " + ".join(
         f"coalesce(strlen(f.{name(field)}::varchar) + {len(field) + 4}, 0)" for field in fields
     )

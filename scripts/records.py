@@ -25,8 +25,8 @@ PIECE_BYTES = 32 * 2**20
 MAX_LINE_BYTES = 512 * 2**20
 
 LINES = pa.schema([("line", pa.int64()), ("raw", pa.string()), ("size", pa.int64()), ("fault", pa.string())])
-"""One row per line that is not blank: its physical number from 1, its text (the line end may be included), its size
-in bytes without line end, and why it is no text at all (`invalid_utf8`) or null."""
+"""One row per line that is not blank: its physical number from 1, its text (a line end may be included), its
+size in bytes without line end, and why it is no text at all (`invalid_utf8`) or null."""
 
 _BLANK = b" \t\r\n\v\f"
 _BOM = b"\xef\xbb\xbf"
@@ -58,14 +58,19 @@ class Piece:
 
 
 def read_pieces(opened: Opened, columns: Columns) -> Iterator[Piece]:
-    """Yield the records of a file in order, in pieces of about PIECE_BYTES.
+    """Yield the records of a file in order, in one or more pieces of about PIECE_BYTES.
 
     Raises:
         Refused: the file as a whole is not what its extension says; earlier pieces may have been yielded.
     """
     readers = {"jsonl": _read_jsonl, "parquet": _read_parquet, "avro": _read_avro}
+    empty = True
     try:
-        yield from readers[opened.file.format or ""](opened, columns)
+        for piece in readers[opened.file.format or ""](opened, columns):
+            yield piece
+            empty = False
+        if empty:
+            yield Piece(LINES.empty_table(), True)
         opened.check_unchanged()
     except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
         raise Refused(f"it is truncated or damaged ({error}): copy it again from its source") from error
@@ -90,11 +95,11 @@ def _read_jsonl(opened: Opened, columns: Columns) -> Iterator[Piece]:
 
 
 def _blocks(opened: Opened) -> Iterator[bytes]:
-    """Decompressed bytes in blocks of at most about PIECE_BYTES; gzip members or zstd frames may follow each other."""
+    """Decompressed bytes in blocks of at most about PIECE_BYTES; gzip members or zstd frames may be many."""
     if opened.file.codec == "zstd":
         yield from _zstd_blocks(opened.stream)
         return
-    stream = gzip.GzipFile(fileobj=opened.stream) if opened.file.codec == "gzip" else opened.stream
+    stream = gzip.GzipFile(fileobj=opened.stream, mode="rb") if opened.file.codec == "gzip" else opened.stream
     while block := stream.read(PIECE_BYTES):
         yield block
 
@@ -143,7 +148,9 @@ def _check_text(block: bytes) -> None:
 
 
 def lines_table(block: bytes, first_line: int) -> tuple[pa.Table, int]:
-    """Split whole lines into a LINES table without copying them; return it and the count of physical lines."""
+    """Split whole lines into a LINES table without copying them; return it and the physical lines' count."""
+    if not block:
+        return LINES.empty_table(), 0
     data = np.frombuffer(block, dtype=np.uint8)
     ends = np.flatnonzero(data == ord("\n"))
     has_tail = not block.endswith(b"\n")
@@ -232,7 +239,7 @@ def _check_columns(names: list[str], columns: Columns) -> list[str]:
 
 
 def _readable(table: pa.Table) -> pa.Table:
-    """Cast what DuckDB would not take as it is: maps (a duplicate key fails) and bytes that are text."""
+    """Cast what DuckDB would not take as it is: maps (a duplicate key fails), bytes, nanoseconds."""
     for number, field in enumerate(table.schema):
         kind = field.type
         if pa.types.is_map(kind):
@@ -244,10 +251,13 @@ def _readable(table: pa.Table) -> pa.Table:
             raise Refused(f"its column {field.name} holds a map below the top: write it as JSON text")
         elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
             kind = pa.string()
+        elif pa.types.is_timestamp(kind):
+            kind = pa.timestamp("us", kind.tz)
         elif pa.types.is_fixed_size_binary(kind):
             raise Refused(f"its column {field.name} holds bytes of an unknown meaning: write it as text")
         if kind != field.type:
-            table = table.set_column(number, field.name, table.column(number).cast(kind))
+            # unsafe: nanoseconds are cut to microseconds, of which seconds are kept
+            table = table.set_column(number, field.name, table.column(number).cast(kind, safe=False))
     return table
 
 
@@ -275,7 +285,7 @@ def _read_avro(opened: Opened, columns: Columns) -> Iterator[Piece]:
                 yield _json_piece(held, first_row)
                 first_row += len(held)
                 held, size = [], 0
-        if held or first_row == 1:
+        if held:
             yield _json_piece(held, first_row)
     except Refused:
         raise

@@ -92,7 +92,7 @@ def explain(error: Exception) -> str:
         details = error.response.get("Error", {})
         code = str(details.get("Code", "")).replace("403", "AccessDenied")
         if error.operation_name == "AssumeRole":
-            return f"the role cannot be assumed ({code}): check --role-arn, --external-id, the role's trust policy"
+            return f"the role cannot be assumed ({code}): check --role-arn, --external-id, its trust policy"
         return _CODES.get(code) or f"{code}: {details.get('Message') or error}"
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return f"no AWS credentials: {_CREDENTIALS_HINT}"

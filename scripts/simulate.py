@@ -1,9 +1,9 @@
-"""`copymart simulate`: call logs and engagement events of a made-up world, and what the warehouse must make of them."""
+"""`copymart simulate`: call logs and events of a made-up world, and what the warehouse must make of them."""
 
 import shutil
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -17,31 +17,39 @@ from scripts.console import console, progress
 from scripts.errors import UserError
 from scripts.simulation_plan import Plan
 
-# Written first with no text, and last with the arguments: an empty one marks a run that was cut short.
+# Written first and last: only a run that came to its end leaves its arguments here.
 MARKER = "simulation.txt"
-OURS = (MARKER, ".work", "justai", "customerio", "truth")
+UNFINISHED = "unfinished: run copymart simulate again\n"
+OURS = (".work", "justai", "customerio", "truth")
 STORIES_AT_ONCE = 250_000
-EARLIEST, LATEST = datetime(2000, 6, 1), datetime(2099, 1, 1)
+EARLIEST, LATEST = datetime(2000, 6, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
 
 
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Folder to write; new, empty, or one that simulate wrote before.")],
+    out: Annotated[
+        Path, typer.Argument(help="Folder to write; new, empty, or one that simulate wrote before.")
+    ],
     calls: Annotated[int, typer.Option(help="Distinct JustAI calls.", min=1, max=100_000_000)] = 20_000,
     days: Annotated[int, typer.Option(help="Days over which they are made.", min=1, max=3_650)] = 14,
     seed: Annotated[int, typer.Option(help="Same seed and arguments, same bytes.")] = 1,
-    start: Annotated[datetime, typer.Option(help="First day (UTC).", formats=["%Y-%m-%d"])] = datetime(2026, 1, 1),
+    start: Annotated[datetime, typer.Option(help="First day (UTC).", formats=["%Y-%m-%d"])] = datetime(
+        2026, 1, 1
+    ),
 ) -> None:
     """Write sample call logs and Customer.io events, and under OUT/truth what every mart must hold.
 
-    OUT gets justai/calls/YYYY/MM/DD/HH/, customerio/events/YYYY/MM/DD/HH/ (JSON lines, gzip) and truth/<mart>.parquet.
-    The result depends on the arguments alone.
+    OUT gets justai/calls/YYYY/MM/DD/HH/, customerio/events/YYYY/MM/DD/HH/ (JSON lines, gzip) and
+    truth/<mart>.parquet. The result depends on the arguments alone.
 
     Raises:
-        UserError: OUT holds something else, cannot be written, or the days leave the range of times that landing takes.
+        UserError: OUT holds something else or cannot be written; landing would reject times of these days.
     """
-    if not EARLIEST <= start or start.timestamp() + days * 86_400 > LATEST.timestamp():
-        raise UserError(f"the days must lie between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}: landing rejects others")
-    plan = Plan(calls, days, seed, int(start.replace(tzinfo=UTC).timestamp()))
+    first = start.replace(tzinfo=UTC)
+    if not EARLIEST <= first <= first + timedelta(days) <= LATEST:
+        raise UserError(
+            f"the days must lie between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}: landing rejects others"
+        )
+    plan = Plan(calls, days, seed, int(first.timestamp()))
     began = time.monotonic()
     clear(out)
     written, rejects = run(plan, out)
@@ -49,13 +57,13 @@ def simulate(
     (out / MARKER).write_text(marker)
     seconds = time.monotonic() - began
     console.print(
-        f"{calls:,} calls in {written['justai_calls']:,} lines and {written['customerio_events']:,} lines of events "
-        f"({rejects:,} of them malformed) under {out}, {seconds:.1f} s"
+        f"{calls:,} calls in {written['justai_calls']:,} lines and {written['customerio_events']:,} lines of "
+        f"events ({rejects:,} of them malformed) under {out}, {seconds:.1f} s"
     )
 
 
 def clear(out: Path) -> None:
-    """Make `out` an empty folder with an empty marker.
+    """Empty `out` but for the marker of an unfinished run and folders for the truth and the work.
 
     Raises:
         UserError: `out` is a file, holds anything that simulate did not write, or cannot be written.
@@ -66,19 +74,13 @@ def clear(out: Path) -> None:
         if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
             raise UserError(f"{out} holds files that simulate did not write: name an empty folder")
         out.mkdir(parents=True, exist_ok=True)
-        (out / MARKER).write_text("")
-        for name in OURS[1:]:
+        (out / MARKER).write_text(UNFINISHED)
+        for name in OURS:
             shutil.rmtree(out / name, ignore_errors=True)
         (out / "truth").mkdir()
         (out / ".work").mkdir()
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
-
-
-def is_complete(out: Path) -> bool:
-    """Whether `out` holds a simulation that ran to its end."""
-    marker = out / MARKER
-    return marker.is_file() and marker.read_text() != ""
 
 
 def run(plan: Plan, out: Path) -> tuple[dict[str, int], int]:
@@ -87,7 +89,7 @@ def run(plan: Plan, out: Path) -> tuple[dict[str, int], int]:
     con = duckdb.connect(work / "plan.duckdb")
     try:
         con.execute(f"set temp_directory = '{str(work / 'spill').replace(chr(39), chr(39) * 2)}'")
-        con.execute("set memory_limit = '4GB'; set TimeZone = 'UTC'; set threads = 2")
+        con.execute("set memory_limit = '4GB'; set TimeZone = 'UTC'; set arrow_large_buffer_size = true")
         planning.macros(con, plan)
         planning.load_world(con, plan)
         lines.prepare(con, plan)
@@ -107,14 +109,19 @@ def run(plan: Plan, out: Path) -> tuple[dict[str, int], int]:
 
 
 def plan_all(
-    con: duckdb.DuckDBPyConnection, plan: Plan, folder: Path, free: int, total: int, advance: Callable[[int], None]
+    con: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    folder: Path,
+    free: int,
+    total: int,
+    advance: Callable[[int], None],
 ) -> None:
     """Plan all stories chunk by chunk, keep their lines and write the facts."""
     facts = truth.Facts(folder)
     try:
         for first in range(0, total, STORIES_AT_ONCE):
             last = min(first + STORIES_AT_ONCE, total)
-            planning.plan_chunk(con, plan, first, last, free, total)
+            planning.plan_chunk(con, first, last, free, total)
             lines.keep(con)
             truth.add_up(con)
             facts.add(con)

@@ -1,6 +1,6 @@
 """The files of a simulation: what is planned, spelled as lines, in folders by the hour they arrived.
 
-`keep` puts a chunk's lines (still as columns) aside; `write` spells them hour by hour and compresses the files.
+`keep` puts a chunk's lines aside, still as columns; `write` spells them hour by hour and compresses files.
 """
 
 import gzip
@@ -19,7 +19,8 @@ from scripts.simulation_plan import Plan
 FOLDERS = {"justai_calls": Path("justai/calls"), "customerio_events": Path("customerio/events")}
 FILES = {"justai_calls": "calls.jsonl.gz", "customerio_events": "events.jsonl.gz"}
 LINES_AT_ONCE = 700_000
-OTHER_ID = 2**52
+# Far above the numbers of planned events, for lines about something else.
+OTHER_ID = 2**54
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def prepare(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     end_hour = (plan.start + plan.days * 86_400) // 3_600
     outage = plan.start + 86_400 * min(3, plan.days - 1) + 9 * 3_600
     con.execute(f"""
-        -- Files are hourly while calls are made and for two days more; what trickles in later comes once a day.
+        -- Files are hourly until two days after the last call; what trickles in later comes once a day.
         create macro folder(hour) as
             case when hour > {end_hour + 48} then (hour - 5 + 23) // 24 * 24 + 5 else hour end;
         create macro arrival(instant, k) as folder(instant // 3600 + case
@@ -47,26 +48,43 @@ def prepare(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
             else u_int(k, 'weeks late', 300, 1000) end);
         -- One receiver failed for some hours: its events came in a burst.
         create macro event_arrival(instant, k) as arrival(
-            case when instant >= {outage} and instant < {outage + 5 * 3_600} then {outage + 6 * 3_600} else instant end, k);
-        create macro optional(name, value, k) as coalesce(
-            ',"' || name || '":' || value,
-            case u_int(k, 'null of ' || name, 0, 2)
-                when 0 then '' when 1 then ',"' || name || '":null' else ',"' || name || '":""' end);
-        create macro optional_id(name, value, k) as coalesce(
-            ',"' || name || '":' || value, case u_int(k, 'null of ' || name, 0, 1)
-                when 0 then '' else ',"' || name || '":null' end);
-        create macro quoted(value) as '"' || value || '"';
+            case when instant between {outage} and {outage + 5 * 3_600} then {outage + 6 * 3_600}
+                else instant end, k);
     """)
-    con.execute("""
-        create table call_line (
-            hour integer, line_no bigint, spelling bigint, instant bigint, user_id varchar, campaign integer,
-            action integer, journey varchar, copy_no integer, version_no integer, person_no integer);
-        create table event_line (
-            hour integer, line_no bigint, spelling bigint, event_no bigint, channel varchar, kind varchar,
-            metric varchar, flags varchar, instant bigint, id_ms bigint, id_no bigint, message_no bigint, user_no bigint,
-            journey varchar, action integer, parent integer, campaign integer, note varchar);
-        create table junk (dataset varchar, hour integer, junk_no bigint, raw blob, reason varchar);
-    """)
+    con.execute(SPELLING)
+    con.execute(TABLES)
+
+
+SPELLING = r"""
+create macro quoted(value) as '"' || value || '"';
+-- A member of an object, with its comma; where the value is null, one of the ways to say so.
+create macro member(name, value, k) as coalesce(
+    ',"' || name || '":' || value,
+    case u_int(k, 'null of ' || name, 0, 2)
+        when 0 then '' when 1 then ',"' || name || '":null' else ',"' || name || '":""' end);
+create macro number_text(value, k) as
+    case when u(k, 'number as text') < 0.015 then quoted(value) else value::varchar end;
+create macro journey_text(value) as case left(value, 1)
+    when '0' then quoted(value) else to_json(value)::varchar end;
+create macro envelope(id, object, metric, moment, data) as
+    '{"event_id":"' || id || '","object_type":"' || object || '","metric":"' || metric || '","timestamp":'
+    || moment || ',"data":{' || data || '}}';
+create macro old_envelope(id, name, moment, data) as
+    '{"event_id":"' || id || '","event_type":"' || name || '","timestamp":' || moment || ',"data":{' || data
+        || '}}';
+"""
+
+TABLES = """
+create table call_line (
+    hour bigint, line_no bigint, spelling bigint, instant bigint, user_id varchar, campaign bigint,
+    action bigint, journey varchar, copy_no bigint, version_no bigint, person_no bigint);
+create table event_line (
+    hour bigint, line_no bigint, spelling bigint, channel varchar, kind varchar, metric varchar,
+        flags varchar,
+    instant bigint, id_ms bigint, id_no bigint, message_no bigint, user_no bigint, journey varchar,
+    action bigint, parent bigint, campaign bigint, note varchar);
+create table junk (dataset varchar, hour bigint, junk_no bigint, raw blob, reason varchar);
+"""
 
 
 def keep(con: duckdb.DuckDBPyConnection) -> None:
@@ -75,212 +93,258 @@ def keep(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(KEEP_EVENTS)
 
 
+# Lines with one `spelling` are the same text.
 KEEP_CALLS = """
-insert into call_line
-with line as (
-    select *, call_no * 4 as line_no, call_no * 4 as spelling from call_plan
+insert into call_line by name
+with once as (
+    select call_no, call_no * 4 as line_no, call_no * 4 as spelling, instant, user_id, campaign, action,
+        journey,
+        copy_no, version_no, person_no
+    from call_plan
+),
+line as (
+    from once
     union all
     -- delivered again: the same text, or the same call spelled another way
-    select *, call_no * 4 + 1, call_no * 4 + case when u(call_no, 'respelled') < 0.5 then 1 else 0 end
-    from call_plan where u(call_no, 'again') < 0.012
+    select * replace (line_no + 1 as line_no, spelling + (u(call_no, 'respelled') < 0.5)::bigint as spelling)
+    from once
+    where u(call_no, 'again') < case when journey is null and action is null then 0.2 else 0.012 end
     union all
-    select *, call_no * 4 + 2, call_no * 4 from call_plan where u(call_no, 'again') < 0.003
+    select * replace (line_no + 2 as line_no) from once where u(call_no, 'again') < 0.003
 )
-select case when line_no % 4 = 2 then folder(instant // 3600) else arrival(instant, line_no) end, line_no, spelling, instant, user_id,
-    campaign, action, journey, copy_no, version_no, person_no
-from line order by line_no
+select * exclude (call_no),
+    case when line_no % 4 = 2 then folder(instant // 3600) else arrival(instant, line_no) end as hour
+from line
 """
 
 KEEP_EVENTS = f"""
-insert into event_line
-with contradicted as (
-    select *, case when u(event_no, 'conflict') >= 0.004 or instant % 86400 < 120 or ordinal >= {32} then 'none'
-        when u(event_no, 'conflict') < 0.0012 then 'metric'
-        when u(event_no, 'conflict') < 0.0024 then 'flags'
-        else 'note' end as conflict
+insert into event_line by name
+with once as (
+    select event_no, ordinal, event_no * 4 as line_no, event_no * 4 as spelling, channel, kind, metric,
+        flags, instant,
+        id_ms, id_no, message_no, user_no, journey, action, parent, campaign, '' as note,
+        case when flags in ('accused', 'denied') or event_no <> id_no or instant % 86400 < 120
+                or u(event_no, 'conflict') >= 0.004 then 'none'
+            when u(event_no, 'conflict') < 0.0012 then 'metric'
+            when u(event_no, 'conflict') < 0.0024 then 'flags'
+            else 'note' end as conflict
     from event_plan
 ),
 line as (
-    select event_no * 4 as line_no, event_no * 4 as spelling, event_no, channel, kind, metric, flags, instant, id_ms, id_no,
-        message_no, user_no, journey, action, parent, campaign, '' as note
-    from contradicted
+    from once
     union all
-    select event_no * 4 + 1, event_no * 4 + case when u(event_no, 'respelled') < 0.5 then 1 else 0 end, event_no,
-        channel, kind, metric, flags, instant, id_ms, id_no, message_no, user_no, journey, action, parent, campaign, ''
-    from contradicted where u(event_no, 'again') < 0.015
+    select * replace (line_no + 1 as line_no, spelling + (u(event_no, 'respelled') < 0.5)::bigint as spelling)
+    from once where u(event_no, 'again') < 0.015
     union all
     -- the same event, told otherwise: the greater time is right, and the plan's
-    select event_no * 4 + 2, event_no * 4 + 2, event_no, channel, kind,
-        case conflict when 'metric' then case when metric = 'spammed' then 'sent' else 'spammed' end else metric end,
-        case conflict when 'flags' then case when flags in ('prefetched', 'synthetic') then 'human'
+    select * replace (
+        line_no + 2 as line_no, spelling + 2 as spelling, ' (corrected)' as note,
+        case when conflict <> 'metric' then metric
+            when metric = 'spammed' then 'sent' else 'spammed' end as metric,
+        case when conflict <> 'flags' then flags when flags in ('prefetched', 'synthetic') then 'human'
             when flags = 'human' then 'prefetched' when flags = 'robot' then 'person'
-            when flags = 'person' then 'robot' else flags end else flags end,
-        case conflict when 'note' then instant else instant - u_int(event_no, 'earlier', 1, 50) end,
-        id_ms, id_no, message_no, user_no, journey, action, parent, campaign, ' (corrected)'
-    from contradicted where conflict <> 'none'
+            when flags = 'person' then 'robot'
+            else flags end as flags,
+        case conflict when 'note' then instant
+            else instant - u_int(event_no, 'earlier', 1, 50) end as instant)
+    from once where conflict <> 'none'
     union all
-    -- the call to JustAI as Customer.io reports it
-    select (call_no + {OTHER_ID}) * 4, (call_no + {OTHER_ID}) * 4, call_no + {OTHER_ID}, 'webhook', 'campaign',
-        case when u(call_no, 'hook metric') < 0.93 then 'sent' when u(call_no, 'hook metric') < 0.96 then 'attempted'
-            when u(call_no, 'hook metric') < 0.98 then 'failed' else 'converted' end,
-        '', c.instant - 1, (c.instant - 1) * 1000, call_no + {OTHER_ID}, call_no + {OTHER_ID}, s.user_no, c.journey, c.action,
-        null, c.campaign, ''
-    from call_plan c join story s using (story_no)
-    where c.journey is not null and c.action is not null and u(call_no, 'hook') < 0.1
+    -- told twice of one second: the payload with the greater hash is right, and the plan's
+    select * replace (
+        line_no + 3 as line_no, spelling + 3 as spelling,
+        case flags when 'accused' then 'denied' else 'accused' end as flags)
+    from once where flags in ('accused', 'denied')
+    union all
+    -- about no message: an event of mail that names no delivery
+    select * replace (
+        line_no + {OTHER_ID} as line_no, id_no + {OTHER_ID} as id_no, null as message_no)
+    from once where kind = 'campaign' and ordinal = 5 and u(event_no, 'no delivery') < 0.006
     union all
     -- whoever unsubscribes by mail does so as a person too
-    select (event_no + {OTHER_ID}) * 4, (event_no + {OTHER_ID}) * 4, event_no + {OTHER_ID}, 'email', 'person',
-        'unsubscribed', '', instant, instant * 1000 + 900, event_no + {OTHER_ID}, event_no, user_no, null, null, null, null, ''
-    from event_plan where metric = 'unsubscribed' and u(event_no, 'person') < 0.6
-    union all
-    select (story_no * 16 + n + 2 * {OTHER_ID}) * 4, story_no * 16 + n, story_no * 16 + n + 2 * {OTHER_ID}, 'customer',
-        case n when 2 then 'preferences' else 'customer' end,
-        ['subscribed', 'unsubscribed', 'cio_subscription_preferences_changed'][n + 1], '', base_at + n * 100,
-        (base_at + n * 100) * 1000, story_no * 16 + n + 2 * {OTHER_ID}, story_no * 16 + n + 2 * {OTHER_ID}, user_no,
-        journey, 2002, null, 200, ''
+    select * replace (
+        line_no + {2 * OTHER_ID} as line_no, id_no + {2 * OTHER_ID} as id_no, 'person' as kind,
+            'email' as channel)
+    from once where metric = 'unsubscribed' and u(event_no, 'person') < 0.6
+),
+-- the call to JustAI as Customer.io reports it
+hook as (
+    select call_no * 4 + {3 * OTHER_ID} as line_no, line_no as spelling, 'webhook' as channel,
+        'campaign' as kind,
+        case when u(call_no, 'hook metric') < 0.92 then 'sent'
+            when u(call_no, 'hook metric') < 0.95 then 'attempted'
+            when u(call_no, 'hook metric') < 0.98 then 'failed' else 'converted' end as metric,
+        '' as flags, c.instant - 1 as instant, (c.instant - 1) * 1000 as id_ms, line_no as id_no,
+        line_no as message_no, s.user_no, c.journey, c.action, null as parent, c.campaign, '' as note
+    from call_plan c join story s using (story_no)
+    where c.journey is not null and c.action is not null and u(call_no, 'hook') < 0.1
+),
+customer as (
+    select (story_no * 16 + n) * 4 + {4 * OTHER_ID} as line_no, line_no as spelling, 'customer' as channel,
+        case n when 2 then 'preferences' else 'customer' end as kind,
+        ['subscribed', 'unsubscribed', 'cio_subscription_preferences_changed'][n + 1] as metric, '' as flags,
+        base_at + n * 100 as instant, instant * 1000 as id_ms, line_no as id_no, line_no as message_no,
+        user_no, journey, 2002 as action, null as parent, 200 as campaign, '' as note
     from story join scenario using (scen), range(3) t(n)
     where name = 'customer_events'
 )
-select event_arrival(instant, line_no), line_no, spelling, event_no, channel, kind, metric, flags, instant, id_ms, id_no,
-    message_no, user_no, journey, action, parent, campaign, note
-from line order by line_no
+select *, event_arrival(instant, line_no) as hour
+from (
+    select * exclude (event_no, ordinal, conflict) from line
+    union all by name from hook
+    union all by name from customer
+)
 """
 
 SPELL_CALLS = r"""
-select hour, u(l.line_no, 'place in file') as place, l.line_no, null::varchar as reason, encode(case
-    when u(spelling, 'order') < 0.97 then
-        '{"event_timestamp":' || moment || users || campaigns || actions || journeys
-        || ',"copy_id":"' || copy_text || '","template_id":"' || template_id || '"' || vars || attrs || '}'
-    else
-        '{ "copy_id" : "' || copy_text || '"' || attrs || journeys || vars || ', "tracking_id":"t-' || spelling
-        || '"' || actions || ',"event_timestamp": ' || moment || ' ,"template_id":"' || template_id || '"' || campaigns
-        || users || ' }'
-    end || chr(10)) as line
-from (
-    select l.*,
-        case when u(spelling, 'unit') < 0.93 then instant::varchar
-            when u(spelling, 'unit') < 0.96 then (instant * 1000 + u_int(spelling, 'ms', 0, 999))::varchar
-            when u(spelling, 'unit') < 0.97 then (instant * 1000000 + u_int(spelling, 'us', 0, 999999))::varchar
-            else quoted(instant) end as moment,
-        optional('user_id', quoted(user_id), spelling) as users,
-        optional('campaign_id', case when u(spelling, 'text') < 0.02 then quoted(campaign) else campaign::varchar end,
-            spelling) as campaigns,
-        optional('action_id', case when u(spelling, 'text') < 0.01 then quoted(action) else action::varchar end,
-            spelling) as actions,
-        optional('journey_id', quoted(journey), spelling) as journeys,
-        case when u(spelling, 'case') < 0.02 then upper(copy_id) else copy_id end as copy_text,
-        v.template_id, t.text as vars, p.text as attrs
+with form as (
+    select l.*, v.template_id, t.text as vars, p.text as attrs,
+        case when u(l.spelling, 'unit') < 0.93 then l.instant::varchar
+            when u(l.spelling, 'unit') < 0.96
+                then (l.instant * 1000 + u_int(l.spelling, 'ms', 0, 999))::varchar
+            when u(l.spelling, 'unit') < 0.97
+                then (l.instant * 1000000 + u_int(l.spelling, 'us', 0, 999999))::varchar
+            else quoted(l.instant) end as moment,
+        member('user_id', quoted(user_id), l.spelling) as users,
+        member('campaign_id', number_text(campaign, l.spelling), l.spelling) as campaigns,
+        member('action_id', case when u(l.spelling, 'decimal') < 0.003 then action || '.0'
+            else number_text(action, l.spelling) end, l.spelling) as actions,
+        member('journey_id', journey_text(journey), l.spelling) as journeys,
+        case when u(l.spelling, 'case') < 0.02 then upper(copy_id) else copy_id end as copies
     from call_line l
     join copy using (copy_no)
     join version v using (version_no)
     join version_text t on t.version_no = l.version_no
-        and t.form = case when u(l.spelling, 'vars') < 0.85 then 0 else u_int(l.spelling, 'vars form', 1, 4) end
+        and t.form = case when u(l.spelling, 'vars') < 0.85 then 0
+            else u_int(l.spelling, 'vars form', 1, 4) end
     join person p on p.person_no = l.person_no
-        and p.form = case when u(l.spelling, 'attrs') < 0.9 then 0 else u_int(l.spelling, 'attrs form', 1, 4) end
+        and p.form = case when u(l.spelling, 'attrs') < 0.9 then 0
+            else u_int(l.spelling, 'attrs form', 1, 4) end
     where hour >= $first and hour < $last
-) l
+)
+select hour, u(line_no, 'place in file') as place, line_no, null::varchar as reason, encode(case
+    when u(spelling, 'order') < 0.97 then
+        '{"event_timestamp":' || moment || users || campaigns || actions || journeys || ',"copy_id":"'
+        || copies || '","template_id":"' || template_id || '"' || vars || attrs || '}'
+    else
+        '{ "copy_id" : "' || copies || '"' || attrs || journeys || vars || ', "tracking_id":"t-' || spelling
+        || '"' || actions || ',"event_timestamp": ' || moment || ' ,"template_id":"' || template_id || '"'
+        || campaigns || users || ' }'
+    end || chr(10)) as line
+from form
 union all
 select hour, u(junk_no, 'place of junk'), -junk_no, reason, raw || encode(chr(10))
 from junk where dataset = 'justai_calls' and hour >= $first and hour < $last
-order by hour, place, 3
+order by hour, place, line_no
 """
 
 SPELL_EVENTS = r"""
-select hour, u(l.line_no, 'place in file') as place, l.line_no, null::varchar as reason, encode(case
-    when kind = 'legacy' then
-        '{"event_id":"' || event_id || '","event_type":"email_' || metric || '","timestamp":' || instant
-        || ',"data":{"customer_id":"u-' || user_no || '","email_address":"' || user_no || '@example.com","email_id":"'
-        || delivery || '","template_id":5,"variables":{"campaign":{"id":3,"name":"old"}}}}'
-    when kind = 'person' then
-        head || '"email","metric":"unsubscribed","timestamp":' || instant || ',"data":{"email_address":"' || user_no
-        || '@example.com"' || person || '}}'
-    when kind = 'customer' then
-        head || '"customer","metric":"' || metric || '","timestamp":' || instant || ',"data":{"email_address":"' || user_no
-        || '@example.com"' || person || '}}'
-    when kind = 'preferences' then case when u(spelling, 'preferences') < 0.5
-        then '{"event_id":"' || event_id || '","object_type_type":"customer","metric":"' || metric
-        else head || '"customer","metric":"customer_subscription_preferences_changed' end
-        || '","timestamp":' || instant || ',"data":{' || ids || '}}'
-    when u(spelling, 'style') < 0.01 then
-        '{"event_id":"' || event_id || '","event_type":"' || channel || '_' || metric || '","timestamp":' || instant
-        || ',"data":{' || ids || extra || '}}'
-    when u(spelling, 'style') < 0.016 then
-        '{"event_id":"' || event_id || '","timestamp":' || instant || ',"data":{"event_type":"' || channel || '_' || metric
-        || '",' || ids || extra || '}}'
-    when u(spelling, 'style') < 0.026 then
-        head || object || '","metric":"' || channel || '_' || metric || '","timestamp":' || instant || ',"data":{' || ids
-        || extra || '}}'
-    when u(spelling, 'style') < 0.05 then
-        '{ "data" : {' || ids || extra || '} , "timestamp": "' || instant || '", "metric" :"' || metric
-        || '", "object_type":"' || object || '","received":1,"event_id":"' || event_id || '" }'
-    else
-        head || object || '","metric":"' || metric || '","timestamp":' || instant || ',"data":{' || ids || extra || '}}'
-    end || chr(10)) as line
-from (
-    select *, '{"event_id":"' || event_id || '","object_type":"' as head,
-        case when channel = 'in_app' and u(spelling, 'object') < 0.3 then 'in-app'
+with named as (
+    select *, ulid(id_ms, any_hash(id_no, 'event id')) as event_id, user_no || '@example.com' as address,
+        case when message_no is not null then cio_delivery_id(message_no) end as delivery,
+        case when u(spelling, 'unit') < 0.005 then instant * 1000 + u_int(spelling, 'ms', 0, 999)
+        else instant end as moment, case when channel = 'in_app' and u(spelling, 'object') < 0.3 then 'in-app'
             when channel = 'sms' and u(spelling, 'object') < 0.3 then 'twilio'
-            when u(spelling, 'object') > 0.995 then upper(channel) else channel end as object,
-        case kind
-            when 'newsletter' then '"newsletter_id":88,"content_id":301'
-            when 'transactional' then '"transactional_message_id":12'
-            when 'broadcast' then '"broadcast_id":15,"trigger_id":4'
-                || optional('journey_id', journey_text, spelling) || optional_id('action_id', action, spelling)
-            else '"trigger_event_id":null' || optional_id('campaign_id', campaign, spelling)
-                || optional('journey_id', journey_text, spelling)
-                || optional_id('action_id', case when u(spelling, 'text') < 0.01 then quoted(action)
-                    else action::varchar end, spelling)
-                || coalesce(',"parent_action_id":' || parent, '')
-            end || ',"delivery_id":"' || delivery || '"' || person as ids,
-        case channel when 'push' then ',"recipients":[{"device_id":"d' || user_no || '","device_platform":"ios"}]'
+            when u(spelling, 'object') > 0.995 then upper(channel)
+            else channel end as object,
+        -- what two payloads of one second are compared by must not be left to chance
+        case when flags in ('accused', 'denied') then 19
+            else u_int(spelling, 'identifiers', 0, 19) end as identified
+    from event_line where hour >= $first and hour < $last
+),
+part as (
+    select *,
+        case identified
+            when 0 then ',"customer_id":"","identifiers":{"id":null,"email":"' || address || '"}'
+            when 1 then ',"identifiers":{"id":"u-' || user_no || '"}'
+            else ',"customer_id":"u-' || user_no || '","identifiers":{"id":"u-' || user_no || '","email":"'
+                || address
+                || '","cio_id":"c' || user_no || '"}' end as person,
+        case when left(journey, 1) = '9' then journey else journey_text(journey) end as path,
+        case channel
+            when 'push' then ',"recipients":[{"device_id":"d' || user_no || '","device_platform":"ios"}]'
             when 'webhook' then ',"recipient":"https://worker.justwords.ai/api/generate/acme"'
-            when 'email' then ',"recipient":"' || user_no || '@example.com","subject":"Edition' || note || '"'
-            else ',"recipient":"+49' || user_no || note || '"' end
-        || case when metric = 'clicked' then ',"href":"https://www.example.com/plan","link_id":3' else '' end
-        || case when metric in ('attempted', 'bounced', 'failed', 'dropped', 'suppressed', 'undeliverable')
-            then ',"failure_message":"no luck \u2013 again"' else '' end
-        || case when metric = 'replied' then ',"inbound_event_id":"i1","to":"+1"' else '' end
-        || case when channel <> 'email' then '' else case flags
+            when 'email' then ',"recipient":"' || address || '","subject":"Edition' || note || '"'
+            else ',"recipient":"+49' || user_no || note || '"' end as addressed,
+        case when metric = 'clicked' then ',"href":"https://www.example.com/plan","link_id":3'
+            when metric = 'replied' then ',"inbound_event_id":"i1","to":"+1"'
+            when metric in ('attempted', 'bounced', 'failed', 'dropped', 'suppressed', 'undeliverable')
+            then ',"failure_message":"no luck: \u00fc again"' else '' end as happened,
+        case when channel <> 'email' then '' else case flags
             when 'prefetched' then case u_int(spelling, 'flags', 0, 2)
-                when 0 then ',"prefetched":true' when 1 then ',"proxied":true,"prefetched":true,"synthetic":false'
+                when 0 then ',"prefetched":true'
+                when 1 then ',"proxied":true,"prefetched":true,"synthetic":false'
                 else ',"proxied":false,"prefetched":true' end
             when 'human' then case u_int(spelling, 'flags', 0, 9)
-                when 0 then '' when 1 then '' when 2 then ',"proxied":true,"prefetched":false,"synthetic":false'
+                when 0 then '' when 1 then ''
+                when 2 then ',"proxied":true,"prefetched":false,"synthetic":false'
                 when 3 then ',"prefetched":null' when 4 then ',"proxied":true'
                 else ',"proxied":false,"prefetched":false,"synthetic":false' end
             when 'synthetic' then ',"proxied":false,"prefetched":false,"synthetic":true'
             when 'robot' then ',"machine":true'
+            when 'accused' then ',"machine":true'
+            when 'denied' then ',"machine":false'
             when 'person' then case u_int(spelling, 'flags', 0, 9)
                 when 0 then '' when 1 then '' when 2 then ',"machine":null' else ',"machine":false' end
-            else '' end end as extra
-    from (
-        select *, ulid(id_ms, any_hash(id_no, 'event id')) as event_id, cio_delivery_id(message_no) as delivery,
-            case when left(journey, 1) = '9' then journey else quoted(journey) end as journey_text,
-            case u_int(spelling, 'identifiers', 0, 19)
-                when 0 then ',"customer_id":"","identifiers":{"id":null,"email":"' || user_no || '@example.com"}'
-                when 1 then ',"identifiers":{"id":"u-' || user_no || '"}'
-                else ',"customer_id":"u-' || user_no || '","identifiers":{"id":"u-' || user_no || '","email":"'
-                    || user_no || '@example.com","cio_id":"c' || user_no || '"}' end as person
-        from event_line where hour >= $first and hour < $last
-    )
-) l
+            else '' end end as flagged
+    from named
+),
+whole as (
+    select *,
+        case kind
+            when 'newsletter' then '"newsletter_id":88,"content_id":301'
+            when 'transactional' then '"transactional_message_id":12'
+            when 'broadcast' then '"broadcast_id":15,"trigger_id":4'
+                || member('journey_id', path, spelling) || member('action_id', action, spelling)
+            else '"trigger_event_id":null' || member('campaign_id', number_text(campaign, spelling), spelling)
+                || member('journey_id', path, spelling)
+                || member('action_id', number_text(action, spelling), spelling)
+                || coalesce(',"parent_action_id":' || parent, '') end
+            || member('delivery_id', quoted(delivery), spelling) || person || addressed || happened
+                || flagged as data,
+        '"email_address":"' || address || '"' || person as of_person,
+        u(spelling, 'style') as style
+    from part
+)
+select hour, u(line_no, 'place in file') as place, line_no, null::varchar as reason, encode(case
+    when kind = 'legacy' then old_envelope(event_id, 'email_' || metric, instant,
+        '"customer_id":"u-' || user_no || '","email_address":"' || address || '","email_id":"' || delivery
+        || '","template_id":5,"variables":{"campaign":{"id":3,"name":"old"}}')
+    when kind = 'person' then envelope(event_id, 'email', metric, instant, of_person)
+    when kind = 'customer' then envelope(event_id, 'customer', metric, instant, of_person)
+    when kind = 'preferences' and style < 0.5 then
+        replace(envelope(event_id, 'customer', metric, instant, data), 'object_type', 'object_type_type')
+    when kind = 'preferences' then
+        envelope(event_id, 'customer', 'customer_subscription_preferences_changed', instant, data)
+    when style < 0.01 then old_envelope(event_id, object || '_' || metric, moment, data)
+    when style < 0.016 then '{"event_id":"' || event_id || '","timestamp":' || instant
+        || ',"data":{"event_type":"'
+        || channel || '_' || metric || '",' || data || '}}'
+    when style < 0.026 then envelope(event_id, object, channel || '_' || metric, instant, data)
+    when style < 0.05 then '{ "data" : {' || data || '} , "timestamp": "' || instant || '", "metric" :"'
+        || metric
+        || '", "object_type":"' || object || '","received":1,"event_id":"' || event_id || '" }'
+    else envelope(event_id, object, metric, moment, data)
+    end || case when u(spelling, 'line end') < 0.003 then chr(13) || chr(10) else chr(10) end) as line
+from whole
 union all
 select hour, u(junk_no, 'place of junk'), -junk_no, reason, raw || encode(chr(10))
 from junk where dataset = 'customerio_events' and hour >= $first and hour < $last
-order by hour, place, 3
+order by hour, place, line_no
 """
 
 GOOD_CALL = (
     '"event_timestamp":1767268801,"user_id":"u-0","campaign_id":101,"action_id":1010,"journey_id":"J0",'
     '"copy_id":"3f0c9b52-6a1e-4d0b-9a43-5f0b8c2d7e11","template_id":"welcome-email","vars":{"a":"1"},"attrs":{}'
 )
-GOOD_EVENT = '"event_id":"E0","object_type":"email","metric":"sent","timestamp":1767268801,"data":{"delivery_id":"x"}'
+GOOD_EVENT = (
+    '"event_id":"E0","object_type":"email","metric":"sent","timestamp":1767268801,"data":{"delivery_id":"x"}'
+)
 # Lines that landing must refuse, each with the reason; a reason of None: a blank line, which is no line.
 JUNK: dict[str, tuple[tuple[bytes, str | None], ...]] = {
     "justai_calls": (
         (("{" + GOOD_CALL[:60]).encode(), "malformed_json"),
         (b"oops", "malformed_json"),
-        (b"\xff\xfe\x00\x01\x80{junk}", "malformed_json"),
+        (b"\xff\xfe\x00\x01\x80{junk}", "invalid_utf8"),
         (b'["not","an","object"]', "not_an_object"),
         (b"17", "not_an_object"),
         (("{" + GOOD_CALL.replace('"copy_id"', '"copy"') + "}").encode(), "missing_copy_id"),
@@ -290,17 +354,24 @@ JUNK: dict[str, tuple[tuple[bytes, str | None], ...]] = {
         (("{" + GOOD_CALL.replace('"welcome-email"', "null") + "}").encode(), "missing_template_id"),
         (("{" + GOOD_CALL.replace('"event_timestamp"', '"time"') + "}").encode(), "missing_event_timestamp"),
         (("{" + GOOD_CALL.replace("1767268801", '"yesterday"') + "}").encode(), "bad_event_timestamp"),
-        (("{" + GOOD_CALL.replace("1767268801", "4102444800") + "}").encode(), "event_timestamp_out_of_bounds"),
-        (("{" + GOOD_CALL.replace("1767268801", "946684799") + "}").encode(), "event_timestamp_out_of_bounds"),
+        (
+            ("{" + GOOD_CALL.replace("1767268801", "4102444800") + "}").encode(),
+            "event_timestamp_out_of_bounds",
+        ),
+        (
+            ("{" + GOOD_CALL.replace("1767268801", "946684799") + "}").encode(),
+            "event_timestamp_out_of_bounds",
+        ),
         (("{" + GOOD_CALL.replace("101,", "101.5,") + "}").encode(), "bad_campaign_id"),
         (("{" + GOOD_CALL.replace("1010,", '"ten",') + "}").encode(), "bad_action_id"),
         (("{" + GOOD_CALL.replace('{"a":"1"}', '{"a":"1","a":"2"}') + "}").encode(), "duplicate_key_in_vars"),
+        (("{" + GOOD_CALL.replace("{}", '{"a":"1","a":"1"}') + "}").encode(), "duplicate_key_in_attrs"),
         (b"", None),
         (b"  ", None),
     ),
     "customerio_events": (
         (("{" + GOOD_EVENT[:70]).encode(), "malformed_json"),
-        (b"\x00\xc3\x28garbage", "malformed_json"),
+        (b"\x00\xc3\x28garbage", "invalid_utf8"),
         (b'"text"', "not_an_object"),
         (("{" + GOOD_EVENT.replace('"event_id"', '"id"') + "}").encode(), "missing_event_id"),
         (("{" + GOOD_EVENT.replace('"timestamp"', '"time"') + "}").encode(), "missing_timestamp"),
@@ -315,23 +386,38 @@ JUNK: dict[str, tuple[tuple[bytes, str | None], ...]] = {
 def add_junk(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     """Strew lines that must be rejected, and blank ones, over the hours of the calls."""
     for number, (dataset, kinds) in enumerate(JUNK.items()):
-        con.register("kinds", pa.table({
-            "kind": list(range(len(kinds))), "raw": [raw for raw, _ in kinds], "reason": [why for _, why in kinds],
-        }))  # fmt: skip
+        con.register(
+            "kinds",
+            pa.table(
+                {
+                    "kind": list(range(len(kinds))),
+                    "raw": [raw for raw, _ in kinds],
+                    "reason": [why for _, why in kinds],
+                }
+            ),
+        )
         con.execute(
             """
             insert into junk
-            select $dataset, plan_start() // 3600 + u_int(i * 2 + $number, 'hour of junk', 0, plan_days() * 24 - 1), i,
+            select $dataset, plan_start() // 3600 + u_int(i * 2 + $number, 'hour of junk', 0,
+                plan_days() * 24 - 1), i,
                 k.raw, k.reason
             from range(1, $lines + 1) t(i) join kinds k on k.kind = i % $kinds
             order by i
             """,
-            {"dataset": dataset, "number": number, "lines": 3 * len(kinds) + plan.calls // 1000, "kinds": len(kinds)},
+            {
+                "dataset": dataset,
+                "number": number,
+                "lines": 3 * len(kinds) + plan.calls // 1000,
+                "kinds": len(kinds),
+            },
         )
         con.unregister("kinds")
 
 
-def write(con: duckdb.DuckDBPyConnection, out: Path, advance: Callable[[int], None]) -> tuple[dict[str, int], list[Reject]]:
+def write(
+    con: duckdb.DuckDBPyConnection, out: Path, advance: Callable[[int], None]
+) -> tuple[dict[str, int], list[Reject]]:
     """Spell and compress all lines; return lines per dataset and the lines that must be rejected."""
     lines: dict[str, int] = {}
     rejects: list[Reject] = []
@@ -373,17 +459,18 @@ def write_hours(
     rows: pa.Table, hours: np.ndarray, out: Path, dataset: str, pool: ThreadPoolExecutor
 ) -> list[Reject]:
     """Write one file per hour from rows in order of hours; return the rejects among them."""
-    column = rows.column("line").combine_chunks()
-    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    column = pa.concat_arrays(rows.column("line").cast(pa.large_binary()).chunks)
     _, offset_buffer, data = column.buffers()
-    offsets = np.frombuffer(offset_buffer, dtype=np.int32)[column.offset : column.offset + len(column) + 1]
+    offsets = np.frombuffer(offset_buffer, dtype=np.int64)[column.offset : column.offset + len(column) + 1]
     text = memoryview(data)
     begins = np.flatnonzero(np.diff(hours, prepend=hours[0] - 1))
     ends = np.append(begins[1:], len(hours))
     files = {}
     jobs = []
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
-        folder = FOLDERS[dataset] / datetime.fromtimestamp(int(hours[begin]) * 3_600, UTC).strftime("%Y/%m/%d/%H")
+        folder = FOLDERS[dataset] / datetime.fromtimestamp(int(hours[begin]) * 3_600, UTC).strftime(
+            "%Y/%m/%d/%H"
+        )
         files[begin] = folder / FILES[dataset]
         jobs.append(pool.submit(compress, out / files[begin], text[offsets[begin] : offsets[end]]))
     for job in jobs:
@@ -393,7 +480,9 @@ def write_hours(
     for row in np.flatnonzero(reasons.is_valid().to_numpy()).tolist():
         begin = int(begins[np.searchsorted(begins, row, side="right") - 1])
         raw = bytes(text[offsets[row] : offsets[row + 1] - 1])
-        found.append(Reject(dataset, files[begin].as_posix(), row - begin + 1, decoded(raw), reasons[row].as_py()))
+        found.append(
+            Reject(dataset, files[begin].as_posix(), row - begin + 1, decoded(raw), reasons[row].as_py())
+        )
     return found
 
 

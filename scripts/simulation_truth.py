@@ -1,6 +1,7 @@
 """What every mart must hold after a simulation, added up from the plan chunk by chunk.
 
-Facts go straight to Parquet; marts are kept as partial sums, since all of a journey lies in one chunk. Only the start
+Facts go straight to Parquet; marts are kept as partial sums,
+    since all of a journey lies in one chunk. Only the start
 of a copy's version needs all chunks.
 """
 
@@ -16,30 +17,39 @@ from scripts.simulation_world import METRICS
 FACTS = ("fct_calls", "fct_deliveries", "fct_engagement_events")
 RATES = ("open", "human_open", "click", "human_click", "conversion", "unsubscribe")
 NUMERATORS = dict(
-    zip(RATES, ("opened", "human_opened", "clicked", "human_clicked", "converted", "unsubscribed"), strict=True)
+    zip(
+        RATES,
+        ("opened", "human_opened", "clicked", "human_clicked", "converted", "unsubscribed"),
+        strict=True,
+    )
 )
 
 FACT_SQL = {
     "fct_calls": """
-        select c.instant as event_timestamp, c.user_id, c.campaign::bigint as campaign_id, c.action::bigint as action_id,
-            c.journey as journey_id, c.copy_id, c.template_id, v.canonical as vars, p.canonical as attrs, c.content_hash
+        select c.instant as event_timestamp, c.user_id, c.campaign::bigint as campaign_id,
+            c.action::bigint as action_id,
+            c.journey as journey_id, c.copy_id, c.template_id, v.canonical as vars, p.canonical as attrs,
+                c.content_hash
         from call_plan c
         join version v using (version_no)
         join (select person_no, canonical from person where form = 0) p using (person_no)
         order by c.call_no
     """,
     "fct_deliveries": """
-        select delivery_key, journey as journey_id, action::bigint as action_id, campaign::bigint as campaign_id,
+        select delivery_key, journey as journey_id, action::bigint as action_id,
+            campaign::bigint as campaign_id,
             template_id, copy_id, content_hash, user_id, day_of(last_at) as delivery_date,
-            at_utc(first_at) as first_called_at, at_utc(last_at) as last_called_at, calls::bigint as call_count,
-            conflict as copy_conflict, attrs
+            at_utc(first_at) as first_called_at, at_utc(last_at) as last_called_at,
+            calls::bigint as call_count, conflict as copy_conflict, attrs
         from delivery_plan order by delivery_no
     """,
     "fct_engagement_events": """
-        select ulid(id_ms, any_hash(id_no, 'event id')) as event_id, day_of(instant) as event_date, at_utc(instant) as event_at,
-            channel, metric, counts_as, cio_delivery_id(message_no) as delivery_id, journey as journey_id,
-            action::bigint as action_id, parent::bigint as parent_action_id, campaign::bigint as campaign_id,
-            is_machine, delivery_key, copy_id, control as control_template_id, method as match_method,
+        select ulid(id_ms, any_hash(id_no, 'event id')) as event_id, day_of(instant) as event_date,
+            at_utc(instant) as event_at, channel, metric, counts_as,
+                cio_delivery_id(message_no) as delivery_id,
+            journey as journey_id, action::bigint as action_id, parent::bigint as parent_action_id,
+            campaign::bigint as campaign_id, is_machine, delivery_key, copy_id,
+            control as control_template_id, method as match_method,
             case when method is null then reason end as unmatched_reason, uncounted is null as counts,
             uncounted as uncounted_reason
         from event_plan where about_message order by event_no
@@ -50,13 +60,14 @@ ADD_UP = {
     "version_start": """
         select copy_no, version_no, min(instant) as first_at,
             -- a content that loses at the instant of the edit is seen from the next call on
-            min(instant) filter (instant > from_at) as first_after, min(instant) filter (not forced) as first_unforced,
-            bool_or(forced) as forced
+            min(instant) filter (instant > from_at) as first_after,
+            min(instant) filter (not forced) as first_unforced, bool_or(forced) as forced
         from call_plan group by all
     """,
     "day_calls": "select day_of(instant) as day, copy_no, count(*) as n from call_plan group by all",
     "day_served": """
-        select day_of(last_at) as day, copy_no, count(*) as n, sum(calls) as calls from delivery_plan group by all
+        select day_of(last_at) as day, copy_no, count(*) as n, sum(calls) as calls
+        from delivery_plan group by all
     """,
     "day_metric": """
         with first as (
@@ -70,7 +81,8 @@ ADD_UP = {
         ) group by all
     """,
     "cohort_metric": """
-        select day_of(d.last_at) as day, d.copy_no, c.metric, count(distinct c.delivery_no) as uniques, count(*) as events
+        select day_of(d.last_at) as day, d.copy_no, c.metric, count(distinct c.delivery_no) as uniques,
+            count(*) as events
         from counted c join delivery_plan d using (delivery_no) group by all
     """,
     "cohort_reached": """
@@ -78,7 +90,8 @@ ADD_UP = {
         from counted c join delivery_plan d using (delivery_no) where c.reaches group by all
     """,
     "control_metric": """
-        select day_of(first_at) as day, control, metric, count(distinct message_no) as uniques, count(*) as events
+        select day_of(first_at) as day, control, metric, count(distinct message_no) as uniques,
+            count(*) as events
         from counted where control is not null group by all
     """,
     "control_reached": """
@@ -93,14 +106,14 @@ ADD_UP = {
             union all
             select day_of(instant), copy_no, delivery_no from counted where delivery_no is not null
         )
-        select c.day, c.copy_no, arg_max({'template': d.template_id, 'campaign': d.campaign}, row(d.last_at, d.delivery_key))
-            as ids, max(row(d.last_at, d.delivery_key)) as latest
+        select c.day, c.copy_no, max(row(d.last_at, d.delivery_key)) as latest,
+            arg_max({'template': d.template_id, 'campaign': d.campaign},
+                row(d.last_at, d.delivery_key)) as ids
         from (select distinct * from contribution) c join delivery_plan d using (delivery_no) group by all
     """,
     "cohort_cell": """
-        select day_of(last_at) as day, copy_no,
-            arg_max({'template': template_id, 'campaign': campaign}, row(last_at, delivery_key)) as ids,
-            max(row(last_at, delivery_key)) as latest
+        select day_of(last_at) as day, copy_no, max(row(last_at, delivery_key)) as latest,
+            arg_max({'template': template_id, 'campaign': campaign}, row(last_at, delivery_key)) as ids
         from delivery_plan group by all
     """,
     "scenario_seen": "select name, count(*) as n from story join scenario using (scen) group by all",
@@ -109,6 +122,8 @@ ADD_UP = {
         union all select 'outside_window', count(*) from event_plan where uncounted = 'outside_window'
         union all select 'second_day', count(*) from event_plan where event_no <> id_no
         union all select 'stray_content', count(*) from call_plan where forced
+        union all select 'rival ' || flags, count(*) from event_plan
+            where flags in ('accused', 'denied') group by all
         union all select 'machine', count(*) from event_plan where is_machine
         union all select 'metric ' || channel || ' ' || metric, count(*) from event_plan group by all
         union all select 'method ' || coalesce(method, reason), count(*) from event_plan group by all
@@ -137,7 +152,9 @@ class Facts:
         for name in FACTS:
             rows = con.sql(FACT_SQL[name]).to_arrow_table()
             if name not in self.writers:
-                self.writers[name] = pq.ParquetWriter(self.folder / f"{name}.parquet", rows.schema, compression="zstd")
+                self.writers[name] = pq.ParquetWriter(
+                    self.folder / f"{name}.parquet", rows.schema, compression="zstd"
+                )
             self.writers[name].write_table(rows)
 
     def close(self) -> None:
@@ -154,7 +171,9 @@ def add_up(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"insert into sum_{name} {query}")
 
 
-def finish(con: duckdb.DuckDBPyConnection, folder: Path, rejects: list[Reject], lines: dict[str, int]) -> None:
+def finish(
+    con: duckdb.DuckDBPyConnection, folder: Path, rejects: list[Reject], lines: dict[str, int]
+) -> None:
     """Write the truth of all marts but the facts."""
     con.execute(VERSIONS)
     con.execute(DAILY.format(metrics=metric_columns("m")))
@@ -172,9 +191,13 @@ def finish(con: duckdb.DuckDBPyConnection, folder: Path, rejects: list[Reject], 
     for name, order in marts.items():
         pq.write_table(con.sql(f"select * from {name} {order}").to_arrow_table(), folder / f"{name}.parquet")
     texts = {name: pa.string() for name in ("dataset", "file", "raw", "reason")}
-    schema = pa.schema([(name, texts.get(name, pa.int64())) for name in ("dataset", "file", "line", "raw", "reason")])
+    schema = pa.schema(
+        [(name, texts.get(name, pa.int64())) for name in ("dataset", "file", "line", "raw", "reason")]
+    )
     ordered = sorted(rejects, key=lambda reject: (reject.dataset, reject.file, reject.line))
-    pq.write_table(pa.Table.from_pylist([vars(reject) for reject in ordered], schema), folder / "rejects.parquet")
+    pq.write_table(
+        pa.Table.from_pylist([vars(reject) for reject in ordered], schema), folder / "rejects.parquet"
+    )
     pq.write_table(
         pa.table({"dataset": list(lines), "lines": [lines[name] for name in lines]}), folder / "lines.parquet"
     )
@@ -205,19 +228,17 @@ with started as (
 -- At a disputed edit two contents are logged in one second: the greater hash is what was served.
 edge as (
     select s.*, v.k, v.content_hash, v.canonical, v.template_id, v.from_at,
-        coalesce(n.forced_next and v.content_hash < n.next_hash, false) as loses_forced,
-        coalesce(p.forced and p.content_hash > v.content_hash, false) as loses_start
+        coalesce(n.content_hash > v.content_hash, false) as loses_last,
+        coalesce(p.forced and b.content_hash > v.content_hash, false) as loses_first
     from started s
     join version v using (version_no)
-    left join (
-        select v.copy_no, v.k - 1 as k, v.content_hash as next_hash, true as forced_next from version v
-    ) n on n.copy_no = v.copy_no and n.k = v.k
-    left join (
-        select v.copy_no, v.k + 1 as k, v.content_hash, s.forced from started s join version v using (version_no)
-    ) p on p.copy_no = v.copy_no and p.k = v.k
+    left join version n on n.copy_no = v.copy_no and n.k = v.k + 1
+    left join version b on b.copy_no = v.copy_no and b.k = v.k - 1
+    left join started p on p.version_no = b.version_no
 ),
 seen as (
-    select *, case when loses_start then first_after when loses_forced then first_unforced else first_at end as instant
+    select *, case when loses_first then first_after when loses_last then first_unforced
+        else first_at end as instant
     from edge
     where instant is not null
 ),
@@ -231,8 +252,9 @@ numbered as (
     from changed where before_hash is distinct from content_hash
     window w as (partition by copy_no order by k)
 )
-select md5(field(copy_id) || ',' || field(instant)) as version_key, copy_id, version_number::bigint as version_number,
-    template_id, content_hash, canonical ->> '$.subject' as subject, canonical ->> '$.preheader' as preheader,
+select md5(field(copy_id) || ',' || field(instant)) as version_key, copy_id,
+    version_number::bigint as version_number, template_id, content_hash,
+    canonical ->> '$.subject' as subject, canonical ->> '$.preheader' as preheader,
     canonical ->> '$.body' as body, canonical as vars,
     case when version_number = 1 then 'created' when list_contains(earlier, content_hash) then 'reverted'
         else 'edited' end as change_type,
@@ -251,8 +273,9 @@ m as (
 ),
 api as (select day, copy_no, sum(n)::bigint as n from sum_day_calls group by all),
 served as (select day, copy_no, sum(n)::bigint as n from sum_day_served group by all)
-select cell.day as metric_date, copy.copy_id, cell.ids.template as template_id, cell.ids.campaign::bigint as campaign_id,
-    template.control_arm and copy.arm = 0 as is_control, coalesce(api.n, 0) as api_calls, coalesce(served.n, 0) as served,
+select cell.day as metric_date, copy.copy_id, cell.ids.template as template_id,
+    cell.ids.campaign::bigint as campaign_id, template.control_arm and copy.arm = 0 as is_control,
+    coalesce(api.n, 0) as api_calls, coalesce(served.n, 0) as served,
     coalesce(columns(m.* exclude (day, copy_no)), 0)
 from cell
 join copy using (copy_no)

@@ -1,14 +1,14 @@
 """The simulated world that does not depend on the seed: templates, copies, their texts, and the scenarios.
 
-A scenario states what happens in one journey and, beside it, what the warehouse must make of it: which call a
-delivery ends with, which delivery a message belongs to and by which rule. The truth tables are these statements,
-multiplied; nothing in them is found by matching.
+A scenario states what happens in one journey and, beside it, what the warehouse must make of it: which call
+a delivery ends with, which delivery a message belongs to and by which rule. The truth tables are these
+statements, multiplied; nothing in them is found by matching.
 """
 
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
@@ -21,8 +21,9 @@ ODD_TEXT = "tab\tfeed\nseparator\u2028next\u0085\N{FULLWIDTH LATIN CAPITAL LETTE
 class Template:
     """A template of JustAI, with the message that Customer.io sends after its call.
 
-    `call_action` is the action id in the call log; `action` and `parent` are those on the message's events, `method`
-    the rule that ties the two (None: no rule does). `settings` false leaves the template out of both seeds.
+    `call_action` is the action id in the call log; `action` and `parent` are those on the message's events,
+    `method` the rule that ties the two (None: no rule does). `settings` false leaves the template out of both
+    seeds.
     """
 
     name: str
@@ -42,7 +43,9 @@ class Template:
 TEMPLATES = (
     Template("welcome-email", "email", 101, 5, 1010, 1011, "action_map", control_arm=True, share=0.30),
     Template("plan-nudge", "email", 102, 4, 1020, 1021, "action_map", key_metric="converted", share=0.20),
-    Template("cart-push", "push", 103, 3, 1031, 1031, "direct", key_metric="opened", control_arm=True, share=0.10),
+    Template(
+        "cart-push", "push", 103, 3, 1031, 1031, "direct", key_metric="opened", control_arm=True, share=0.10
+    ),
     Template("trial-sms", "sms", 104, 3, 1040, 1041, "action_map", key_metric="converted", share=0.08),
     Template("feature-inapp", "in_app", 105, 4, 1050, 1051, "action_map", share=0.06),
     Template("ops-slack", "slack", 106, 3, 1060, 1061, "action_map", share=0.03),
@@ -96,9 +99,23 @@ ACTIONS: tuple[tuple[str, int | None, str, int], ...] = (
 KNOWN_BUT_NOT_COUNTED = ("drafted",)
 UNKNOWN_METRICS = ("forwarded",)
 METRICS = (
-    "attempted", "sent", "delivered", "opened", "human_opened", "clicked", "human_clicked", "converted",
-    "unsubscribed", "bounced", "dropped", "spammed", "failed", "undeliverable", "replied", "deferred",
-)  # fmt: skip
+    "attempted",
+    "sent",
+    "delivered",
+    "opened",
+    "human_opened",
+    "clicked",
+    "human_clicked",
+    "converted",
+    "unsubscribed",
+    "bounced",
+    "dropped",
+    "spammed",
+    "failed",
+    "undeliverable",
+    "replied",
+    "deferred",
+)
 
 # Contents a copy goes through, in order; a letter stands for one text.
 HISTORIES: dict[tuple[str, int], str] = {
@@ -115,7 +132,7 @@ HISTORIES: dict[tuple[str, int], str] = {
     ("order-whatsapp", 1): "AB",
     ("split-map", 0): "AB",
 }
-# From this share of the days on, the copy is served under another template_id with the same text: a new version.
+# From this share of the days on, the same text is served under another template_id: a new version.
 MOVED = ("ghost-direct", 1, 0.6, "ghost-direct-2")
 
 
@@ -140,18 +157,18 @@ class Copy:
     versions: tuple[tuple[float, Content], ...]
 
 
-def canonical(value: dict[str, object]) -> str:
+def canonical(value: Mapping[str, object]) -> str:
     """JSON text with keys sorted by code point, no white space, UTF-8, null members dropped."""
     kept = {key: value[key] for key in sorted(value) if value[key] is not None}
     return json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
 
 
-def renderings(name: str, value: dict[str, object]) -> tuple[str, ...]:
+def renderings(name: str, value: Mapping[str, object]) -> tuple[str, ...]:
     """Ways to write the member `"name":value` (with a leading comma) that all mean the same map."""
     if not value:
         return (f',"{name}":{{}}', f',"{name}":null', "", f',"{name}":{{ }}', f',"{name}":{{"unset":null}}')
     plain = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    backwards = json.dumps(dict(reversed(value.items())), ensure_ascii=False)
+    backwards = json.dumps(dict(reversed(list(value.items()))), ensure_ascii=False)
     escaped = json.dumps(dict(sorted(value.items())), separators=(",", ":")).replace("/", "\\/")
     spaced = json.dumps({**value, "unset": None}, separators=(" ,  ", " : "), ensure_ascii=False)
     return (
@@ -168,7 +185,7 @@ def content(template: str, arm: int, letter: str, template_id: str | None = None
     voice = ("Plain", "Bold", "Warm", "Brief", "Brief")[arm]
     text: dict[str, object] = {
         "subject": f"{voice} news, edition {letter}: {template.replace('-', ' ')}",
-        "preheader": "" if arm == 2 else f"Zwei Minuten, kein Anruf – “{letter}”",
+        "preheader": "" if arm == 2 else f"Zwei Minuten, kein Anruf: “{letter}”",
         "body": f"<p>{voice} words about your {template}, as of edition {letter}.</p><p>Bis später!</p>",
         "CTA": "Go",
     }
@@ -206,14 +223,13 @@ def variant(template: Template, arm: int) -> Copy:
     return Copy(template.name, arm, copy_id, effect, versions)
 
 
-PEOPLE: tuple[dict[str, object], ...] = (
-    {},
-    *({"persona": p, "age": a} for p in ("planner", "spender", "größe-früh", "") for a in ("18-24", "35-44", "55+")),
-)
+PERSONAS = ("planner", 'big "spender"', "größe-früh", "")
+AGES = ("18-24", "35-44", "55+")
+PEOPLE = [{}, *({"persona": who, "age": age} for who in PERSONAS for age in AGES)]
 
 
 def bandit(day: float, template: Template) -> list[float]:
-    """Cumulative traffic shares of the arms at `day` (0 to 1): even at first, then drawn to the better arms."""
+    """Cumulative traffic shares of the arms at `day` (0 to 1): even, then drawn to the better arms."""
     effects = [variant(template, arm).effect for arm in range(template.arms)]
     weights = [2.718 ** (12 * day * (effect - 1)) for effect in effects]
     if template.control_arm:
@@ -235,9 +251,9 @@ class Delivery:
 class Call:
     """One call, `lo` to `hi` seconds after the journey's start.
 
-    `copy` is "pick" (the delivery's bandit draw), "other" (another arm) or an arm number. `final` says that this call
-    decides the delivery; of several with `tie` at one second, the order of the rules decides. `version` "before" is
-    what was served just before an edit (for journeys that start at one).
+    `copy` is "pick" (the delivery's bandit draw), "other" (another arm) or an arm number. `final` says that
+    this call decides the delivery; of several with `tie` at one second, the order of the rules decides.
+    `version` "before" is what was served just before an edit (for journeys that start at one).
     """
 
     delivery: int = 0
@@ -257,10 +273,10 @@ class Call:
 class Message:
     """One Customer.io delivery_id, whose first event lies `lo` to `hi` seconds after the journey's start.
 
-    `owner` is the delivery it belongs to, `method` the rule that says so; `alternative`: the lower delivery_key of
-    the two owns it. Without owner either `control` (a template) or `reason` is set. `sure` messages are sent and
-    delivered; `edge` ones also have events at the end of the engagement window. `variant` says which of its events
-    lack which ids ("any": drawn).
+    `owner` is the delivery it belongs to, `method` the rule that says so; `alternative`: the lower
+    delivery_key of the two owns it. Without owner either `control` (a template) or `reason` is set. `sure`
+    messages are sent and delivered; `edge` ones also have events at the end of the engagement window.
+    `variant` says which of its events lack which ids ("any": drawn).
     """
 
     channel: str
@@ -284,8 +300,11 @@ class Message:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One kind of journey. `snap`: the start is moved to just before midnight ("day_end") or to an edit of a copy
-    of the first delivery's template ("edit"). `journey_id` "number": the id is digits only."""
+    """One kind of journey.
+
+    `snap` moves the start to just before midnight ("day_end") or to an edit of a copy of the first delivery's
+    template ("edit"). `journey_id` "number": the id is digits only; "odd": it has quotes.
+    """
 
     name: str
     share: float
@@ -304,11 +323,18 @@ def message(name: str, owner: int | None = 0, **changes: object) -> Message:
     """The message that follows a call of template `name`, belonging to delivery number `owner`."""
     template = TEMPLATE[name]
     method = template.method if owner is not None else None
-    reason = None if method else {"ghost-webhook": "action_not_mapped", "clash-hook": "map_disagrees"}.get(name)
+    reason = (
+        None if method else {"ghost-webhook": "action_not_mapped", "clash-hook": "map_disagrees"}.get(name)
+    )
     usual = Message(
-        template.channel, template.action, template.campaign, owner if method else None, method, reason,
+        template.channel,
+        template.action,
+        template.campaign,
+        owner if method else None,
+        method,
+        reason,
         parent=template.parent,
-    )  # fmt: skip
+    )
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 
@@ -350,21 +376,36 @@ def calls_again() -> list[Scenario]:
         first = Call(final=False)
         scenarios += [
             Scenario(f"retry_same/{name}", 0.006, both, (first, Call(lo=20, hi=3_600)), (again,)),
-            Scenario(f"retry_other/{name}", 0.006, both, (first, Call(lo=20, hi=3_600, copy="other")), (again,)),
             Scenario(
-                f"retry_midnight/{name}", RARE, both, (first, Call(lo=30, hi=60, copy="other")), (again,), "day_end"
+                f"retry_other/{name}", 0.006, both, (first, Call(lo=20, hi=3_600, copy="other")), (again,)
             ),
             Scenario(
-                f"retry_next_day/{name}", RARE, both,
-                (first, Call(lo=DAY, hi=DAY + HOUR, copy="other")), (message(name, lo=600, hi=1_200),),
+                f"retry_midnight/{name}",
+                RARE,
+                both,
+                (first, Call(lo=30, hi=60, copy="other")),
+                (again,),
+                "day_end",
             ),
             Scenario(
-                f"retry_back/{name}", RARE, both,
-                (first, Call(lo=60, hi=90, copy="other", final=False), Call(lo=120, hi=2 * DAY)), (again,),
+                f"retry_next_day/{name}",
+                RARE,
+                both,
+                (first, Call(lo=DAY, hi=DAY + HOUR, copy="other")),
+                (message(name, lo=600, hi=1_200),),
             ),
-        ]  # fmt: skip
-    storm = tuple(Call(lo=300 * n, hi=300 * n + 200, copy="other" if n % 3 else "pick", final=n == 10)
-                  for n in range(11))  # fmt: skip
+            Scenario(
+                f"retry_back/{name}",
+                RARE,
+                both,
+                (first, Call(lo=60, hi=90, copy="other", final=False), Call(lo=120, hi=2 * DAY)),
+                (again,),
+            ),
+        ]
+    storm = tuple(
+        Call(lo=300 * n, hi=300 * n + 200, copy="other" if n % 3 else "pick", final=n == 10)
+        for n in range(11)
+    )
     tied = (delivery("welcome-email"),)
     mail = (message("welcome-email"),)
     tie = Call(tie=True)
@@ -374,9 +415,14 @@ def calls_again() -> list[Scenario]:
         "attrs": (tie, replace(tie, attrs="other")),
         "user": (tie, replace(tie, user=False)),
         "campaign": (tie, replace(tie, campaign=False)),
-        "late": (Call(final=False, lo=-900, hi=-60, copy="other"), tie, replace(tie, copy="other"), replace(tie, attrs="other")),
+        "late": (
+            Call(final=False, lo=-900, hi=-60, copy="other"),
+            tie,
+            replace(tie, copy="other"),
+            replace(tie, attrs="other"),
+        ),
         "three": (tie, replace(tie, copy="other"), replace(tie, copy="other", user=False)),
-    }  # fmt: skip
+    }
     scenarios += [Scenario(f"tie_{key}", 0.002, tied, calls, mail) for key, calls in ties.items()]
     digest = (delivery("digest-headline"), delivery("digest-offer"))
     headline, offer = message("digest-headline"), message("digest-offer", 1)
@@ -386,25 +432,49 @@ def calls_again() -> list[Scenario]:
         Scenario("retry_storm", RARE, tied, storm, (message("welcome-email", lo=4_000, hi=9_000),)),
         Scenario("retry_without_user", RARE, tied, (Call(final=False), Call(lo=60, hi=90, user=False)), mail),
         Scenario(
-            "batch", 0.004, digest, (Call(), Call(delivery=1)), (headline, replace(offer, lo=DAY, hi=DAY + HOUR))
+            "batch",
+            0.004,
+            digest,
+            (Call(), Call(delivery=1)),
+            (headline, replace(offer, lo=DAY, hi=DAY + HOUR)),
         ),
-        Scenario("shared_message", 0.003, digest, (Call(), Call(delivery=1, lo=20, hi=90)), (replace(shared, lo=91),)),
         Scenario(
-            "shared_message_between", RARE, digest, (Call(), Call(delivery=1, lo=DAY, hi=2 * DAY)),
+            "shared_message",
+            0.003,
+            digest,
+            (Call(), Call(delivery=1, lo=20, hi=90)),
+            (replace(shared, lo=91),),
+        ),
+        Scenario(
+            "shared_message_between",
+            RARE,
+            digest,
+            (Call(), Call(delivery=1, lo=DAY, hi=2 * DAY)),
             (replace(shared, owner=0),),
         ),
         Scenario(
-            "shared_message_tie", 0.002, digest, (Call(), Call(delivery=1)), (replace(shared, owner=0, alternative=1),)
+            "shared_message_tie",
+            0.002,
+            digest,
+            (Call(), Call(delivery=1)),
+            (replace(shared, owner=0, alternative=1),),
         ),
         Scenario(
-            "batch_one_action", RARE, (delivery("ghost-direct"),), (tie, replace(tie, template="ghost-webhook")),
+            "batch_one_action",
+            RARE,
+            (delivery("ghost-direct"),),
+            (tie, replace(tie, template="ghost-webhook")),
             (message("ghost-direct"),),
         ),
         Scenario(
-            "edit_instant", 0.003, (delivery("feature-inapp"), Delivery("feature-inapp", 1052)),
-            (Call(version="before"), Call(delivery=1)), (message("feature-inapp", alternative=1),), "edit",
+            "edit_instant",
+            0.003,
+            (delivery("feature-inapp"), Delivery("feature-inapp", 1052)),
+            (Call(version="before"), Call(delivery=1)),
+            (message("feature-inapp", alternative=1),),
+            "edit",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def reentries() -> list[Scenario]:
@@ -415,42 +485,75 @@ def reentries() -> list[Scenario]:
     nudge, ghost = delivery("plan-nudge"), delivery("ghost-direct")
     return [
         Scenario(
-            "reentry_two", 0.004, two, (Call(), Call(delivery=1, lo=3 * DAY, hi=4 * DAY)),
+            "reentry_two",
+            0.004,
+            two,
+            (Call(), Call(delivery=1, lo=3 * DAY, hi=4 * DAY)),
             (app, replace(app, owner=1, lo=4 * DAY + 5, hi=5 * DAY)),
         ),
         Scenario(
-            "reentry_before_both", RARE, two, (Call(), Call(delivery=1, lo=HOUR, hi=2 * HOUR)),
+            "reentry_before_both",
+            RARE,
+            two,
+            (Call(), Call(delivery=1, lo=HOUR, hi=2 * HOUR)),
             (replace(app, lo=-HOUR, hi=-5),),
         ),
         Scenario(
-            "reentry_retried", RARE, two,
-            (Call(final=False), Call(delivery=1, lo=DAY, hi=DAY + HOUR), Call(lo=2 * DAY, hi=2 * DAY + HOUR, copy="other")),
-            (replace(app, owner=1, lo=DAY + 2 * HOUR, hi=DAY + 9 * HOUR), replace(app, owner=1, lo=3 * DAY, hi=4 * DAY)),
+            "reentry_retried",
+            RARE,
+            two,
+            (
+                Call(final=False),
+                Call(delivery=1, lo=DAY, hi=DAY + HOUR),
+                Call(lo=2 * DAY, hi=2 * DAY + HOUR, copy="other"),
+            ),
+            (
+                replace(app, owner=1, lo=DAY + 2 * HOUR, hi=DAY + 9 * HOUR),
+                replace(app, owner=1, lo=3 * DAY, hi=4 * DAY),
+            ),
         ),
         Scenario(
-            "reentry_only_one_in_range", RARE, two, (Call(), Call(delivery=1, lo=33 * DAY, hi=34 * DAY)),
+            "reentry_only_one_in_range",
+            RARE,
+            two,
+            (Call(), Call(delivery=1, lo=33 * DAY, hi=34 * DAY)),
             (replace(app, owner=1, lo=31 * DAY, hi=32 * DAY),),
         ),
         Scenario(
             "reentry_same_second", 0.002, two, (Call(), Call(delivery=1)), (replace(app, alternative=1),)
         ),
         Scenario(
-            "reentry_called_at_first_event", RARE, two, (Call(), Call(delivery=1, lo=HOUR, hi=HOUR)),
-            (replace(app, owner=1, lo=HOUR, hi=HOUR, sure=True), replace(app, lo=HOUR - 1, hi=HOUR - 1, sure=True)),
+            "reentry_called_at_first_event",
+            RARE,
+            two,
+            (Call(), Call(delivery=1, lo=HOUR, hi=HOUR)),
+            (
+                replace(app, owner=1, lo=HOUR, hi=HOUR, sure=True),
+                replace(app, lo=HOUR - 1, hi=HOUR - 1, sure=True),
+            ),
         ),
         Scenario(
-            "direct_before_map", RARE, (push, banner), (Call(), Call(delivery=1, lo=30, hi=60)),
+            "direct_before_map",
+            RARE,
+            (push, banner),
+            (Call(), Call(delivery=1, lo=30, hi=60)),
             (message("cart-push", lo=90),),
         ),
         Scenario(
-            "map_before_parent_direct", RARE, (nudge, ghost), (Call(), Call(delivery=1, lo=30, hi=60)),
+            "map_before_parent_direct",
+            RARE,
+            (nudge, ghost),
+            (Call(), Call(delivery=1, lo=30, hi=60)),
             (message("plan-nudge", parent=1091, lo=90),),
         ),
         Scenario(
-            "parent_direct_before_parent_map", RARE, (push, banner), (Call(), Call(delivery=1, lo=30, hi=60)),
+            "parent_direct_before_parent_map",
+            RARE,
+            (push, banner),
+            (Call(), Call(delivery=1, lo=30, hi=60)),
             (message("cart-push", action=1039, parent=1031, method="parent_direct", lo=90),),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def timing() -> list[Scenario]:
@@ -461,7 +564,9 @@ def timing() -> list[Scenario]:
             "early": message(name, lo=-2 * HOUR, hi=-5),
             "delayed": message(name, lo=6 * HOUR, hi=3 * DAY),
             "lookback_edge": message(name, lo=30 * DAY, hi=30 * DAY, sure=True),
-            "lookback_edge_without_ids": message(name, lo=30 * DAY, hi=30 * DAY, sure=True, variant="strip_first"),
+            "lookback_edge_without_ids": message(
+                name, lo=30 * DAY, hi=30 * DAY, sure=True, variant="strip_first"
+            ),
             "lookback_over": unmatched(name, "call_out_of_range", lo=30 * DAY + 1, hi=30 * DAY + 1),
             "skew_edge": message(name, lo=-7 * DAY, hi=-7 * DAY, sure=True),
             "skew_over": unmatched(name, "call_out_of_range", lo=-7 * DAY - 1, hi=-7 * DAY - 1),
@@ -478,7 +583,11 @@ def timing() -> list[Scenario]:
         *scenarios,
         Scenario("retry_into_range", RARE, mail, retried, (hook,)),
         Scenario(
-            "retry_out_of_range", RARE, mail, late, (unmatched("welcome-email", "call_out_of_range", lo=60, hi=90),)
+            "retry_out_of_range",
+            RARE,
+            mail,
+            late,
+            (unmatched("welcome-email", "call_out_of_range", lo=60, hi=90),),
         ),
     ]
 
@@ -486,13 +595,17 @@ def timing() -> list[Scenario]:
 def identities() -> list[Scenario]:
     """Messages with ids missing or at odds with the map."""
     nudge, sms = message("plan-nudge", sure=True), message("trial-sms", sure=True)
-    ids = [single(f"ids_{name}_{variant}", RARE, name, message(name, sure=True, variant=variant))
-           for name in ("plan-nudge", "cart-push", "split-parent", "split-map")
-           for variant in ("strip_first", "strip_later", "campaign_first", "wrong_action_first")]  # fmt: skip
+    ids = [
+        single(f"ids_{name}_{variant}", RARE, name, message(name, sure=True, variant=variant))
+        for name in ("plan-nudge", "cart-push", "split-parent", "split-map")
+        for variant in ("strip_first", "strip_later", "campaign_first", "wrong_action_first")
+    ]
     hook = message("clash-hook")
     return [
         *ids,
-        single("map_campaign_wrong", RARE, "plan-nudge", unmatched("plan-nudge", "map_disagrees", campaign=902)),
+        single(
+            "map_campaign_wrong", RARE, "plan-nudge", unmatched("plan-nudge", "map_disagrees", campaign=902)
+        ),
         single("map_campaign_healed", RARE, "plan-nudge", replace(nudge, variant="wrong_campaign_first")),
         single("map_campaign_free", RARE, "trial-sms", replace(sms, campaign=902)),
         single("event_campaign_missing", RARE, "plan-nudge", replace(nudge, campaign=None)),
@@ -500,40 +613,62 @@ def identities() -> list[Scenario]:
         single("broadcast", 0.004, "trial-sms", replace(sms, campaign=None, kind="broadcast")),
         single("hook_campaign_wrong", RARE, "clash-hook", replace(hook, sure=True)),
         single(
-            "hook_campaign_missing", RARE, "clash-hook",
+            "hook_campaign_missing",
+            RARE,
+            "clash-hook",
             replace(hook, campaign=None, owner=0, method="action_map", reason=None, kind="broadcast"),
         ),
         single(
-            "hook_not_listed", RARE, "plan-nudge", unmatched("plan-nudge", "map_disagrees"),
+            "hook_not_listed",
+            RARE,
+            "plan-nudge",
+            unmatched("plan-nudge", "map_disagrees"),
             deliveries=(Delivery("plan-nudge", 1029),),
         ),
         single("message_of_another_template", RARE, "plan-nudge", unmatched("trial-sms", "map_disagrees")),
         single("action_missing", RARE, "plan-nudge", unmatched("plan-nudge", "no_action_id", action=None)),
-        single("action_unknown", RARE, "plan-nudge", unmatched("plan-nudge", "action_not_mapped", action=990_002)),
-        single("journey_missing_in_events", RARE, "plan-nudge", unmatched("plan-nudge", "no_journey_id", journey=False)),
+        single(
+            "action_unknown", RARE, "plan-nudge", unmatched("plan-nudge", "action_not_mapped", action=990_002)
+        ),
+        single(
+            "journey_missing_in_events",
+            RARE,
+            "plan-nudge",
+            unmatched("plan-nudge", "no_journey_id", journey=False),
+        ),
         single("parent_only", RARE, "split-parent", message("split-parent", action=None)),
         single("numeric_journey", 0.002, "plan-nudge", nudge, journey_id="number"),
+        single("odd_journey", 0.002, "plan-nudge", nudge, journey_id="odd"),
         single("preview", 0.002, "welcome-email", messages=()),
         single(
-            "deliver_api", 0.01, "ghost-webhook", Message("email", None, None, reason="no_journey_id", kind="transactional", journey=False),
+            "deliver_api",
+            0.01,
+            "ghost-webhook",
+            Message("email", None, None, reason="no_journey_id", kind="transactional", journey=False),
             deliveries=(Delivery("ghost-webhook", None, journey=False),),
         ),
         single(
-            "call_without_journey", 0.002, "welcome-email", unmatched("welcome-email", "no_journey_id", journey=False),
+            "call_without_journey",
+            0.002,
+            "welcome-email",
+            unmatched("welcome-email", "no_journey_id", journey=False),
             deliveries=(Delivery("welcome-email", 1010, journey=False),),
         ),
         single(
-            "call_without_action", 0.002, "order-whatsapp", unmatched("order-whatsapp", "no_call_in_journey"),
+            "call_without_action",
+            0.002,
+            "order-whatsapp",
+            unmatched("order-whatsapp", "no_call_in_journey"),
             deliveries=(Delivery("order-whatsapp", None),),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def without_calls() -> list[Scenario]:
     """Control arms that JustAI never sees, and mail that has nothing to do with it."""
     control = Message("email", 1023, 102, control="plan-nudge")
     text = Message("sms", 1043, 104, control="trial-sms")
-    other = Message("email", 2001, 200, reason="no_call_in_journey")
+    other = Message("email", 3_000_000_007, 200, reason="no_call_in_journey")
     loose = Message("email", None, None, reason="no_journey_id", journey=False)
     nudge = (delivery("plan-nudge"),)
     alone = {
@@ -544,25 +679,32 @@ def without_calls() -> list[Scenario]:
         "control_without_journey": (RARE, replace(control, journey=False)),
         "control_ids_later": (RARE, replace(control, sure=True, variant="strip_first")),
         "control_window_edge": (RARE, replace(control, sure=True, edge=True)),
-        "control_campaign_wrong": (RARE, replace(control, control=None, reason="no_call_in_journey", campaign=902)),
+        "control_campaign_wrong": (
+            RARE,
+            replace(control, control=None, reason="no_call_in_journey", campaign=902),
+        ),
         "control_as_parent": (
-            RARE, replace(control, control=None, reason="no_call_in_journey", action=990_003, parent=1023)
+            RARE,
+            replace(control, control=None, reason="no_call_in_journey", action=990_003, parent=1023),
         ),
         "other_campaign": (0.01, other),
         "other_campaign_ids_later": (RARE, replace(other, sure=True, variant="strip_first")),
         "newsletter": (0.01, replace(loose, kind="newsletter")),
         "transactional": (0.005, replace(loose, kind="transactional")),
         "legacy_newsletter": (0.002, replace(loose, kind="legacy")),
-    }  # fmt: skip
+    }
     return [
         *(Scenario(name, share, messages=(only,)) for name, (share, only) in alone.items()),
         Scenario("customer_events", 0.002),
         Scenario("control_after_call", RARE, nudge, (Call(),), (replace(control, lo=60),)),
         Scenario(
-            "control_action_called", RARE, (Delivery("plan-nudge", 1024),), (Call(),),
+            "control_action_called",
+            RARE,
+            (Delivery("plan-nudge", 1024),),
+            (Call(),),
             (message("plan-nudge", action=1024, method="direct"),),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def scenarios() -> tuple[Scenario, ...]:

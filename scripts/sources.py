@@ -13,7 +13,12 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+)
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from urllib3.exceptions import HTTPError
 
@@ -25,6 +30,7 @@ IN_MEMORY = 64 * 2**20
 
 _READ_AHEAD = 2 * IN_MEMORY
 _GET_ATTEMPTS = 5
+_BROKEN_OFF = (BotoConnectionError, HTTPClientError, IncompleteReadError, HTTPError, OSError)
 _FORMATS = {
     f".{name}{suffix}": ("jsonl", codec)
     for name in ("jsonl", "ndjson", "json")
@@ -195,18 +201,23 @@ def _source(uri: str, size: int, etag: str | None = None) -> SourceFile:
     return SourceFile(uri, size, kind[0], kind[1], etag, path_hour(uri))
 
 
+def printable(uri: str) -> str:
+    """The address with the bytes of a name that are no UTF-8 escaped."""
+    return uri.encode(errors="backslashreplace").decode()
+
+
 def path_hour(uri: str) -> datetime | None:
     """Return the UTC hour (naive) that the folders YYYY/MM/DD/HH of an address name, the last if several."""
     for parts in reversed(_HOUR.findall(uri)):
         try:
-            return datetime(*map(int, parts))
+            return datetime.strptime("/".join(parts), "%Y/%m/%d/%H")
         except ValueError:
             continue
     return None
 
 
 def open_files(files: list[SourceFile], s3: Any = None) -> Iterator[Opened | tuple[SourceFile, Refused]]:
-    """Open files in the order given, reading ahead in threads; one that cannot be read comes with its reason."""
+    """Open files in the order given, reading ahead in threads; a refused one comes with its reason."""
     waiting = deque(files)
     running: deque[tuple[SourceFile, Future[Opened]]] = deque()
     ahead = 0
@@ -239,6 +250,10 @@ def open_file(file: SourceFile, s3: Any = None) -> Opened:
         raise Refused(f"its extension is none that land reads ({FORMATS_TEXT}): convert it, or leave it out")
     if file.uri.startswith("s3://"):
         return Opened(file, _download(file, s3), file.etag or "")
+    if not os.path.isfile(file.uri):
+        raise Refused("it is gone, or a link to nowhere, or no regular file")
+    if file.uri != printable(file.uri):
+        raise Refused("its name is no UTF-8: rename it")
     try:
         stream = open(file.uri, "rb")  # noqa: SIM115  the caller reads on and closes it
         stamp = _stamp(stream.fileno())
@@ -272,7 +287,7 @@ def _download(file: SourceFile, s3: Any) -> BinaryIO:
                 target.write(part)
             target.seek(0)
             return target
-        except (BotoConnectionError, HTTPError, OSError) as error:
+        except _BROKEN_OFF as error:
             # boto3 retries the request but not a body that breaks off: go on from where it stopped.
             if attempt == _GET_ATTEMPTS:
                 raise Refused(f"it cannot be read ({error}): run the command again") from error

@@ -26,7 +26,8 @@ class _DbtMacros:
         if name == "string_literal":
             return lambda value: f"'{value}'"
         if name.startswith("type_"):
-            return lambda: {"type_string": "varchar", "type_int": "integer"}.get(name, name.removeprefix("type_"))
+            kind = name.removeprefix("type_")
+            return lambda: {"string": "varchar", "int": "integer"}.get(kind, kind)
         return lambda *arguments, **named: f"{name}({', '.join(map(str, (*arguments, *named.values())))})"
 
 

@@ -1,5 +1,7 @@
 """copymart unload against a small warehouse made by hand; no dbt build is needed."""
 
+import fcntl
+import hashlib
 import json
 import os
 import random
@@ -53,7 +55,8 @@ create table marts.dim_copy_variants (
 create table intermediate.int_copy_contents (content_hash varchar, template_id varchar, vars varchar);
 create table marts.copy_metrics_daily (metric_date date, copy_id varchar, served bigint);
 create table marts.copy_cohort_metrics_daily (delivery_date date, copy_id varchar, served bigint);
-insert into intermediate.int_copy_contents values ('h1', 't', '{"subject":"one"}'), ('h2', 't', '{"subject":"two"}');
+insert into intermediate.int_copy_contents
+values ('h1', 't', '{"subject":"one"}'), ('h2', 't', '{"subject":"two"}');
 """
 
 
@@ -83,7 +86,7 @@ class Warehouse:
         (folder / "profiles.yml").write_text(
             "copymart:\n  target: duckdb\n  outputs:\n"
             f"    duckdb: {{type: duckdb, path: '{self.file}', schema: main}}\n"
-            "    snowflake: {type: snowflake, account: a, user: u, password: p, database: d, schema: s, warehouse: w}\n"
+            "    snowflake: {type: snowflake, account: a, user: u, password: p, database: d, schema: s}\n"
         )
         with duckdb.connect(str(self.file)) as connection:
             connection.execute(TABLES)
@@ -204,7 +207,7 @@ def test_calls_lie_under_the_hour_of_their_timestamp(filled: Warehouse) -> None:
     }
 
 
-def test_hours_are_utc_whatever_the_session_says(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hours_are_utc_whatever_the_session_says(filled: Warehouse) -> None:
     profile = filled.folder / "profiles.yml"
     profile.write_text(
         profile.read_text().replace("schema: main}", "schema: main, settings: {TimeZone: Asia/Kolkata}}")
@@ -353,7 +356,7 @@ def test_the_manifest_describes_every_file(filled: Warehouse) -> None:
     for name, entry in files.items():
         path = filled.out / "calls" / name
         rows = filled.files("calls")[name]
-        sha256 = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout[:64]
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         times = [row["event_timestamp"] for row in rows]
         assert entry == {
             "partition": name.removesuffix("/calls.parquet"),
@@ -424,8 +427,6 @@ def test_leftovers_of_killed_runs_are_swept(filled: Warehouse) -> None:
 
 
 def test_two_runs_cannot_write_one_folder(filled: Warehouse) -> None:
-    import fcntl
-
     filled.out.mkdir()
     handle = os.open(filled.out, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
@@ -505,46 +506,47 @@ def test_a_broken_file_outside_the_range_is_named(filled: Warehouse) -> None:
     assert len(filled.rows("calls")) == len(CALLS)
 
 
-UNLOAD = "import sys; from scripts.cli import main; main()"
+def start_unload(store: Warehouse, to: Path) -> subprocess.Popen[str]:
+    """Start copymart unload and return once it has begun to write: importing takes most of a short run."""
+    program = "from scripts.cli import main; main()"
+    command = [sys.executable, "-c", program, "unload", "--dataset", "calls", "--to", str(to)]
+    command += ["--project-dir", str(store.folder), "--profiles-dir", str(store.folder)]
+    run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 60
+    while run.poll() is None and not list(to.glob(".staging-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return run
 
 
 def test_a_killed_run_leaves_whole_files_and_the_next_completes_it(store: Warehouse) -> None:
     store.execute(
-        "insert into marts.fct_calls select 1767225600 + (i * 7919) % (400 * 3600), 'u' || i, 7, 41, 'old' || i, "
-        "'c', 't', '{}', '{}', 'h1' from range(40000) as numbers(i)"
+        "insert into marts.fct_calls select 1767225600 + (i * 7919) % (400 * 3600), 'u' || i, 7, 41, "
+        "'old' || i, 'c', 't', '{}', '{}', 'h1' from range(40000) as numbers(i)"
     )
     store.unload("calls")
     store.execute("update marts.fct_calls set journey_id = replace(journey_id, 'old', 'new')")
-    command = [sys.executable, "-c", UNLOAD, "unload", "--dataset", "calls", "--to", str(store.out)]
-    command += ["--project-dir", str(store.folder), "--profiles-dir", str(store.folder)]
+    undisturbed = start_unload(store, store.folder / "elsewhere")
+    began = time.monotonic()
+    assert undisturbed.wait() == 0
+    duration = time.monotonic() - began
     chance = random.Random(5)
-    undisturbed = None
-    kills = 0
-    for _ in range(8):
-        run = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        # Importing takes most of a run; the part that matters begins with the staging folder.
-        deadline = time.monotonic() + 60
-        while run.poll() is None and not list(store.out.glob(".staging-*")):
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-        time.sleep(chance.uniform(0, undisturbed or 0.6))
+    outcomes = []
+    for _ in range(4):
+        run = start_unload(store, store.out)
+        time.sleep(chance.uniform(0, 0.9 * duration))
         run.kill()
-        assert run.wait() in (-9, 0), run.stderr and run.stderr.read()
-        if run.stderr:
-            run.stderr.close()
-        kills += run.returncode == -9
+        outcomes.append(run.wait())
         files = store.files("calls")
         assert len(files) == 400
+        assert sum(map(len, files.values())) == 40000
         for rows in files.values():
             # an hour is of one run or the other, never both
             assert len({str(row["journey_id"])[:3] for row in rows}) == 1
-        assert sum(map(len, files.values())) == 40000
-    assert kills >= 3
+    assert set(outcomes) <= {0, -9}
+    assert -9 in outcomes
     store.unload("calls")
     assert not list(store.out.glob(".staging-*"))
-    assert all(str(row[4]).startswith("new") for row in store.rows("calls"))
     with duckdb.connect(str(store.file)) as connection:
         expected = connection.execute("select * exclude (content_hash) from marts.fct_calls").fetchall()
     assert store.rows("calls") == sorted(expected, key=str)
@@ -565,7 +567,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     yield Warehouse(tmp_path_factory.mktemp("property"))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(CALL, min_size=1, max_size=20), st.lists(CALL, max_size=20), EDGE, EDGE)
 def test_files_hold_the_table_and_a_range_its_part(
     scratch: Warehouse,
@@ -580,19 +582,19 @@ def test_files_hold_the_table_and_a_range_its_part(
     scratch.unload("calls")
     assert scratch.rows("calls") == sorted((row[:9] for row in first), key=str)
     for path, rows in scratch.files("calls").items():
-        assert {at(row["event_timestamp"]).strftime("%Y/%m/%d/%H/calls.parquet") for row in rows} == {path}  # type: ignore[arg-type]
+        hours = {at(int(str(row["event_timestamp"]))).strftime("%Y/%m/%d/%H") for row in rows}
+        assert {f"{hour}/calls.parquet" for hour in hours} == {path}
 
-    if start and end and start >= end or not second and not (start or end):
+    if (start and end and start >= end) or not (second or start or end):
         return
     scratch.execute("delete from marts.fct_calls")
     if second:
         scratch.insert("marts.fct_calls", second)
     scratch.unload("calls", start=start, end=end)
-    inside = lambda row: (
-        (not start or start <= at(row[0]).isoformat())
-        and (  # noqa: E731
-            not end or at(row[0]).isoformat() < end
-        )
-    )
+
+    def inside(row: tuple[object, ...]) -> bool:
+        moment = at(int(str(row[0]))).isoformat()
+        return (start is None or start <= moment) and (end is None or moment < end)
+
     expected = [row[:9] for row in first if not inside(row)] + [row[:9] for row in second if inside(row)]
     assert scratch.rows("calls") == sorted(expected, key=str)
