@@ -115,7 +115,7 @@ build-test: venv ## dbt build with all tests on a fresh small sample
 	$(call say,"dbt build on a fresh sample")
 	@rm -rf data/test/sample data/test/test.duckdb data/test/test.duckdb.wal
 	@$(call profile,data/test)
-	@$(TEST) $(COPYMART) simulate data/test/sample --calls 2000 --days 7 --seed 2
+	@$(TEST) $(COPYMART) simulate data/test/sample --calls 2000 --days 7 --seed 1
 	@$(TEST) $(COPYMART) land --calls data/test/sample/justai/calls --events data/test/sample/customerio/events
 	@$(TEST) $(DBT) build
 	@$(TEST) $(DBT) --log-level warn docs generate

@@ -111,10 +111,13 @@ class Outcome:
 
 @dataclass
 class Chunk:
-    """Records of one or several files, of one shape. `closes`: the transaction ends with this chunk."""
+    """Records of one or several files, of one shape; the key of a file is its `file_no` in the table.
+
+    `closes`: the transaction ends with this chunk. `unknown`: a file's columns that land ignores.
+    """
 
     table: pa.Table
-    opened: list[Opened]
+    files: dict[int, Opened]
     closes: bool
     unknown: dict[str, tuple[str, ...]]
 
@@ -379,7 +382,6 @@ def _ahead(items: Iterator[Item]) -> Iterator[Item]:
 
 def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
     """Read the files of a plan: small ones together, up to CHUNK_BYTES, a large one piece by piece."""
-    numbers = {file.uri: number for number, file in enumerate(plan.files)}
     fresh = []
     for file in plan.files:
         if _same_etag(plan, file):
@@ -406,15 +408,15 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
             continue
         full = size + first.table.nbytes > CHUNK_BYTES or len(held) >= MOST_FILES
         if held and (second or full or not first.table.schema.equals(held[-1][1].table.schema)):
-            yield _chunk(held, numbers)
+            yield _chunk(held)
             held, size = [], 0
         if second:
-            yield from _large_file(opened, chain((first, second), pieces), numbers)
+            yield from _large_file(opened, chain((first, second), pieces))
         else:
             held.append((opened, first))
             size += first.table.nbytes
     if held:
-        yield _chunk(held, numbers)
+        yield _chunk(held)
 
 
 def _same_etag(plan: Plan, file: SourceFile) -> bool:
@@ -422,31 +424,29 @@ def _same_etag(plan: Plan, file: SourceFile) -> bool:
     return bool(known and file.etag and (known.digest, known.size) == (file.etag, file.size))
 
 
-def _large_file(
-    opened: Opened, pieces: Iterator[Piece], numbers: dict[str, int]
-) -> Iterator[Chunk | Skipped]:
+def _large_file(opened: Opened, pieces: Iterator[Piece]) -> Iterator[Chunk | Skipped]:
     """One chunk per piece of a file; the last one closes the transaction, a refusal undoes it."""
     last = next(pieces)
     try:
         for piece in pieces:
-            yield _chunk([(opened, last)], numbers, closes=False)
+            yield _chunk([(opened, last)], closes=False)
             last = piece
     except Refused as refusal:
         yield Skipped(opened.file, refusal, breaks_off=True)
         return
-    yield _chunk([(opened, last)], numbers)
+    yield _chunk([(opened, last)])
 
 
-def _chunk(held: list[tuple[Opened, Piece]], numbers: dict[str, int], closes: bool = True) -> Chunk:
+def _chunk(held: list[tuple[Opened, Piece]], closes: bool = True) -> Chunk:
     tables = []
-    for opened, piece in held:
-        number = pa.scalar(numbers[opened.file.uri], pa.int32())
-        tables.append(piece.table.add_column(0, "file_no", pa.repeat(number, len(piece.table))))
+    for number, (_, piece) in enumerate(held):
+        numbers = pa.repeat(pa.scalar(number, pa.int32()), len(piece.table))
+        tables.append(piece.table.add_column(0, "file_no", numbers))
     whole = pa.concat_tables(tables).combine_chunks()
     # DuckDB scans an Arrow table by its record batches, in parallel: neither one nor thousands of them.
     table = pa.Table.from_batches(whole.to_batches(BATCH_ROWS), whole.schema)
     unknown = {opened.file.uri: piece.unknown for opened, piece in held if piece.unknown}
-    return Chunk(table, [opened for opened, _ in held], closes, unknown)
+    return Chunk(table, {number: opened for number, (opened, _) in enumerate(held)}, closes, unknown)
 
 
 class Batch:
@@ -455,7 +455,7 @@ class Batch:
     def __init__(self, connection: duckdb.DuckDBPyConnection, plan: Plan, bounds: tuple[int, int]) -> None:
         self.connection, self.plan, self.bounds = connection, plan, bounds
         self.files: dict[str, Opened] = {}
-        self.counts: dict[int, Counter[str | None]] = {}
+        self.counts: dict[str, Counter[str | None]] = {}
         self.unknown: dict[str, set[str]] = {}
         connection.begin()
         newest = connection.execute("select max(loaded_at) from staging.landed_files").fetchall()[0][0]
@@ -465,24 +465,18 @@ class Batch:
 
     def add(self, chunk: Chunk) -> None:
         """Check the records of a chunk and insert them."""
-        fresh = {opened.file.uri: opened for opened in chunk.opened if opened.file.uri not in self.files}
-        self.files |= fresh
+        uris = {number: opened.file.uri for number, opened in chunk.files.items()}
+        fresh = [uri for uri in uris.values() if uri not in self.files]
+        self.files |= {opened.file.uri: opened for opened in chunk.files.values()}
         _delete(self.connection, self.plan.dataset, [uri for uri in fresh if uri in self.plan.known])
         for uri, names in chunk.unknown.items():
             self.unknown.setdefault(uri, set()).update(names)
         self.connection.register("chunk", chunk.table)
-        self.connection.register("files", self._file_names(chunk))
+        numbers = pa.array(uris.keys(), pa.int32())
+        self.connection.register("files", pa.table({"file_no": numbers, "file": list(uris.values())}))
         self._insert(chunk.table.schema)
         self.connection.unregister("chunk")
         self.connection.unregister("files")
-
-    def _file_names(self, chunk: Chunk) -> pa.Table:
-        uris = [opened.file.uri for opened in chunk.opened]
-        wanted = set(uris)
-        numbers = [number for number, file in enumerate(self.plan.files) if file.uri in wanted]
-        return pa.table(
-            {"file_no": pa.array(numbers, pa.int32()), "file": [self.plan.files[n].uri for n in numbers]}
-        )
 
     def _insert(self, schema: pa.Schema) -> None:
         execute, dataset = self.connection.execute, self.plan.dataset
@@ -507,9 +501,10 @@ class Batch:
             "where reason is null",
             {"loaded_at": self.loaded_at},
         )
-        counts = execute("select file_no, reason, count(*) from checked group by all").fetchall()
-        for number, reason, count in counts:
-            self.counts.setdefault(number, Counter())[reason] += count
+        counting = "select file, reason, count(*) from checked join files using (file_no) group by all"
+        counts = execute(counting).fetchall()
+        for uri, reason, count in counts:
+            self.counts.setdefault(uri, Counter())[reason] += count
         if any(reason for _, reason, _ in counts):
             execute(
                 f"insert into {table}_rejects select file, line, raw, reason, $loaded_at "
@@ -530,8 +525,7 @@ class Batch:
 
     def commit(self, outcome: Outcome) -> None:
         """Write the ledger, end the transaction, and only then count its files in `outcome`."""
-        numbers = {file.uri: number for number, file in enumerate(self.plan.files) if file.uri in self.files}
-        rows = [(uri, opened, self.counts.get(numbers[uri], Counter())) for uri, opened in self.files.items()]
+        rows = [(uri, opened, self.counts.get(uri, Counter())) for uri, opened in self.files.items()]
         ledger = pa.table(
             {
                 "dataset": pa.array([self.plan.dataset.name] * len(rows), pa.string()),

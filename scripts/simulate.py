@@ -32,15 +32,16 @@ def simulate(
     calls: Annotated[int, typer.Option(help="Distinct JustAI calls.", min=1, max=100_000_000)] = 20_000,
     days: Annotated[int, typer.Option(help="Days over which they are made.", min=1, max=3_650)] = 14,
     seed: Annotated[int, typer.Option(help="Same seed and arguments, same bytes.")] = 1,
-    start: Annotated[datetime, typer.Option(help="First day (UTC).", formats=["%Y-%m-%d"])] = datetime(
-        2026, 1, 1
-    ),
+    start: Annotated[
+        datetime, typer.Option(help="First day (UTC).", formats=["%Y-%m-%d"], show_default="2026-01-01")
+    ] = datetime(2026, 1, 1),
 ) -> None:
     """Write sample call logs and Customer.io events, and under OUT/truth what every mart must hold.
 
-    OUT gets justai/calls/YYYY/MM/DD/HH/, customerio/events/YYYY/MM/DD/HH/ (JSON lines, gzip) and
-    truth/<mart>.parquet. The result depends on the arguments alone.
+    OUT gets justai/calls/YYYY/MM/DD/HH/, customerio/events/YYYY/MM/DD/HH/ (JSON lines, gzip) and truth/.
+    The result depends on the arguments alone.
 
+    \f
     Raises:
         UserError: OUT holds something else or cannot be written; landing would reject times of these days.
     """
@@ -89,7 +90,7 @@ def run(plan: Plan, out: Path) -> tuple[dict[str, int], int]:
     con = duckdb.connect(work / "plan.duckdb")
     try:
         con.execute(f"set temp_directory = '{str(work / 'spill').replace(chr(39), chr(39) * 2)}'")
-        con.execute("set memory_limit = '4GB'; set TimeZone = 'UTC'; set arrow_large_buffer_size = true")
+        con.execute("set memory_limit = '3GB'; set TimeZone = 'UTC'; set arrow_large_buffer_size = true")
         planning.macros(con, plan)
         planning.load_world(con, plan)
         lines.prepare(con, plan)
@@ -100,7 +101,7 @@ def run(plan: Plan, out: Path) -> tuple[dict[str, int], int]:
         with progress("writing", None) as advance:
             written, rejects = lines.write(con, out, advance)
         truth.finish(con, out / "truth", rejects, written)
-    except duckdb.IOException as error:
+    except (duckdb.IOException, OSError) as error:
         raise UserError(f"cannot write to {out}: {error}") from error
     finally:
         con.close()

@@ -344,7 +344,7 @@ JUNK: dict[str, tuple[tuple[bytes, str | None], ...]] = {
     "justai_calls": (
         (("{" + GOOD_CALL[:60]).encode(), "malformed_json"),
         (b"oops", "malformed_json"),
-        (b"\xff\xfe\x00\x01\x80{junk}", "invalid_utf8"),
+        (b"\x93\xff\x00\x01\x80{junk}", "invalid_utf8"),
         (b'["not","an","object"]', "not_an_object"),
         (b"17", "not_an_object"),
         (("{" + GOOD_CALL.replace('"copy_id"', '"copy"') + "}").encode(), "missing_copy_id"),

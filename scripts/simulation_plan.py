@@ -380,7 +380,8 @@ with slotted as (
         case when m.journey then s.journey end as journey,
         s.base_at + u_int(s.story_no * 16 + m.slot, 'first event', m.lo, m.hi) as first_at,
         m.action, m.parent, m.campaign, m.channel, m.kind, m.method, m.reason, m.control, m.sure, m.edge,
-        m.variant, s.story_no * 16 + m.owner as owner_no, s.story_no * 16 + m.alternative as alternative_no
+        m.variant, m.later_action, s.story_no * 16 + m.owner as owner_no,
+        s.story_no * 16 + m.alternative as alternative_no
     from story s join scenario_message m using (scen)
     where u(s.story_no * 16 + m.slot, 'message') < m.chance
 )
@@ -430,7 +431,7 @@ opened as (
         case when u(message_no, 'open') < effect * case channel when 'email' then 0.29 when 'push' then 0.07
                 when 'whatsapp' then 0.5 when 'in_app' then 0.4 when 'slack' then 0.01 else 0 end
             then reached + 20 + least(expo(message_no, 'opened', 9000), 1700000) end as opened,
-        case when mail and u(message_no, 'robot') < 0.025
+        case when mail and u(message_no, 'robot') < 0.03
             then reached + u_int(message_no, 'robot click', 3, 50) end as robot_click,
         case when mail and u(message_no, 'blind') < 0.006
             then reached + 60 + least(expo(message_no, 'blind click', 20000), 900000) end as blind_click,
@@ -452,7 +453,7 @@ clicked as (
         case when opened is not null and u(message_no, 'click') < 0.13 * effect
                 or channel in ('sms', 'slack') and u(message_no, 'click') < 0.05 * effect
             then coalesce(opened, reached) + 3 + expo(message_no, 'clicked', 700) end as clicked,
-        case when not edge and u(message_no, 'robot open') < 0.4 then robot_click end as robot_open
+        case when not edge and u(message_no, 'robot open') < 0.6 then robot_click end as robot_open
     from opened
 ),
 human as (
@@ -539,7 +540,8 @@ again as (
 lacking as (
     select * replace (
             case when not bare then journey end as journey,
-            case when bare then null when odd = 'wrong_action_first' then 990001 else action end as action,
+            case when bare then null when odd = 'wrong_action_first' then 990001
+                when ordinal > 0 then coalesce(later_action, action) else action end as action,
             case when not bare and odd <> 'wrong_action_first' then parent end as parent,
             case when bare or odd = 'campaign_first' then null
                 when odd = 'wrong_campaign_first' then 902 else campaign end as campaign),
@@ -567,7 +569,7 @@ select event_no, id_no, id_ms, message_no, story_no, ordinal, channel, kind, met
     case when control is not null then 'control'
         when delivery_no is null then null
         when bare or odd in ('wrong_action_first', 'wrong_campaign_first')
-            or lacks = 'campaign_first' and ordinal > 0 then 'delivery_id'
+            or (lacks = 'campaign_first' or later_action is not null) and ordinal > 0 then 'delivery_id'
         else method end as method,
     reason,
     case when metric = 'suppressed' then 'dropped'

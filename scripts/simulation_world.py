@@ -276,7 +276,8 @@ class Message:
     `owner` is the delivery it belongs to, `method` the rule that says so; `alternative`: the lower
     delivery_key of the two owns it. Without owner either `control` (a template) or `reason` is set. `sure`
     messages are sent and delivered; `edge` ones also have events at the end of the engagement window.
-    `variant` says which of its events lack which ids ("any": drawn).
+    `variant` says which of its events lack which ids ("any": drawn); all but the first may name a
+    `later_action` instead.
     """
 
     channel: str
@@ -296,6 +297,7 @@ class Message:
     sure: bool = False
     edge: bool = False
     variant: str = "any"
+    later_action: int | None = None
 
 
 @dataclass(frozen=True)
@@ -453,6 +455,13 @@ def calls_again() -> list[Scenario]:
             (replace(shared, owner=0),),
         ),
         Scenario(
+            "shared_message_ids_later",
+            RARE,
+            digest,
+            (Call(), Call(delivery=1, lo=HOUR, hi=HOUR)),
+            (replace(shared, owner=0, lo=HOUR - 5, hi=HOUR - 5, sure=True, variant="strip_first"),),
+        ),
+        Scenario(
             "shared_message_tie",
             0.002,
             digest,
@@ -540,6 +549,13 @@ def reentries() -> list[Scenario]:
             (message("cart-push", lo=90),),
         ),
         Scenario(
+            "first_match_decides",
+            RARE,
+            (nudge, ghost),
+            (Call(), Call(delivery=1, lo=30, hi=60)),
+            (message("plan-nudge", lo=90, sure=True, variant="none", later_action=1091),),
+        ),
+        Scenario(
             "map_before_parent_direct",
             RARE,
             (nudge, ghost),
@@ -574,7 +590,7 @@ def timing() -> list[Scenario]:
         }
         shares = {"early": 0.006, "delayed": 0.03}
         scenarios += [single(key, shares.get(key, RARE), name, at_message) for key, at_message in at.items()]
-        second = replace(message(name), lo=DAY, hi=2 * DAY, sure=True)
+        second = message(name, lo=DAY, hi=2 * DAY, sure=True, edge=True)
         scenarios.append(single("two_messages", 0.002, name, message(name, sure=True), second))
     retried = (Call(final=False), Call(lo=5 * DAY, hi=5 * DAY))
     late = (Call(final=False), Call(lo=8 * DAY, hi=8 * DAY + HOUR))
@@ -678,6 +694,10 @@ def without_calls() -> list[Scenario]:
         "control_any_campaign": (RARE, replace(text, campaign=902)),
         "control_without_journey": (RARE, replace(control, journey=False)),
         "control_ids_later": (RARE, replace(control, sure=True, variant="strip_first")),
+        "control_first_action_decides": (
+            RARE,
+            replace(control, sure=True, variant="none", later_action=1043),
+        ),
         "control_window_edge": (RARE, replace(control, sure=True, edge=True)),
         "control_campaign_wrong": (
             RARE,

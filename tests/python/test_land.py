@@ -45,7 +45,7 @@ def test_types_of_the_landing_tables() -> None:
     assert types["vars"] == types["attrs"] == "JSON"
 
 
-REJECTED_CALLS = [
+REJECTED_CALLS: list[tuple[dict[str, Any] | str, str]] = [
     ('{"event_timestamp": 1', "malformed_json"),
     ("not json", "malformed_json"),
     (text(call()).strip() + " x", "malformed_json"),
@@ -110,7 +110,7 @@ REJECTED_CALLS = [
     (call(vars='{"a": "x", "a": "y"}'), "duplicate_key_in_vars"),
     (text(call(attrs=1)).replace(": 1}", ': {"a": 1, "\\u0061": 1}}').strip(), "duplicate_key_in_attrs"),
 ]
-READ_CALLS = [
+READ_CALLS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
     ({"copy_id": COPY.upper()}, {"copy_id": COPY}),
     ({"user_id": 17}, {"user_id": "17"}),
@@ -147,7 +147,7 @@ READ_CALLS = [
     ({"event_timestamp": 4102444799}, {"event_timestamp": 4102444799}),
     ({"event_timestamp": 4102444799999999}, {"event_timestamp": 4102444799}),
 ]
-REJECTED_EVENTS = [
+REJECTED_EVENTS: list[tuple[dict[str, Any] | str, str]] = [
     (event(event_id=None), "missing_event_id"),
     (event(event_id=True), "bad_event_id"),
     (event(timestamp=...), "missing_timestamp"),
@@ -164,7 +164,7 @@ REJECTED_EVENTS = [
     (event(object_type=...), "missing_object_type"),
     (event(object_type="", metric="opened"), "missing_object_type"),
 ]
-READ_EVENTS = [
+READ_EVENTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (event(), {"object_type": "email", "metric": "sent", "event_type": None, "timestamp": 1767268806}),
     (event(object_type="in-app"), {"object_type": "in-app"}),
     (
@@ -311,7 +311,7 @@ def test_a_file_larger_than_a_piece_is_one_transaction(
     path = write(tmp_path / "calls.jsonl.gz", *records)
     whole = warehouse()
     land_path(whole, path)
-    monkeypatch.setattr("scripts.records.PIECE_BYTES", 4_000)
+    monkeypatch.setattr("scripts.records.PIECE_BYTES", 20_000)
     pieces = warehouse()
     outcome = land_path(pieces, path)
     assert (outcome.files, outcome.rows, outcome.rejected.total()) == (1, 500, 1)
@@ -564,7 +564,7 @@ RAW = (
     good=GOOD,
     piece=st.sampled_from([200, 1 << 20]),
 )
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_line_ends_in_one_place(
     tmp_path_factory: pytest.TempPathFactory,
     shared: duckdb.DuckDBPyConnection,

@@ -107,7 +107,7 @@ def test_identity_is_the_absolute_path(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "link").symlink_to(tmp_path / "logs")
     monkeypatch.chdir(tmp_path)
     connection = warehouse()
-    given = [
+    given: list[str | Path] = [
         "logs",
         "./logs/",
         "logs/../logs",
@@ -458,7 +458,7 @@ land_path(warehouse(sys.argv[1]), sys.argv[2])
 def test_killed_at_any_moment_and_run_again(tmp_path: Path) -> None:
     """Kill landings at random moments, then let one end: the state is that of one undisturbed run."""
     logs, database = tmp_path / "logs", tmp_path / "warehouse.duckdb"
-    command = [BIN / "python", "-c", LANDING_PROGRAM, database, logs]
+    command: list[str | Path] = [BIN / "python", "-c", LANDING_PROGRAM, database, logs]
     environment = os.environ | {"PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'tests/python'}"}
     for number in range(24):
         records = [

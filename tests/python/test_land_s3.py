@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher
 from botocore.exceptions import ClientError, EndpointConnectionError, IncompleteReadError
 from land_helpers import call, land_path, landed, state, text, warehouse
 from moto.server import ThreadedMotoServer
@@ -185,13 +186,13 @@ def test_a_role_is_assumed_with_its_external_id(
 ) -> None:
     put(store, "a.jsonl.gz", call())
     asked: list[dict[str, Any]] = []
-    original: Callable[..., Any] = s3.AssumeRoleCredentialFetcher._assume_role_kwargs
+    original: Callable[..., Any] = AssumeRoleCredentialFetcher._assume_role_kwargs
 
     def spy(fetcher: Any) -> dict[str, Any]:
         asked.append(original(fetcher))
         return asked[-1]
 
-    monkeypatch.setattr(s3.AssumeRoleCredentialFetcher, "_assume_role_kwargs", spy)
+    monkeypatch.setattr(AssumeRoleCredentialFetcher, "_assume_role_kwargs", spy)
     client = s3.client("arn:aws:iam::123456789012:role/reader", "secret-1", endpoint, "us-east-1")
     assert len(list_files(locate(f"s3://{store.bucket}"), client)) == 1
     assert asked[0]["RoleArn"] == "arn:aws:iam::123456789012:role/reader"

@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import cache
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -83,7 +84,7 @@ def rows(out: Path, query: str) -> list[tuple]:
     return truth(out).execute(query).fetchall()
 
 
-def value(out: Path, query: str) -> object:
+def value(out: Path, query: str) -> Any:
     """The one value of a query over the truth tables."""
     ((found,),) = rows(out, query)
     return found
@@ -100,11 +101,11 @@ def as_map(given: object) -> str:
 
 
 def whole(given: object) -> int | None:
-    return None if given in (None, "") else int(float(given))  # type: ignore[arg-type]
+    return None if given in (None, "") else int(float(given))
 
 
 def seconds(given: object) -> int:
-    number = int(given)  # type: ignore[call-overload]
+    number = int(given)
     return number // 10**6 if number > 1e14 else number // 1000 if number > 1e11 else number
 
 
@@ -387,13 +388,13 @@ def test_files_lie_under_the_hour_of_arrival(large: Path) -> None:
     late: Counter[str] = Counter()
     for dataset, field in (("justai/calls", "event_timestamp"), ("customerio/events", "timestamp")):
         for file, record in good(large, dataset):
-            year, month, day, hour = map(int, HOUR.search(file).groups())  # type: ignore[union-attr]
+            year, month, day, hour = map(int, HOUR.search(file).groups())
             arrived = datetime(year, month, day, hour)
             happened = datetime.fromtimestamp(seconds(record[field]) // 3600 * 3600)
             assert arrived >= happened
-            late[dataset, (arrived - happened).days >= 12] += 1  # type: ignore[index]
+            late[dataset, (arrived - happened).days >= 12] += 1
     for dataset in ("justai/calls", "customerio/events"):
-        assert late[dataset, True] > 100 < late[dataset, False]  # type: ignore[index]
+        assert late[dataset, True] > 100 < late[dataset, False]
 
 
 def test_lines_of_a_file_are_in_no_order(large: Path) -> None:
@@ -411,7 +412,9 @@ def test_the_calls_of_the_files_are_those_of_the_truth(small: Path) -> None:
     found = {
         (
             seconds(record["event_timestamp"]),
-            *(record.get("user_id") or None, whole(record.get("campaign_id")), whole(record.get("action_id"))),
+            record.get("user_id") or None,
+            whole(record.get("campaign_id")),
+            whole(record.get("action_id")),
             *(record.get("journey_id") or None, record["copy_id"].lower(), record["template_id"]),
             *(as_map(record.get("vars")), as_map(record.get("attrs"))),
         )
@@ -481,7 +484,7 @@ def test_a_delivery_ends_with_its_last_call(large: Path) -> None:
             or epoch(d.last_called_at) <> c.event_timestamp
     """)  # fmt: skip
     assert disagreeing == 0
-    assert value(large, "select count(*) from fct_deliveries where copy_conflict") > 500  # type: ignore[operator]
+    assert value(large, "select count(*) from fct_deliveries where copy_conflict") > 500
 
 
 def test_versions_are_chained_and_hold_what_was_called(large: Path) -> None:
@@ -501,7 +504,7 @@ def test_versions_are_chained_and_hold_what_was_called(large: Path) -> None:
             and (v.valid_to is null or c.event_timestamp < epoch(v.valid_to))
         where v.content_hash <> c.content_hash
     """)  # fmt: skip
-    assert 0 < strays <= cases(large)["stray_content"] * 2  # type: ignore[operator]
+    assert 0 < strays <= cases(large)["stray_content"] * 2
     assert value(large, "select count(*) from dim_copy_variants_current") == value(
         large, "select count(distinct copy_id) from fct_calls"
     )

@@ -372,16 +372,31 @@ def test_the_manifest_describes_every_file(filled: Warehouse) -> None:
     assert manifest["columns"][0] == {"name": "event_timestamp", "type": "BIGINT"}  # type: ignore[index]
 
 
-def test_the_manifest_sees_files_that_a_killed_run_left(filled: Warehouse) -> None:
+def test_the_manifest_sees_files_that_changed_since(filled: Warehouse) -> None:
     filled.unload("calls")
-    old = filled.manifest("calls")
-    hour = filled.out / "calls/2026/01/01/12/calls.parquet"
-    # As a run leaves it that dies between publishing and its manifest.
-    shutil.copy(filled.out / "calls/2026/01/01/13/calls.parquet", hour)
-    filled.unload("calls", start="2026-01-02", end="2026-01-03")
-    entry = filled.manifest("calls")["partitions"][0]  # type: ignore[index]
-    assert entry["rows"] == 1
-    assert entry != old["partitions"][0]  # type: ignore[index]
+    hours = [filled.out / f"calls/2026/01/{hour}/calls.parquet" for hour in ("01/12", "01/13", "02/13")]
+    # As a run leaves a file that dies between publishing and its manifest: here of as many bytes as before.
+    assert hours[1].stat().st_size == hours[2].stat().st_size
+    shutil.copy(hours[2], hours[1])
+    # And as a restored backup does: of an old time.
+    shutil.copy(hours[2], hours[0])
+    os.utime(hours[0], (0, 0))
+    filled.unload("calls", start="2026-01-03")
+    checksum = hashlib.sha256(hours[2].read_bytes()).hexdigest()
+    entries = filled.manifest("calls")["partitions"]
+    assert isinstance(entries, list)
+    assert [(entry["rows"], entry["sha256"]) for entry in entries[:3]] == [(1, checksum)] * 3
+
+
+def test_a_reader_of_the_old_file_keeps_it_whole(filled: Warehouse) -> None:
+    filled.unload("calls")
+    path = filled.out / "calls/2026/01/01/12/calls.parquet"
+    before = path.read_bytes()
+    with path.open("rb") as reader:
+        filled.insert("marts.fct_calls", [call(NOON + 2, "late")])
+        filled.unload("calls")
+        assert reader.read() == before
+    assert path.read_bytes() != before
 
 
 def test_a_range_cannot_mix_layouts(filled: Warehouse) -> None:
