@@ -18,6 +18,8 @@ error_console = Console(stderr=True, highlight=False)
 def progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Yield a function that advances a bar of `total` steps; the bar shows only when stderr is a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=error_console, transient=True, disable=not error_console.is_terminal) as bar:
+    with Progress(
+        *columns, console=error_console, transient=True, disable=not error_console.is_terminal
+    ) as bar:
         task = bar.add_task(description, total=total)
         yield lambda steps: bar.update(task, advance=steps)

@@ -12,20 +12,22 @@ from scripts.console import console, error_console
 from scripts.errors import UserError
 from scripts.warehouse import connect
 
-# Rates are recomputed from sums: an average of daily rates would weigh a day of ten sends like one of ten thousand.
+# Rates are made from sums: an average of daily rates would weigh a day of ten sends like one of ten thousand.
 _VARIANTS = """
     with cohorts as (
-        select template_id, copy_id, is_control, served, reached, delivered, human_opened, human_clicked, converted
+        select template_id, copy_id, is_control, served, reached, human_opened, human_clicked, converted
         from marts.copy_cohort_metrics_daily
         union all
-        select template_id, null, true, null, reached, delivered, human_opened, human_clicked, converted
+        select template_id, null, true, null, reached, human_opened, human_clicked, converted
         from marts.control_metrics_daily
     )
     select
         cohorts.template_id,
         case
             when cohorts.copy_id is null then 'control, sent without JustAI'
-            else coalesce(nullif(any_value(variants.subject), ''), nullif(any_value(variants.body), ''), cohorts.copy_id)
+            else coalesce(
+                nullif(any_value(variants.subject), ''), nullif(any_value(variants.body), ''), cohorts.copy_id
+            )
         end as variant,
         bool_or(cohorts.is_control),
         sum(cohorts.served),
@@ -41,8 +43,11 @@ _VARIANTS = """
 
 
 def variants_table(warehouse: duckdb.DuckDBPyConnection) -> Table:
-    """Return one row per variant and control arm, all days together; rates are per message that reached the person."""
-    table = Table(title="Variants: people who opened, clicked and converted, per message delivered", title_justify="left")
+    """Return one row per variant and control arm, all days together; rates are per message that arrived."""
+    table = Table(
+        title="Variants: people who opened, clicked and converted, per message delivered",
+        title_justify="left",
+    )
     table.add_column("template", no_wrap=True)
     table.add_column("variant", max_width=44, no_wrap=True, overflow="ellipsis")
     for heading in ("served", "reached", "opened", "clicked", "converted"):

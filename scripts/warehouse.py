@@ -12,15 +12,20 @@ import yaml
 from scripts.errors import UserError
 
 ProjectDir = Annotated[
-    Path, typer.Option(help="Folder of dbt_project.yml.", envvar="DBT_PROJECT_DIR", show_default="this folder")
+    Path,
+    typer.Option(help="Folder of dbt_project.yml.", envvar="DBT_PROJECT_DIR", show_default="this folder"),
 ]
 ProfilesDir = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of profiles.yml.", envvar="DBT_PROFILES_DIR", show_default="the project folder, then ~/.dbt"
+        help="Folder of profiles.yml.",
+        envvar="DBT_PROFILES_DIR",
+        show_default="the project folder, then ~/.dbt",
     ),
 ]
-Target = Annotated[str | None, typer.Option(help="Target of the dbt profile.", show_default="the profile's own")]
+Target = Annotated[
+    str | None, typer.Option(help="Target of the dbt profile.", show_default="the profile's own")
+]
 
 
 def credentials(project_dir: Path, profiles_dir: Path | None, target: str | None) -> dict[str, Any]:
@@ -30,7 +35,9 @@ def credentials(project_dir: Path, profiles_dir: Path | None, target: str | None
         UserError: no project or profile is found, or dbt cannot render it.
     """
     project(project_dir)
-    folder = profiles_dir or (project_dir if (project_dir / "profiles.yml").exists() else Path.home() / ".dbt")
+    folder = profiles_dir or (
+        project_dir if (project_dir / "profiles.yml").exists() else Path.home() / ".dbt"
+    )
     if not (folder / "profiles.yml").exists():
         raise UserError(
             f"no profiles.yml in {folder}: copy profiles.yml.example to {project_dir / 'profiles.yml'}, "
@@ -60,7 +67,10 @@ def project(project_dir: Path) -> dict[str, Any]:
     """
     path = project_dir / "dbt_project.yml"
     if not path.exists():
-        raise UserError(f"no dbt_project.yml in {project_dir.resolve()}: run copymart in the project, or name it with --project-dir")
+        raise UserError(
+            f"no dbt_project.yml in {project_dir.resolve()}: run copymart in the project, "
+            "or name it with --project-dir"
+        )
     return yaml.safe_load(path.read_text())
 
 
@@ -75,17 +85,21 @@ def connect(
     """Open the DuckDB file of the profile's target, with the profile's settings.
 
     Raises:
-        UserError: the target is not DuckDB, its file is missing (when `read_only`), cannot be opened, or is in use.
+        UserError: the target is not DuckDB, or its file is missing (if `read_only`), in use or unreadable.
     """
     settings = credentials(project_dir, profiles_dir, target)
     if settings["type"] != "duckdb":
-        raise UserError(f"this command works on a DuckDB target; the profile's target is of type {settings['type']}")
+        raise UserError(
+            f"this command works on a DuckDB target; the profile's target is of type {settings['type']}"
+        )
     # As dbt does: a relative path counts from the current folder.
     path = Path(settings["path"])
     if read_only and not path.exists():
         raise UserError(f"{path.resolve()} does not exist: run `copymart land` and `dbt build` first")
     if not path.absolute().parent.is_dir():
-        raise UserError(f"folder {path.absolute().parent} does not exist: make it, or set COPYMART_DUCKDB to another file")
+        raise UserError(
+            f"folder {path.absolute().parent} does not exist: make it, or set COPYMART_DUCKDB to another file"
+        )
     if path.exists() and not os.access(path, os.R_OK if read_only else os.W_OK):
         raise UserError(f"no permission to {'read' if read_only else 'write'} {path.resolve()}")
     try:

@@ -28,7 +28,8 @@
 {%- endmacro %}
 
 
-{# Whether an event puts its message into the denominator of the rates: Customer.io reports no `delivered` for in_app and slack. #}
+{# Whether an event puts its message into the denominator of the rates: Customer.io reports no `delivered` for in_app
+   and slack. #}
 {% macro is_reached() -%}
     (counts_as = 'delivered' and channel not in ('in_app', 'slack'))
             or (counts_as = 'sent' and channel in ('in_app', 'slack'))

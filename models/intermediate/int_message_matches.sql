@@ -64,8 +64,8 @@ matches as (
 
 ),
 
--- the earliest event that matches decides for its message; then the method; then the latest call made by the time of the
--- message's first event, else the earliest after it
+-- the earliest event that matches decides for its message; then the method; then the latest call made by the
+-- time of the message's first event, else the earliest after it
 ranked as (
 
     select

@@ -38,7 +38,11 @@ def settings(folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(PROJECT / "profiles.yml.example", folder / "profiles.yml")
     return {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "COPYMART_DUCKDB"))},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DBT_", "COPYMART_DUCKDB"))
+        },
         "DBT_PROFILES_DIR": str(folder),
         "DBT_TARGET_PATH": str(folder / "target"),
         "DBT_LOG_PATH": str(folder / "logs"),
@@ -46,11 +50,18 @@ def settings(folder: Path) -> dict[str, str]:
     }
 
 
-def run(environment: dict[str, str], *command: str | Path, project: Path = PROJECT) -> subprocess.CompletedProcess[str]:
-    """Run `copymart` or `dbt` of this environment in the project; its output is part of a failure's message."""
+def run(
+    environment: dict[str, str], *command: str | Path, project: Path = PROJECT
+) -> subprocess.CompletedProcess[str]:
+    """Run `copymart` or `dbt` in the project; a failure's message holds its output."""
     program, *arguments = map(str, command)
     done = subprocess.run(
-        [str(BIN / program), *arguments], cwd=project, env=environment, capture_output=True, text=True, check=False
+        [str(BIN / program), *arguments],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
     return done
@@ -64,7 +75,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     landing = folder / "landing"
     calls = os.environ.get("COPYMART_TEST_CALLS", "6000")
     run(environment, "copymart", "simulate", landing, "--calls", calls, "--days", "20", "--seed", "7")
-    run(environment, "copymart", "land", "--calls", landing / "justai/calls", "--events", landing / "customerio/events")
+    run(
+        environment,
+        "copymart",
+        "land",
+        "--calls",
+        landing / "justai/calls",
+        "--events",
+        landing / "customerio/events",
+    )
     run(environment, "dbt", "build", "--resource-type", "seed", "--resource-type", "model")
     yield Built(landing, folder / "warehouse.duckdb", folder / "target", environment)
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Every cell of every mart equals what the simulator planned, and breaking a single rule in the SQL is noticed."""
+"""Every cell of every mart equals what the simulator planned; breaking any rule in the SQL is noticed."""
 
 import duckdb
 import pytest
@@ -32,14 +32,30 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "key order makes a version": ("int_canonical_vars", "list_sort(", "("),
     "an edit makes no version": ("dim_copy_variants", "or previous_hash != content_hash", ""),
     "a reverted copy is an edited one": ("dim_copy_variants", "use_of_content > 1", "use_of_content > 99"),
-    "an instant has its least content": ("int_copy_contents_by_instant", "max(content_hash)", "min(content_hash)"),
+    "an instant has its least content": (
+        "int_copy_contents_by_instant",
+        "max(content_hash)",
+        "min(content_hash)",
+    ),
     # R5: events and their match
-    "one event_id is one event on all days": ("int_distinct_events", "partition by event_id, event_date", "partition by event_id"),
-    "the earliest payload wins": ("int_distinct_events", "order by event_timestamp desc", "order by event_timestamp asc"),
+    "one event_id is one event on all days": (
+        "int_distinct_events",
+        "partition by event_id, event_date",
+        "partition by event_id",
+    ),
+    "the earliest payload wins": (
+        "int_distinct_events",
+        "order by event_timestamp desc",
+        "order by event_timestamp asc",
+    ),
     "webhook events are engagement": ("int_distinct_events", "('webhook', 'customer')", "('customer')"),
     "calls match however old": ("int_message_candidates", "cast(-30 as bigint)", "cast(-3000 as bigint)"),
     "calls match however late": ("int_message_candidates", "cast(7 as bigint)", "cast(700 as bigint)"),
-    "only direct matches": ("int_message_matches", "candidates.action_id = action_map.message_action_id", "false"),
+    "only direct matches": (
+        "int_message_matches",
+        "candidates.action_id = action_map.message_action_id",
+        "false",
+    ),
     "the map ignores the webhook": (
         "int_message_matches",
         "(action_map.webhook_action_id is null or action_map.webhook_action_id = candidates.call_action_id)",
@@ -60,7 +76,11 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "candidates.parent_action_id = action_map.message_action_id",
         "false",
     ),
-    "of several calls the first matches": ("int_message_matches", "then first_called_at end desc", "then first_called_at end asc"),
+    "of several calls the first matches": (
+        "int_message_matches",
+        "then first_called_at end desc",
+        "then first_called_at end asc",
+    ),
     "a call after the message is as good": (
         "int_message_matches",
         "first_called_at <= first_event_at",
@@ -71,33 +91,66 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "                delivery_key\n        ) as preference",
         "                delivery_key desc\n        ) as preference",
     ),
-    "the latest event decides": ("int_message_matches", "                first_event_order,\n                method_rank", "                first_event_order desc,\n                method_rank"),
+    "the latest event decides": (
+        "int_message_matches",
+        "                first_event_order,\n                method_rank",
+        "                first_event_order desc,\n                method_rank",
+    ),
     "events without the ids stay unmatched": ("fct_engagement_events", "else 'delivery_id'", "else null"),
     # R6: people and machines
     "prefetched opens are human": ("fct_engagement_events", "coalesce(events.is_prefetched, false)", "false"),
     "inferred opens are never human": ("fct_engagement_events", "not messages.has_human_click", "true"),
-    "machine clicks are human": ("fct_engagement_events", "coalesce(events.is_machine_click, false)", "false"),
-    "unknown flags are machines": ("fct_engagement_events", "coalesce(events.is_prefetched, false)", "coalesce(events.is_prefetched, true)"),
+    "machine clicks are human": (
+        "fct_engagement_events",
+        "coalesce(events.is_machine_click, false)",
+        "false",
+    ),
+    "unknown flags are machines": (
+        "fct_engagement_events",
+        "coalesce(events.is_prefetched, false)",
+        "coalesce(events.is_prefetched, true)",
+    ),
     # R7, R8: counts and dates
-    "the window is open for ever": ("fct_engagement_events", "events.event_at > messages.window_ends_at", "false"),
+    "the window is open for ever": (
+        "fct_engagement_events",
+        "events.event_at > messages.window_ends_at",
+        "false",
+    ),
     "the last moment is outside the window": (
         "fct_engagement_events",
         "events.event_at > messages.window_ends_at",
         "events.event_at >= messages.window_ends_at",
     ),
     "a delivery counts on its last day": ("int_delivery_outcomes", "min(case when", "max(case when"),
-    "in_app is measured on delivered": ("int_delivery_outcomes", "channel in ('in_app', 'slack')", "channel in ('slack')"),
-    "a cell takes the campaign of its oldest delivery": ("copy_cohort_metrics_daily", "max(lpad(", "min(lpad("),
+    "in_app is measured on delivered": (
+        "int_delivery_outcomes",
+        "channel in ('in_app', 'slack')",
+        "channel in ('slack')",
+    ),
+    "a cell takes the campaign of its oldest delivery": (
+        "copy_cohort_metrics_daily",
+        "max(lpad(",
+        "min(lpad(",
+    ),
     # R11: the control arm
-    "control ignores the campaign": ("int_control_messages", "template_actions.campaign_id = message_ids.campaign_id", "true"),
-    "a matched message is control too": ("int_control_messages", "where matches.delivery_id is null", "where true"),
+    "control ignores the campaign": (
+        "int_control_messages",
+        "template_actions.campaign_id = message_ids.campaign_id",
+        "true",
+    ),
+    "a matched message is control too": (
+        "int_control_messages",
+        "where matches.delivery_id is null",
+        "where true",
+    ),
 }
 
 
 def differences(warehouse: duckdb.DuckDBPyConnection, truth: str, mart: str) -> tuple[list, list]:
-    """Rows of the mart that the truth lacks, and rows of the truth that the mart lacks (at most five of each)."""
+    """Rows of the mart that the truth lacks, and rows of the truth that the mart lacks, at most five each."""
     columns = ", ".join(
-        f'"{name}"' for name, *_ in warehouse.execute(f"describe select * from '{truth}/{mart}.parquet'").fetchall()
+        f'"{name}"'
+        for name, *_ in warehouse.execute(f"describe select * from '{truth}/{mart}.parquet'").fetchall()
     )
     got, planned = f"select {columns} from marts.{mart}", f"select {columns} from '{truth}/{mart}.parquet'"
     return (
@@ -111,7 +164,10 @@ def test_every_cell_is_what_was_planned(built: Built, mart: str) -> None:
     with built.connect() as warehouse:
         in_mart = {name for name, *_ in warehouse.execute(f"describe marts.{mart}").fetchall()}
         in_truth = {
-            name for name, *_ in warehouse.execute(f"describe select * from '{built.truth}/{mart}.parquet'").fetchall()
+            name
+            for name, *_ in warehouse.execute(
+                f"describe select * from '{built.truth}/{mart}.parquet'"
+            ).fetchall()
         }
         assert in_mart == in_truth
         assert warehouse.execute(f"select count(*) > 0 from marts.{mart}").fetchone() == (True,)
@@ -120,14 +176,14 @@ def test_every_cell_is_what_was_planned(built: Built, mart: str) -> None:
 
 def test_rejects_are_the_lines_that_were_broken(built: Built) -> None:
     with built.connect() as warehouse:
-        landed = f"""
-            select dataset, file, line from (
-                select 'justai_calls' as dataset, _file as file, _line as line from staging.justai_calls_rejects
-                union all
-                select 'customerio_events', _file, _line from staging.customerio_events_rejects
-            )
+        landed = """
+            select 'justai_calls' as dataset, _file, _line from staging.justai_calls_rejects
+            union all
+            select 'customerio_events', _file, _line from staging.customerio_events_rejects
         """
-        planned = f"select dataset, '{built.landing.resolve()}/' || file as file, line from '{built.truth}/rejects.parquet'"
+        planned = f"""
+            select dataset, '{built.landing.resolve()}/' || file, line from '{built.truth}/rejects.parquet'
+        """
         assert warehouse.execute(f"({landed}) except all ({planned})").fetchall() == []
         assert warehouse.execute(f"({planned}) except all ({landed})").fetchall() == []
         assert warehouse.execute(f"select count(*) > 0 from ({planned})").fetchone() == (True,)
@@ -155,6 +211,10 @@ def test_breaking_a_rule_is_noticed(built: Built, mutation: str) -> None:
         warehouse.execute("begin")
         stale = rebuild(warehouse, models, model, compiled.replace(rule, broken))
         # the daily marts are small and at the end of every chain, so most mutations show there at once
-        noticed = any(differences(warehouse, str(built.truth), mart) != ([], []) for mart in reversed(MARTS) if mart in stale)
+        noticed = any(
+            differences(warehouse, str(built.truth), mart) != ([], [])
+            for mart in reversed(MARTS)
+            if mart in stale
+        )
         warehouse.execute("rollback")
     assert noticed, f"{rule!r} as {broken!r} in {model} changed no mart"

@@ -31,7 +31,9 @@ summed as (
     select
         deliveries.delivery_date,
         deliveries.copy_id,
-        max({{ ordered_key(timestamp_to_unix('deliveries.last_called_at'), 'deliveries.delivery_key') }}) as newest_delivery,
+        max(
+            {{ ordered_key(timestamp_to_unix('deliveries.last_called_at'), 'deliveries.delivery_key') }}
+        ) as newest_delivery,
         cast(sum(deliveries.call_count) as {{ dbt.type_bigint() }}) as api_calls,
         cast(count(*) as {{ dbt.type_bigint() }}) as served,
         {{ outcome_sums() }}

@@ -119,7 +119,9 @@ cells as (
     select
         parts.metric_date,
         parts.copy_id,
-        max({{ ordered_key(timestamp_to_unix('deliveries.last_called_at'), 'deliveries.delivery_key') }}) as newest_delivery,
+        max(
+            {{ ordered_key(timestamp_to_unix('deliveries.last_called_at'), 'deliveries.delivery_key') }}
+        ) as newest_delivery,
         cast(sum(parts.api_calls) as {{ dbt.type_bigint() }}) as api_calls,
         cast(sum(parts.served) as {{ dbt.type_bigint() }}) as served,
         {%- for metric in engagement_metrics() %}

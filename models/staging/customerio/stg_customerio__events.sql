@@ -5,7 +5,9 @@
     'recipients', 'subject', 'synthetic', 'to', 'tracked_response', 'transactional_message_id', 'trigger_event_id',
     'trigger_id', 'variables.campaign.id',
 ] %}
-{% set channels = ['email', 'push', 'sms', 'twilio', 'in_app', 'slack', 'whatsapp', 'webhook', 'customer', 'urban_airship'] %}
+{% set channels = [
+    'email', 'push', 'sms', 'twilio', 'in_app', 'slack', 'whatsapp', 'webhook', 'customer', 'urban_airship',
+] %}
 
 with
 
