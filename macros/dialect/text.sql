@@ -1,14 +1,14 @@
-{# Text to a whole number, null when it is none. Casts round '41.5' to 42 on both engines. #}
+{# Text to a whole number, null when it is none; '41.0' is one, and casts alone would round '41.5' to 42. #}
 {% macro text_to_bigint(text) -%}
     case when {{ adapter.dispatch('is_whole_number')(text) }} then cast({{ text }} as bigint) end
 {%- endmacro %}
 
 {% macro duckdb__is_whole_number(text) -%}
-    regexp_full_match({{ text }}, '-?[0-9]{1,18}')
+    regexp_full_match({{ text }}, '-?[0-9]{1,18}([.]0*)?')
 {%- endmacro %}
 
 {% macro snowflake__is_whole_number(text) -%}
-    regexp_like({{ text }}, '-?[0-9]{1,18}')
+    regexp_like({{ text }}, '-?[0-9]{1,18}([.]0*)?')
 {%- endmacro %}
 
 

@@ -38,11 +38,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "min(content_hash)",
     ),
     # R5: events and their match
-    "one event_id is one event on all days": (
-        "int_distinct_events",
-        "partition by event_id, event_date",
-        "partition by event_id",
-    ),
+    "a repeated event counts twice": ("int_distinct_events", "having count(*) > 1", "having count(*) > 99"),
     "the earliest payload wins": (
         "int_distinct_events",
         "order by event_timestamp desc",
@@ -129,8 +125,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "a cell takes the campaign of its oldest delivery": (
         "copy_cohort_metrics_daily",
-        "max(lpad(",
-        "min(lpad(",
+        "max(\n            lpad(",
+        "min(\n            lpad(",
     ),
     # R11: the control arm
     "control ignores the campaign": (
