@@ -109,7 +109,7 @@ pytest: venv ## the Python tests
 
 truth: venv ## every mart cell against the truth of CALLS simulated calls
 	$(call say,"$(CALLS) simulated calls against their truth")
-	@COPYMART_TEST_CALLS=$(CALLS) $(BIN)/python -m pytest tests/python/test_truth.py
+	@COPYMART_TEST_CALLS=$(CALLS) $(BIN)/python -m pytest tests/python/test_truth.py -k "not breaking"
 
 build-test: venv ## dbt build with all tests on a fresh small sample
 	$(call say,"dbt build on a fresh sample")
