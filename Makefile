@@ -37,8 +37,10 @@ EXPORT := data/own-export
 LANDED :=
 RUN_LANDING := $$LANDING
 endif
-RUN := $(call settings,data,$(DUCKDB))
-TEST := $(call settings,data/test,data/test/test.duckdb)
+# The sample's templates have settings of their own; seeds/ is the owner's.
+SAMPLE_SEEDS := COPYMART_SEEDS=scripts/sample_seeds
+RUN := $(call settings,data,$(DUCKDB)) $(if $(LANDED),$(SAMPLE_SEEDS))
+TEST := $(call settings,data/test,data/test/test.duckdb) $(SAMPLE_SEEDS)
 
 .PHONY: help venv run lint parse pytest truth build-test test ci-slim clean
 
@@ -78,7 +80,7 @@ run: venv $(LANDED) ## sample logs (or LANDING=...) to marts, Parquet and a tabl
 	@echo "Ask it:     DBT_PROFILES_DIR=data/profiles COPYMART_DUCKDB=$(DUCKDB) $(DBT) show --inline 'select * from marts.copy_metrics_daily'"
 
 # Another sample means another warehouse: rows of files that are gone would stay in the old one.
-data/sample/.complete: scripts/simulate.py | venv
+data/sample/.complete: $(wildcard scripts/simulat*.py) | venv
 	$(call say,"Making sample logs in data/sample")
 	@rm -rf data/sample data/demo.duckdb data/demo.duckdb.wal
 	@mkdir -p data
@@ -95,13 +97,16 @@ lint: venv ## ruff, mypy, sqlfluff
 	@$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models macros tests
 
 # Two folders: dbt's parse cache is of one target.
-parse: venv ## dbt parse for both targets; any dbt warning is an error
+parse: venv ## dbt parse for both targets and compile for Snowflake; any dbt warning is an error
 	@$(call profile,data/test)
 	$(call say,"dbt parse for duckdb")
 	@$(TEST) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' parse --no-partial-parse
 	$(call say,"dbt parse for snowflake")
 	@$(TEST) $(SNOWFLAKE_DUMMY) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' \
 		parse --no-partial-parse --target snowflake --target-path data/test/target-snowflake
+	$(call say,"dbt compile for snowflake")
+	@$(TEST) $(SNOWFLAKE_DUMMY) $(DBT) --quiet compile --no-populate-cache --no-introspect \
+		--target snowflake --target-path data/test/target-snowflake
 
 pytest: venv ## the Python tests
 	$(call say,"pytest")
@@ -130,5 +135,6 @@ test: ## everything: lint, parse, pytest, build-test
 ci-slim: venv ## build only what differs from BASE=ref, on top of BASE's tables
 	@$(BIN)/python -m scripts.ci_slim --base "$$BASE"
 
-clean: ## remove what make made: .venv and data/
-	rm -rf .venv data
+clean: ## remove what make made: .venv and data/, but no warehouse of yours (data/own*)
+	rm -rf .venv
+	[ ! -d data ] || find data -mindepth 1 -maxdepth 1 ! -name 'own*' -exec rm -rf {} +

@@ -95,7 +95,11 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What one run did for one data set; `unknown` maps a file to the fields in it that land ignored."""
+    """What one run did for one data set.
+
+    `unknown` maps a file to the fields in it that land ignored. `held_back` are the files that are gone but
+    whose rows a backfill did not remove, because a file was refused.
+    """
 
     dataset: Dataset
     files: int = 0
@@ -104,6 +108,7 @@ class Outcome:
     unchanged: int = 0
     replaced: int = 0
     removed: int = 0
+    held_back: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     unknown: dict[str, set[str]] = field(default_factory=dict)
     seconds: float = 0.0
@@ -167,6 +172,13 @@ def land(
     Reads JSON lines (.jsonl, .ndjson, .json; plain, .gz, .zst), Parquet and Avro. Lines that break a rule go
     to the *_rejects tables. Exit status 1 when a file was refused as a whole; the others have landed then.
     """
+    for option, uri in (("--calls", calls), ("--events", events)):
+        # Path("") is the current folder, which nobody meant.
+        if uri is not None and not uri.strip():
+            raise UserError(
+                f"{option} is empty: give a folder, glob, file or s3:// prefix (is a shell variable unset?), "
+                "or leave it out"
+            )
     named = [(dataset, uri) for dataset, uri in ((CALLS, calls), (EVENTS, events)) if uri is not None]
     if not named:
         raise UserError("nothing to land: give --calls URI, --events URI or both")
@@ -326,7 +338,9 @@ def run(
     connection.execute(MACROS)
     with progress(f"landing {plan.dataset.name}", len(plan.files)) as advance:
         _land_files(connection, plan, bounds, store, outcome, advance)
-    if plan.removed and not outcome.refused:
+    if outcome.refused:
+        outcome.held_back = len(plan.removed)
+    elif plan.removed:
         _remove(connection, plan)
         outcome.removed = len(plan.removed)
     outcome.seconds = perf_counter() - started
@@ -637,16 +651,38 @@ def _print_notes(outcome: Outcome) -> None:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in outcome.rejected.most_common())
         console.print(f"{outcome.dataset.name} rejected: {reasons}", soft_wrap=True)
         console.print(f"  see: select * from staging.{outcome.dataset.name}_rejects", soft_wrap=True)
-    for uri, names in sorted(outcome.unknown.items())[:MOST_LINES]:
-        console.print(Text(f"ignored unknown field(s) {', '.join(sorted(names))} in {uri}"), soft_wrap=True)
-    more = sorted(outcome.unknown.items())[MOST_LINES:]
-    if more:
-        others = sorted(set().union(*(names for _, names in more)))
+    for line in unknown_notes(outcome.unknown):
+        console.print(Text(line), soft_wrap=True)
+    if outcome.held_back:
         console.print(
-            Text(f"ignored unknown field(s) {', '.join(others)} in {len(more)} more file(s)"), soft_wrap=True
+            f"{outcome.dataset.name}: the rows of {outcome.held_back} file(s) that are gone were "
+            "not removed, because a file was refused: mend it and run again",
+            soft_wrap=True,
         )
     for uri, reason in outcome.refused:
         _print_refused(uri, reason)
+
+
+def unknown_notes(unknown: dict[str, set[str]]) -> list[str]:
+    """Lines that name the fields land ignored, from a mapping of file to fields: at most MOST_LINES.
+
+    One line stands for all files with the same set of fields, the set of most files first.
+    """
+    files: dict[tuple[str, ...], list[str]] = {}
+    for uri, names in sorted(unknown.items()):
+        files.setdefault(tuple(sorted(names)), []).append(uri)
+    ordered = sorted(files.items(), key=lambda item: (-len(item[1]), item[1][0]))
+    whole = len(ordered) if len(ordered) <= MOST_LINES else MOST_LINES - 1
+    notes = [
+        f"ignored unknown field(s) {_some(list(names))} in "
+        + (f"{len(uris):,} files, the first {uris[0]}" if len(uris) > 1 else uris[0])
+        for names, uris in ordered[:whole]
+    ]
+    if rest := ordered[whole:]:
+        others = sorted({name for names, _ in rest for name in names})
+        count = sum(len(uris) for _, uris in rest)
+        notes.append(f"ignored unknown field(s) {_some(others)} in {count:,} more files")
+    return notes
 
 
 def _print_refused(uri: str, reason: str) -> None:

@@ -43,9 +43,9 @@ def prepare(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
         create macro folder(hour) as
             case when hour > {end_hour + 48} then (hour - 5 + 23) // 24 * 24 + 5 else hour end;
         create macro arrival(instant, k) as folder(instant // 3600 + case
-            when u(k, 'lateness') < 0.965 then 0
-            when u(k, 'lateness') < 0.99 then u_int(k, 'hours late', 1, 7)
-            else u_int(k, 'weeks late', 300, 1000) end);
+            when draw(k, 'lateness') < 0.965 then 0
+            when draw(k, 'lateness') < 0.99 then draw_int(k, 'hours late', 1, 7)
+            else draw_int(k, 'weeks late', 300, 1000) end);
         -- One receiver failed for some hours: its events came in a burst.
         create macro event_arrival(instant, k) as arrival(
             case when instant between {outage} and {outage + 5 * 3_600} then {outage + 6 * 3_600}
@@ -60,18 +60,18 @@ create macro quoted(value) as '"' || value || '"';
 -- A member of an object, with its comma; where the value is null, one of the ways to say so.
 create macro member(name, value, k) as coalesce(
     ',"' || name || '":' || value,
-    case u_int(k, 'null of ' || name, 0, 2)
+    case draw_int(k, 'null of ' || name, 0, 2)
         when 0 then '' when 1 then ',"' || name || '":null' else ',"' || name || '":""' end);
 create macro number_text(value, k) as
-    case when u(k, 'number as text') < 0.015 then quoted(value) else value::varchar end;
+    case when draw(k, 'number as text') < 0.015 then quoted(value) else value::varchar end;
 create macro journey_text(value) as case left(value, 1)
     when '0' then quoted(value) else to_json(value)::varchar end;
 create macro envelope(id, object, metric, moment, data) as
     '{"event_id":"' || id || '","object_type":"' || object || '","metric":"' || metric || '","timestamp":'
     || moment || ',"data":{' || data || '}}';
 create macro old_envelope(id, name, moment, data) as
-    '{"event_id":"' || id || '","event_type":"' || name || '","timestamp":' || moment || ',"data":{' || data
-        || '}}';
+    '{"event_id":"' || id || '","event_type":"' || name || '","timestamp":' || moment
+    || ',"data":{' || data || '}}';
 """
 
 TABLES = """
@@ -80,9 +80,8 @@ create table call_line (
     action bigint, journey varchar, copy_no bigint, version_no bigint, person_no bigint);
 create table event_line (
     hour bigint, line_no bigint, spelling bigint, channel varchar, kind varchar, metric varchar,
-        flags varchar,
-    instant bigint, id_ms bigint, id_no bigint, message_no bigint, user_no bigint, journey varchar,
-    action bigint, parent bigint, campaign bigint, note varchar);
+    flags varchar, instant bigint, id_ms bigint, id_no bigint, message_no bigint, user_no bigint,
+    journey varchar, action bigint, parent bigint, campaign bigint, note varchar);
 create table junk (dataset varchar, hour bigint, junk_no bigint, raw blob, reason varchar);
 """
 
@@ -98,19 +97,19 @@ KEEP_CALLS = """
 insert into call_line by name
 with once as (
     select call_no, call_no * 4 as line_no, call_no * 4 as spelling, instant, user_id, campaign, action,
-        journey,
-        copy_no, version_no, person_no
+        journey, copy_no, version_no, person_no
     from call_plan
 ),
 line as (
     from once
     union all
     -- delivered again: the same text, or the same call spelled another way
-    select * replace (line_no + 1 as line_no, spelling + (u(call_no, 'respelled') < 0.5)::bigint as spelling)
+    select * replace (
+        line_no + 1 as line_no, spelling + (draw(call_no, 'respelled') < 0.5)::bigint as spelling)
     from once
-    where u(call_no, 'again') < case when journey is null and action is null then 0.2 else 0.012 end
+    where draw(call_no, 'again') < case when journey is null and action is null then 0.2 else 0.012 end
     union all
-    select * replace (line_no + 2 as line_no) from once where u(call_no, 'again') < 0.003
+    select * replace (line_no + 2 as line_no) from once where draw(call_no, 'again') < 0.003
 )
 select * exclude (call_no),
     case when line_no % 4 = 2 then folder(instant // 3600) else arrival(instant, line_no) end as hour
@@ -121,20 +120,20 @@ KEEP_EVENTS = f"""
 insert into event_line by name
 with once as (
     select event_no, ordinal, event_no * 4 as line_no, event_no * 4 as spelling, channel, kind, metric,
-        flags, instant,
-        id_ms, id_no, message_no, user_no, journey, action, parent, campaign, '' as note,
+        flags, instant, id_ms, id_no, message_no, user_no, journey, action, parent, campaign, '' as note,
         case when flags in ('accused', 'denied') or event_no <> id_no or instant % 86400 < 120
-                or u(event_no, 'conflict') >= 0.004 then 'none'
-            when u(event_no, 'conflict') < 0.0012 then 'metric'
-            when u(event_no, 'conflict') < 0.0024 then 'flags'
+                or draw(event_no, 'conflict') >= 0.004 then 'none'
+            when draw(event_no, 'conflict') < 0.0012 then 'metric'
+            when draw(event_no, 'conflict') < 0.0024 then 'flags'
             else 'note' end as conflict
     from event_plan
 ),
 line as (
     from once
     union all
-    select * replace (line_no + 1 as line_no, spelling + (u(event_no, 'respelled') < 0.5)::bigint as spelling)
-    from once where u(event_no, 'again') < 0.015
+    select * replace (
+        line_no + 1 as line_no, spelling + (draw(event_no, 'respelled') < 0.5)::bigint as spelling)
+    from once where draw(event_no, 'again') < 0.015
     union all
     -- the same event, told otherwise: the greater time is right, and the plan's
     select * replace (
@@ -143,10 +142,9 @@ line as (
             when metric = 'spammed' then 'sent' else 'spammed' end as metric,
         case when conflict <> 'flags' then flags when flags in ('prefetched', 'synthetic') then 'human'
             when flags = 'human' then 'prefetched' when flags = 'robot' then 'person'
-            when flags = 'person' then 'robot'
-            else flags end as flags,
+            when flags = 'person' then 'robot' else flags end as flags,
         case conflict when 'note' then instant
-            else instant - u_int(event_no, 'earlier', 1, 50) end as instant)
+            else instant - draw_int(event_no, 'earlier', 1, 50) end as instant)
     from once where conflict <> 'none'
     union all
     -- told twice of one second: the payload with the greater hash is right, and the plan's
@@ -158,25 +156,25 @@ line as (
     -- about no message: an event of mail that names no delivery
     select * replace (
         line_no + {OTHER_ID} as line_no, id_no + {OTHER_ID} as id_no, null as message_no)
-    from once where kind = 'campaign' and ordinal = 5 and u(event_no, 'no delivery') < 0.006
+    from once where kind = 'campaign' and ordinal = 5 and draw(event_no, 'no delivery') < 0.006
     union all
     -- whoever unsubscribes by mail does so as a person too
     select * replace (
         line_no + {2 * OTHER_ID} as line_no, id_no + {2 * OTHER_ID} as id_no, 'person' as kind,
-            'email' as channel)
-    from once where metric = 'unsubscribed' and u(event_no, 'person') < 0.6
+        'email' as channel)
+    from once where metric = 'unsubscribed' and draw(event_no, 'person') < 0.6
 ),
 -- the call to JustAI as Customer.io reports it
 hook as (
-    select call_no * 4 + {3 * OTHER_ID} as line_no, line_no as spelling, 'webhook' as channel,
-        'campaign' as kind,
-        case when u(call_no, 'hook metric') < 0.92 then 'sent'
-            when u(call_no, 'hook metric') < 0.95 then 'attempted'
-            when u(call_no, 'hook metric') < 0.98 then 'failed' else 'converted' end as metric,
+    select call_no * 4 + {3 * OTHER_ID} as line_no, line_no as spelling,
+        'webhook' as channel, 'campaign' as kind,
+        case when draw(call_no, 'hook metric') < 0.92 then 'sent'
+            when draw(call_no, 'hook metric') < 0.95 then 'attempted'
+            when draw(call_no, 'hook metric') < 0.98 then 'failed' else 'converted' end as metric,
         '' as flags, c.instant - 1 as instant, (c.instant - 1) * 1000 as id_ms, line_no as id_no,
         line_no as message_no, s.user_no, c.journey, c.action, null as parent, c.campaign, '' as note
     from call_plan c join story s using (story_no)
-    where c.journey is not null and c.action is not null and u(call_no, 'hook') < 0.1
+    where c.journey is not null and c.action is not null and draw(call_no, 'hook') < 0.1
 ),
 customer as (
     select (story_no * 16 + n) * 4 + {4 * OTHER_ID} as line_no, line_no as spelling, 'customer' as channel,
@@ -184,7 +182,7 @@ customer as (
         ['subscribed', 'unsubscribed', 'cio_subscription_preferences_changed'][n + 1] as metric, '' as flags,
         base_at + n * 100 as instant, instant * 1000 as id_ms, line_no as id_no, line_no as message_no,
         user_no, journey, 2002 as action, null as parent, 200 as campaign, '' as note
-    from story join scenario using (scen), range(3) t(n)
+    from story join scenario using (scenario_no), range(3) t(n)
     where name = 'customer_events'
 )
 select *, event_arrival(instant, line_no) as hour
@@ -196,33 +194,33 @@ from (
 """
 
 SPELL_CALLS = r"""
-with form as (
+with spelled as (
     select l.*, v.template_id, t.text as vars, p.text as attrs,
-        case when u(l.spelling, 'unit') < 0.93 then l.instant::varchar
-            when u(l.spelling, 'unit') < 0.96
-                then (l.instant * 1000 + u_int(l.spelling, 'ms', 0, 999))::varchar
-            when u(l.spelling, 'unit') < 0.97
-                then (l.instant * 1000000 + u_int(l.spelling, 'us', 0, 999999))::varchar
+        case when draw(l.spelling, 'unit') < 0.93 then l.instant::varchar
+            when draw(l.spelling, 'unit') < 0.96
+                then (l.instant * 1000 + draw_int(l.spelling, 'ms', 0, 999))::varchar
+            when draw(l.spelling, 'unit') < 0.97
+                then (l.instant * 1000000 + draw_int(l.spelling, 'us', 0, 999999))::varchar
             else quoted(l.instant) end as moment,
         member('user_id', quoted(user_id), l.spelling) as users,
         member('campaign_id', number_text(campaign, l.spelling), l.spelling) as campaigns,
-        member('action_id', case when u(l.spelling, 'decimal') < 0.003 then action || '.0'
+        member('action_id', case when draw(l.spelling, 'decimal') < 0.003 then action || '.0'
             else number_text(action, l.spelling) end, l.spelling) as actions,
         member('journey_id', journey_text(journey), l.spelling) as journeys,
-        case when u(l.spelling, 'case') < 0.02 then upper(copy_id) else copy_id end as copies
+        case when draw(l.spelling, 'case') < 0.02 then upper(copy_id) else copy_id end as copies
     from call_line l
     join copy using (copy_no)
     join version v using (version_no)
     join version_text t on t.version_no = l.version_no
-        and t.form = case when u(l.spelling, 'vars') < 0.85 then 0
-            else u_int(l.spelling, 'vars form', 1, 4) end
+        and t.rendering = case when draw(l.spelling, 'vars') < 0.85 then 0
+            else draw_int(l.spelling, 'vars form', 1, 4) end
     join person p on p.person_no = l.person_no
-        and p.form = case when u(l.spelling, 'attrs') < 0.9 then 0
-            else u_int(l.spelling, 'attrs form', 1, 4) end
+        and p.rendering = case when draw(l.spelling, 'attrs') < 0.9 then 0
+            else draw_int(l.spelling, 'attrs form', 1, 4) end
     where hour >= $first and hour < $last
 )
-select hour, u(line_no, 'place in file') as place, line_no, null::varchar as reason, encode(case
-    when u(spelling, 'order') < 0.97 then
+select hour, draw(line_no, 'place in file') as place, line_no, null::varchar as reason, encode(case
+    when draw(spelling, 'order') < 0.97 then
         '{"event_timestamp":' || moment || users || campaigns || actions || journeys || ',"copy_id":"'
         || copies || '","template_id":"' || template_id || '"' || vars || attrs || '}'
     else
@@ -230,9 +228,9 @@ select hour, u(line_no, 'place in file') as place, line_no, null::varchar as rea
         || '"' || actions || ',"event_timestamp": ' || moment || ' ,"template_id":"' || template_id || '"'
         || campaigns || users || ' }'
     end || chr(10)) as line
-from form
+from spelled
 union all
-select hour, u(junk_no, 'place of junk'), -junk_no, reason, raw || encode(chr(10))
+select hour, draw(junk_no, 'place of junk'), -junk_no, reason, raw || encode(chr(10))
 from junk where dataset = 'justai_calls' and hour >= $first and hour < $last
 order by hour, place, line_no
 """
@@ -241,14 +239,14 @@ SPELL_EVENTS = r"""
 with named as (
     select *, ulid(id_ms, any_hash(id_no, 'event id')) as event_id, user_no || '@example.com' as address,
         case when message_no is not null then cio_delivery_id(message_no) end as delivery,
-        case when u(spelling, 'unit') < 0.005 then instant * 1000 + u_int(spelling, 'ms', 0, 999)
-        else instant end as moment, case when channel = 'in_app' and u(spelling, 'object') < 0.3 then 'in-app'
-            when channel = 'sms' and u(spelling, 'object') < 0.3 then 'twilio'
-            when u(spelling, 'object') > 0.995 then upper(channel)
-            else channel end as object,
+        case when draw(spelling, 'unit') < 0.005 then instant * 1000 + draw_int(spelling, 'ms', 0, 999)
+            else instant end as moment,
+        case when channel = 'in_app' and draw(spelling, 'object') < 0.3 then 'in-app'
+            when channel = 'sms' and draw(spelling, 'object') < 0.3 then 'twilio'
+            when draw(spelling, 'object') > 0.995 then upper(channel) else channel end as object,
         -- what two payloads of one second are compared by must not be left to chance
         case when flags in ('accused', 'denied') then 19
-            else u_int(spelling, 'identifiers', 0, 19) end as identified
+            else draw_int(spelling, 'identifiers', 0, 19) end as identified
     from event_line where hour >= $first and hour < $last
 ),
 part as (
@@ -256,9 +254,8 @@ part as (
         case identified
             when 0 then ',"customer_id":"","identifiers":{"id":null,"email":"' || address || '"}'
             when 1 then ',"identifiers":{"id":"u-' || user_no || '"}'
-            else ',"customer_id":"u-' || user_no || '","identifiers":{"id":"u-' || user_no || '","email":"'
-                || address
-                || '","cio_id":"c' || user_no || '"}' end as person,
+            else ',"customer_id":"u-' || user_no || '","identifiers":{"id":"u-' || user_no
+                || '","email":"' || address || '","cio_id":"c' || user_no || '"}' end as person,
         case when left(journey, 1) = '9' then journey else journey_text(journey) end as path,
         case channel
             when 'push' then ',"recipients":[{"device_id":"d' || user_no || '","device_platform":"ios"}]'
@@ -268,13 +265,13 @@ part as (
         case when metric = 'clicked' then ',"href":"https://www.example.com/plan","link_id":3'
             when metric = 'replied' then ',"inbound_event_id":"i1","to":"+1"'
             when metric in ('attempted', 'bounced', 'failed', 'dropped', 'suppressed', 'undeliverable')
-            then ',"failure_message":"no luck: \u00fc again"' else '' end as happened,
+                then ',"failure_message":"no luck: \u00fc again"' else '' end as happened,
         case when channel <> 'email' then '' else case flags
-            when 'prefetched' then case u_int(spelling, 'flags', 0, 2)
+            when 'prefetched' then case draw_int(spelling, 'flags', 0, 2)
                 when 0 then ',"prefetched":true'
                 when 1 then ',"proxied":true,"prefetched":true,"synthetic":false'
                 else ',"proxied":false,"prefetched":true' end
-            when 'human' then case u_int(spelling, 'flags', 0, 9)
+            when 'human' then case draw_int(spelling, 'flags', 0, 9)
                 when 0 then '' when 1 then ''
                 when 2 then ',"proxied":true,"prefetched":false,"synthetic":false'
                 when 3 then ',"prefetched":null' when 4 then ',"proxied":true'
@@ -283,7 +280,7 @@ part as (
             when 'robot' then ',"machine":true'
             when 'accused' then ',"machine":true'
             when 'denied' then ',"machine":false'
-            when 'person' then case u_int(spelling, 'flags', 0, 9)
+            when 'person' then case draw_int(spelling, 'flags', 0, 9)
                 when 0 then '' when 1 then '' when 2 then ',"machine":null' else ',"machine":false' end
             else '' end end as flagged
     from named
@@ -299,13 +296,13 @@ whole as (
                 || member('journey_id', path, spelling)
                 || member('action_id', number_text(action, spelling), spelling)
                 || coalesce(',"parent_action_id":' || parent, '') end
-            || member('delivery_id', quoted(delivery), spelling) || person || addressed || happened
-                || flagged as data,
+            || member('delivery_id', quoted(delivery), spelling) || person || addressed || happened || flagged
+            as data,
         '"email_address":"' || address || '"' || person as of_person,
-        u(spelling, 'style') as style
+        draw(spelling, 'style') as style
     from part
 )
-select hour, u(line_no, 'place in file') as place, line_no, null::varchar as reason, encode(case
+select hour, draw(line_no, 'place in file') as place, line_no, null::varchar as reason, encode(case
     when kind = 'legacy' then old_envelope(event_id, 'email_' || metric, instant,
         '"customer_id":"u-' || user_no || '","email_address":"' || address || '","email_id":"' || delivery
         || '","template_id":5,"variables":{"campaign":{"id":3,"name":"old"}}')
@@ -317,17 +314,16 @@ select hour, u(line_no, 'place in file') as place, line_no, null::varchar as rea
         envelope(event_id, 'customer', 'customer_subscription_preferences_changed', instant, data)
     when style < 0.01 then old_envelope(event_id, object || '_' || metric, moment, data)
     when style < 0.016 then '{"event_id":"' || event_id || '","timestamp":' || instant
-        || ',"data":{"event_type":"'
-        || channel || '_' || metric || '",' || data || '}}'
+        || ',"data":{"event_type":"' || channel || '_' || metric || '",' || data || '}}'
     when style < 0.026 then envelope(event_id, object, channel || '_' || metric, instant, data)
-    when style < 0.05 then '{ "data" : {' || data || '} , "timestamp": "' || instant || '", "metric" :"'
-        || metric
-        || '", "object_type":"' || object || '","received":1,"event_id":"' || event_id || '" }'
+    when style < 0.05 then '{ "data" : {' || data || '} , "timestamp": "' || instant
+        || '", "metric" :"' || metric || '", "object_type":"' || object
+        || '","received":1,"event_id":"' || event_id || '" }'
     else envelope(event_id, object, metric, moment, data)
-    end || case when u(spelling, 'line end') < 0.003 then chr(13) || chr(10) else chr(10) end) as line
+    end || case when draw(spelling, 'line end') < 0.003 then chr(13) || chr(10) else chr(10) end) as line
 from whole
 union all
-select hour, u(junk_no, 'place of junk'), -junk_no, reason, raw || encode(chr(10))
+select hour, draw(junk_no, 'place of junk'), -junk_no, reason, raw || encode(chr(10))
 from junk where dataset = 'customerio_events' and hour >= $first and hour < $last
 order by hour, place, line_no
 """
@@ -399,9 +395,9 @@ def add_junk(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
         con.execute(
             """
             insert into junk
-            select $dataset, plan_start() // 3600 + u_int(i * 2 + $number, 'hour of junk', 0,
-                plan_days() * 24 - 1), i,
-                k.raw, k.reason
+            select $dataset,
+                plan_start() // 3600 + draw_int(i * 2 + $number, 'hour of junk', 0, plan_days() * 24 - 1),
+                i, k.raw, k.reason
             from range(1, $lines + 1) t(i) join kinds k on k.kind = i % $kinds
             order by i
             """,
@@ -487,6 +483,7 @@ def write_hours(
 
 
 def decoded(raw: bytes) -> str | None:
+    """The text of a line; None where its bytes are no UTF-8."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

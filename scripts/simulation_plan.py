@@ -1,10 +1,8 @@
 """The plan of a simulation, in DuckDB: who is called for, with what, and what becomes of each message.
 
-All chance is `u(key, name)`: a hash of the seed, a name and a
-    row's own number, so a plan depends neither on threads
-nor on how the work is cut into chunks. Numbers: story (one journey) s; deliveries, calls
-    and messages s*16+slot;
-events message*64+ordinal. A story lies in one chunk with all that belongs to it.
+All chance is `draw(key, name)`: a hash of the seed, a name and a row's own number, so a plan depends neither
+on threads nor on how the work is cut into chunks. Numbers: story (one journey) s; deliveries, calls and
+messages s*16+slot; events message*64+ordinal. A story lies in one chunk with all that belongs to it.
 """
 
 from dataclasses import asdict, dataclass
@@ -15,7 +13,7 @@ import pyarrow as pa
 from scripts import simulation_world as world
 
 SLOTS = 65_536
-# Crockford's base 32 (no I, L, O, U), two digits instant a time.
+# Crockford's base 32 (no I, L, O, U), two digits at a time.
 DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 PAIRS = "".join(a + b for a in DIGITS for b in DIGITS)
 
@@ -42,10 +40,10 @@ def macros(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     seed = int(plan.seed)
     # Hashing the xor again matters: two hashes combined by xor alone would be the same number, shifted.
     con.execute(f"""
-        create macro u(k, name) as
+        create macro draw(k, name) as
             (hash(xor(hash(k::bigint), hash('{seed}/' || name))) >> 11)::double / 9007199254740992.0;
-        create macro u_int(k, name, lo, hi) as lo + floor(u(k, name) * (hi - lo + 1))::bigint;
-        create macro expo(k, name, mean) as (-ln(1 - u(k, name)) * mean)::bigint;
+        create macro draw_int(k, name, lo, hi) as lo + floor(draw(k, name) * (hi - lo + 1))::bigint;
+        create macro expo(k, name, mean) as (-ln(1 - draw(k, name)) * mean)::bigint;
         create macro pair(n) as substr('{PAIRS}', ((n) & 1023)::bigint * 2 + 1, 2);
         create macro ulid(ms, h) as
             pair(ms >> 40) || pair(ms >> 30) || pair(ms >> 20) || pair(ms >> 10) || pair(ms)
@@ -112,7 +110,8 @@ def load_world(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
                 }
             )
             texts += [
-                {"version_no": len(versions) - 1, "form": n, "text": t} for n, t in enumerate(text.renderings)
+                {"version_no": len(versions) - 1, "rendering": n, "text": t}
+                for n, t in enumerate(text.renderings)
             ]
     load(con, "version", versions)
     load(con, "version_text", texts)
@@ -130,7 +129,7 @@ def load_world(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
         con,
         "person",
         [
-            {"person_no": n, "canonical": world.canonical(p), "form": k, "text": text}
+            {"person_no": n, "canonical": world.canonical(p), "rendering": k, "text": text}
             for n, p in enumerate(world.PEOPLE)
             for k, text in enumerate(world.renderings("attrs", p))
         ],
@@ -155,7 +154,7 @@ def load_scenarios(con: duckdb.DuckDBPyConnection, numbers: dict[str, int]) -> N
         "scenario",
         [
             {
-                "scen": n,
+                "scenario_no": n,
                 "name": s.name,
                 "snap": s.snap,
                 "journey_form": s.journey_id,
@@ -171,7 +170,7 @@ def load_scenarios(con: duckdb.DuckDBPyConnection, numbers: dict[str, int]) -> N
         con,
         "scenario_slot",
         [
-            {"slot": slot, "scen": n}
+            {"slot": slot, "scenario_no": n}
             for n, (a, b) in enumerate(zip(begins, ends, strict=True))
             for slot in range(a, b)
         ],
@@ -181,7 +180,7 @@ def load_scenarios(con: duckdb.DuckDBPyConnection, numbers: dict[str, int]) -> N
         "scenario_delivery",
         [
             {
-                "scen": n,
+                "scenario_no": n,
                 "slot": k,
                 "template_no": numbers[d.template],
                 "action": d.action,
@@ -198,7 +197,7 @@ def load_scenarios(con: duckdb.DuckDBPyConnection, numbers: dict[str, int]) -> N
         [
             asdict(c)
             | {
-                "scen": n,
+                "scenario_no": n,
                 "slot": k,
                 "template_no": numbers[c.template or s.deliveries[c.delivery].template],
                 "copy": str(c.copy),
@@ -212,7 +211,7 @@ def load_scenarios(con: duckdb.DuckDBPyConnection, numbers: dict[str, int]) -> N
         con,
         "scenario_message",
         [
-            asdict(m) | {"scen": n, "slot": k}
+            asdict(m) | {"scenario_no": n, "slot": k}
             for n, s in enumerate(scenarios)
             for k, m in enumerate(s.messages)
         ],
@@ -226,7 +225,7 @@ def count_stories(con: duckdb.DuckDBPyConnection, calls: int) -> tuple[int, int]
             select i, s.calls, sum(s.calls) over (order by i rows unbounded preceding) as so_far
             from range({calls + 1000}) t(i)
             join scenario_slot l on l.slot = floor({spread("i")} * {SLOTS})::bigint
-            join scenario s using (scen)
+            join scenario s using (scenario_no)
         )
         select coalesce(max(i) + 1, 0), coalesce(max(so_far), 0) from story where so_far <= {calls}
     """).fetchone()
@@ -237,7 +236,7 @@ def count_stories(con: duckdb.DuckDBPyConnection, calls: int) -> tuple[int, int]
 
 def spread(number: str) -> str:
     """SQL of a story's place in [0, 1): multiples of the golden ratio visit rare scenarios evenly."""
-    return f"((({number}) * 0.6180339887498949 + u(0, 'spread')) % 1)"
+    return f"((({number}) * 0.6180339887498949 + draw(0, 'spread')) % 1)"
 
 
 def plan_chunk(con: duckdb.DuckDBPyConnection, first: int, last: int, free: int, total: int) -> None:
@@ -255,16 +254,16 @@ def plan_chunk(con: duckdb.DuckDBPyConnection, first: int, last: int, free: int,
 STORY = r"""
 create temp table story as
 with drawn as (
-    select i as story_no, l.scen, s.snap, s.journey_form, s.template_no,
+    select i as story_no, l.scenario_no, s.snap, s.journey_form, s.template_no,
         plan_start() + least(
-            floor(plan_days() * 86400 * (i + u(i, 'start')) / {total})::bigint, plan_days() * 86400 - 1
+            floor(plan_days() * 86400 * (i + draw(i, 'start')) / {total})::bigint, plan_days() * 86400 - 1
         ) as even_at
     from range({first}, {last}) t(i)
     join scenario_slot l on l.slot = case
         when i < {free} then floor({slot} * {slots})::bigint
         -- the plain scenarios of the templates come first
-        else floor(u(i, 'filling') * 1000)::bigint end
-    join scenario s using (scen)
+        else floor(draw(i, 'filling') * 1000)::bigint end
+    join scenario s using (scenario_no)
 ),
 placed as (
     select d.*, e.copy_no as edit_copy_no, e.k as edit_k,
@@ -280,11 +279,11 @@ placed as (
         on d.snap = 'edit' and e.template_no = d.template_no
         and e.place = (d.story_no // 7) % e.edits
 )
-select story_no, scen, base_at, edit_copy_no, edit_k,
-    u_int(story_no, 'user', 0, greatest({total} // 3, 20)) as user_no,
+select story_no, scenario_no, base_at, edit_copy_no, edit_k,
+    draw_int(story_no, 'user', 0, greatest({total} // 3, 20)) as user_no,
     case journey_form when 'number' then (900000000 + story_no)::varchar
         when 'odd' then 'flow "a,' || story_no || '" \ 1'
-        else ulid(base_at * 1000 - u_int(story_no, 'journey age', 0, 90000), any_hash(story_no, 'journey'))
+        else ulid(base_at * 1000 - draw_int(story_no, 'journey age', 0, 90000), any_hash(story_no, 'journey'))
     end as journey
 from placed
 """
@@ -293,27 +292,27 @@ CALL_PLAN = """
 create temp table call_plan as
 with slotted as (
     select s.story_no * 16 + c.slot as call_no, s.story_no * 16 + c.delivery as delivery_no, s.*,
-        s.base_at + u_int(s.story_no * 16 + c.slot, 'call at', c.lo, c.hi) as instant,
+        s.base_at + draw_int(s.story_no * 16 + c.slot, 'call at', c.lo, c.hi) as instant,
         d.action, d.has_journey, d.campaign as own_campaign, c.template_no, c.copy as copy_rule,
         c.arm as fixed_arm, c.final, c.tie, c.attrs, c.user as with_user, c.campaign as with_campaign,
         c.version as version_rule, t.arms, b.shares,
         -- ids may be missing where that does not make two calls one
         not c.tie and d.has_journey and d.action is not null as may_lack
     from story s
-    join scenario_call c using (scen)
-    join scenario_delivery d on d.scen = s.scen and d.slot = c.delivery
+    join scenario_call c using (scenario_no)
+    join scenario_delivery d on d.scenario_no = s.scenario_no and d.slot = c.delivery
     join template t on t.template_no = c.template_no
     join bandit b on b.template_no = c.template_no
         and b.day = greatest(0, least((s.base_at - plan_start()) // 86400, plan_days() - 1))
 ),
 picked as (
-    select *, least(len(list_filter(shares, lambda x: x <= u(delivery_no, 'arm'))), arms - 1) as pick
+    select *, least(len(list_filter(shares, lambda x: x <= draw(delivery_no, 'arm'))), arms - 1) as pick
     from slotted
 ),
 armed as (
     select *, case
         when fixed_arm is not null then fixed_arm
-        when copy_rule = 'other' then (pick + u_int(delivery_no, 'other arm', 1, arms - 1)) % arms
+        when copy_rule = 'other' then (pick + draw_int(delivery_no, 'other arm', 1, arms - 1)) % arms
         else pick end as arm
     from picked
 ),
@@ -321,19 +320,19 @@ copied as (
     select a.*, coalesce(a.edit_copy_no, c.copy_no) as copy_no
     from armed a join copy c on c.template_no = a.template_no and c.arm = a.arm
 )
-select c.call_no, c.delivery_no, c.story_no, c.scen, c.instant, c.copy_no, v.version_no, v.template_id,
+select c.call_no, c.delivery_no, c.story_no, c.scenario_no, c.instant, c.copy_no, v.version_no, v.template_id,
     v.content_hash, y.copy_id, c.action, case when c.has_journey then c.journey end as journey,
-    case when c.with_campaign and not (c.may_lack and u(c.call_no, 'no campaign') < 0.004)
+    case when c.with_campaign and not (c.may_lack and draw(c.call_no, 'no campaign') < 0.004)
         then c.own_campaign end as campaign,
-    case when c.with_user and not (c.may_lack and u(c.call_no, 'no user') < 0.01)
-        then case when u(c.user_no, 'user form') < 0.1 then lpad(c.user_no::varchar, 9, '0')
+    case when c.with_user and not (c.may_lack and draw(c.call_no, 'no user') < 0.01)
+        then case when draw(c.user_no, 'user form') < 0.1 then lpad(c.user_no::varchar, 9, '0')
             else 'u-' || c.user_no end
             -- so that two calls without journey or action are never one by chance
             || case when c.has_journey and c.action is not null then '' else '-' || c.call_no end
         end as user_id,
-    (u_int(c.user_no, 'person', 0, 12)
-        + case when c.attrs = 'other' then u_int(c.call_no, 'other person', 1, 12)
-            else 0 end) % 13 as person_no,
+    (draw_int(c.user_no, 'person', 0, 12)
+        + case when c.attrs = 'other' then draw_int(c.call_no, 'other person', 1, 12) else 0 end
+    ) % 13 as person_no,
     c.final, c.tie, c.version_rule = 'before' as forced, v.from_at
 from copied c
 join copy y on y.copy_no = c.copy_no
@@ -344,7 +343,7 @@ join version v on v.copy_no = c.copy_no and case
 
 DELIVERY_PLAN = """
 create temp table delivery_plan as
-with person_map as (select person_no, canonical as attrs from person where form = 0),
+with person_map as (select person_no, canonical as attrs from person where rendering = 0),
 -- The scenario names the call that counts; where it names several, of one second, the rules' order decides.
 winner as (
     select c.*, p.attrs
@@ -378,12 +377,12 @@ create temp table message_plan as
 with slotted as (
     select s.story_no * 16 + m.slot as message_no, s.story_no, s.base_at, s.user_no,
         case when m.journey then s.journey end as journey,
-        s.base_at + u_int(s.story_no * 16 + m.slot, 'first event', m.lo, m.hi) as first_at,
+        s.base_at + draw_int(s.story_no * 16 + m.slot, 'first event', m.lo, m.hi) as first_at,
         m.action, m.parent, m.campaign, m.channel, m.kind, m.method, m.reason, m.control, m.sure, m.edge,
         m.variant, m.later_action, s.story_no * 16 + m.owner as owner_no,
         s.story_no * 16 + m.alternative as alternative_no
-    from story s join scenario_message m using (scen)
-    where u(s.story_no * 16 + m.slot, 'message') < m.chance
+    from story s join scenario_message m using (scenario_no)
+    where draw(s.story_no * 16 + m.slot, 'message') < m.chance
 )
 select s.*,
     case when b.delivery_key < a.delivery_key then b.delivery_no else a.delivery_no end as delivery_no,
@@ -400,7 +399,7 @@ left join delivery_plan b on b.delivery_no = s.alternative_no
 OUTCOME = """
 create temp table outcome as
 with began as (
-    select *, case when sure or edge then 0.5 else u(message_no, 'start') end as r,
+    select *, case when sure or edge then 0.5 else draw(message_no, 'start') end as r,
         channel in ('email', 'push', 'sms', 'whatsapp') as confirms,
         channel = 'email' as mail
     from message_plan
@@ -411,70 +410,72 @@ sent as (
             when r < 0.975 then 'deferred' when r < 0.98 then 'failed' when r < 0.984 then 'undeliverable'
             when r < 0.987 then 'dropped' when r < 0.99 then 'suppressed' else 'sent' end as start_metric,
         case when r < 0.955 or r >= 0.99 then 0
-            when r < 0.975 then u_int(message_no, 'sent', 60, 9000) end as sent
+            when r < 0.975 then draw_int(message_no, 'sent', 60, 9000) end as sent
     from began
 ),
 arrived as (
     select *,
-        case when confirms and fate < 0.015 then sent + u_int(message_no, 'bounced', 5, 90) end as bounced,
+        case when confirms and fate < 0.015 then sent + draw_int(message_no, 'bounced', 5, 90) end as bounced,
         case when confirms and fate between 0.015 and 0.985
-            then sent + u_int(message_no, 'delivered', 0, 20) end as delivered
-    from (select *, case when sure or edge then 0.5 else u(message_no, 'fate') end as fate from sent)
+            then sent + draw_int(message_no, 'delivered', 0, 20) end as delivered
+    from (select *, case when sure or edge then 0.5 else draw(message_no, 'fate') end as fate from sent)
 ),
 seen as (
     select *, case when confirms then delivered else sent end as reached from arrived
 ),
 opened as (
     select *,
-        case when mail and u(message_no, 'prefetch') < 0.24
-            then reached + u_int(message_no, 'prefetched', 1, 40) end as prefetched,
-        case when u(message_no, 'open') < effect * case channel when 'email' then 0.29 when 'push' then 0.07
-                when 'whatsapp' then 0.5 when 'in_app' then 0.4 when 'slack' then 0.01 else 0 end
+        case when mail and draw(message_no, 'prefetch') < 0.24
+            then reached + draw_int(message_no, 'prefetched', 1, 40) end as prefetched,
+        case when draw(message_no, 'open') < effect * case channel
+                when 'email' then 0.29 when 'push' then 0.07 when 'whatsapp' then 0.5
+                when 'in_app' then 0.4 when 'slack' then 0.01 else 0 end
             then reached + 20 + least(expo(message_no, 'opened', 9000), 1700000) end as opened,
-        case when mail and u(message_no, 'robot') < 0.03
-            then reached + u_int(message_no, 'robot click', 3, 50) end as robot_click,
-        case when mail and u(message_no, 'blind') < 0.006
+        case when mail and draw(message_no, 'robot') < 0.03
+            then reached + draw_int(message_no, 'robot click', 3, 50) end as robot_click,
+        case when mail and draw(message_no, 'blind') < 0.006
             then reached + 60 + least(expo(message_no, 'blind click', 20000), 900000) end as blind_click,
-        case when mail and not edge and u(message_no, 'stray') < 0.001
+        case when mail and not edge and draw(message_no, 'stray') < 0.001
             then reached + 500 end as stray_synthetic,
-        case when mail and u(message_no, 'forward') < 0.003 then reached + 4000 end as forwarded,
-        case when mail and u(message_no, 'unsubscribe') < 0.004
+        case when mail and draw(message_no, 'forward') < 0.003 then reached + 4000 end as forwarded,
+        case when mail and draw(message_no, 'unsubscribe') < 0.004
             then reached + 30 + expo(message_no, 'unsubscribed', 30000) end as unsubscribed,
-        case when mail and u(message_no, 'spam') < 0.001
+        case when mail and draw(message_no, 'spam') < 0.001
             then reached + 30 + expo(message_no, 'spammed', 9000) end as spammed,
-        case when channel in ('sms', 'whatsapp') and u(message_no, 'reply') < 0.02
+        case when channel in ('sms', 'whatsapp') and draw(message_no, 'reply') < 0.02
             then reached + 30 + expo(message_no, 'replied', 7000) end as replied
     from seen
 ),
 clicked as (
     select *,
-        case when u(message_no, 'open again') < 0.25
+        case when draw(message_no, 'open again') < 0.25
             then opened + 3600 + expo(message_no, 'opened again', 90000) end as opened_again,
-        case when opened is not null and u(message_no, 'click') < 0.13 * effect
-                or channel in ('sms', 'slack') and u(message_no, 'click') < 0.05 * effect
+        case when opened is not null and draw(message_no, 'click') < 0.13 * effect
+                or channel in ('sms', 'slack') and draw(message_no, 'click') < 0.05 * effect
             then coalesce(opened, reached) + 3 + expo(message_no, 'clicked', 700) end as clicked,
-        case when not edge and u(message_no, 'robot open') < 0.6 then robot_click end as robot_open
+        case when not edge and draw(message_no, 'robot open') < 0.6 then robot_click end as robot_open
     from opened
 ),
 human as (
     select *, clicked is not null or blind_click is not null or edge as human_click,
-        case when u(message_no, 'click again') < 0.2
+        case when draw(message_no, 'click again') < 0.2
             then clicked + 5 + expo(message_no, 'clicked again', 40000) end as clicked_again
     from clicked
 )
 select *,
-    case when reached is not null and u(message_no, 'convert')
+    case when reached is not null and draw(message_no, 'convert')
             < effect * effect * case when coalesce(clicked, blind_click) is null then 0.009 else 0.14 end
         then reached + 300 + least(expo(message_no, 'converted', 260000), 5200000) end as converted,
-    case when reached is not null and u(message_no, 'late') < 0.0006
-        then 7776001 + u_int(message_no, 'late conversion', 0, 900000) end as converted_late,
+    case when reached is not null and draw(message_no, 'late') < 0.0006
+        then 7776001 + draw_int(message_no, 'late conversion', 0, 900000) end as converted_late,
     case when variant = 'none' or coalesce(delivered, bounced) is null then 'none'
         when variant <> 'any' then variant
         when delivery_no is null then 'none'
-        when u(message_no, 'variant') < 0.006 then 'strip_first'
-        when u(message_no, 'variant') < 0.016 then 'strip_later'
-        when u(message_no, 'variant') < 0.020 then 'campaign_first'
-        when u(message_no, 'variant') < 0.022 then 'wrong_action_first'
+        when draw(message_no, 'variant') < 0.006 then 'strip_first'
+        when draw(message_no, 'variant') < 0.016 then 'strip_later'
+        when draw(message_no, 'variant') < 0.020 and campaign is not null then 'campaign_first'
+        when draw(message_no, 'variant') < 0.020 then 'none'
+        when draw(message_no, 'variant') < 0.022 then 'wrong_action_first'
         else 'none' end as lacks
 from human
 """
@@ -496,7 +497,7 @@ HAPPENINGS: tuple[tuple[int, str, str, str, str], ...] = (
     (12, "clicked", "clicked_again", "person", "false"),
     (13, "opened", "stray_synthetic", "synthetic", "not human_click"),
     (14, "converted", "converted", "", "false"),
-    (15, "converted", "case when u(message_no, 'again') < 0.1 then converted + 90000 end", "", "false"),
+    (15, "converted", "case when draw(message_no, 'again') < 0.1 then converted + 90000 end", "", "false"),
     (16, "converted", "converted_late", "", "false"),
     (17, "unsubscribed", "unsubscribed", "", "false"),
     (18, "spammed", "spammed", "", "false"),
@@ -535,7 +536,7 @@ again as (
     union all
     select * replace (
         event_no + {SECOND_DAY} as event_no, instant + 86400 as instant, after + 86400 as after)
-    from numbered where ordinal in (5, 14) and u(event_no, 'second day') < 0.006
+    from numbered where ordinal in (5, 14) and draw(event_no, 'second day') < 0.006
 ),
 lacking as (
     select * replace (
@@ -546,7 +547,7 @@ lacking as (
             case when bare or odd = 'campaign_first' then null
                 when odd = 'wrong_campaign_first' then 902 else campaign end as campaign),
         ordinal = 11 and channel = 'email' and kind = 'campaign' and lacks = 'none'
-            and coalesce(robot_open, stray_synthetic, blind_click) is null and u(event_no, 'rival') < 0.08
+            and coalesce(robot_open, stray_synthetic, blind_click) is null and draw(event_no, 'rival') < 0.08
             as rival
     from (
         select *, case when ordinal = 0 then lacks else '' end as odd,
@@ -573,8 +574,7 @@ select event_no, id_no, id_ms, message_no, story_no, ordinal, channel, kind, met
         else method end as method,
     reason,
     case when metric = 'suppressed' then 'dropped'
-        when metric not in ({in_catalogue}, {unknown}) then metric end
-        as counts_as,
+        when metric not in ({in_catalogue}, {unknown}) then metric end as counts_as,
     case when delivery_no is null and control is null then 'unmatched'
         when after > 7776000 then 'outside_window'
         when metric in ({unknown}) then 'unknown_metric'

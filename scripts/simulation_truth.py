@@ -1,8 +1,7 @@
 """What every mart must hold after a simulation, added up from the plan chunk by chunk.
 
-Facts go straight to Parquet; marts are kept as partial sums,
-    since all of a journey lies in one chunk. Only the start
-of a copy's version needs all chunks.
+Facts go straight to Parquet; marts are kept as partial sums, since all of a journey lies in one chunk. Only
+the start of a copy's version needs all chunks.
 """
 
 from pathlib import Path
@@ -27,18 +26,17 @@ NUMERATORS = dict(
 FACT_SQL = {
     "fct_calls": """
         select c.instant as event_timestamp, c.user_id, c.campaign::bigint as campaign_id,
-            c.action::bigint as action_id,
-            c.journey as journey_id, c.copy_id, c.template_id, v.canonical as vars, p.canonical as attrs,
-                c.content_hash
+            c.action::bigint as action_id, c.journey as journey_id, c.copy_id, c.template_id,
+            v.canonical as vars, p.canonical as attrs, c.content_hash
         from call_plan c
         join version v using (version_no)
-        join (select person_no, canonical from person where form = 0) p using (person_no)
+        join (select person_no, canonical from person where rendering = 0) p using (person_no)
         order by c.call_no
     """,
     "fct_deliveries": """
         select delivery_key, journey as journey_id, action::bigint as action_id,
-            campaign::bigint as campaign_id,
-            template_id, copy_id, content_hash, user_id, day_of(last_at) as delivery_date,
+            campaign::bigint as campaign_id, template_id, copy_id, content_hash, user_id,
+            day_of(last_at) as delivery_date,
             at_utc(first_at) as first_called_at, at_utc(last_at) as last_called_at,
             calls::bigint as call_count, conflict as copy_conflict, attrs
         from delivery_plan order by delivery_no
@@ -46,9 +44,9 @@ FACT_SQL = {
     "fct_engagement_events": """
         select ulid(id_ms, any_hash(id_no, 'event id')) as event_id, day_of(instant) as event_date,
             at_utc(instant) as event_at, channel, metric, counts_as,
-                cio_delivery_id(message_no) as delivery_id,
-            journey as journey_id, action::bigint as action_id, parent::bigint as parent_action_id,
-            campaign::bigint as campaign_id, is_machine, delivery_key, copy_id,
+            cio_delivery_id(message_no) as delivery_id, journey as journey_id, action::bigint as action_id,
+            parent::bigint as parent_action_id, campaign::bigint as campaign_id, is_machine, delivery_key,
+            copy_id,
             control as control_template_id, method as match_method,
             case when method is null then reason end as unmatched_reason, uncounted is null as counts,
             uncounted as uncounted_reason
@@ -116,7 +114,7 @@ ADD_UP = {
             arg_max({'template': template_id, 'campaign': campaign}, row(last_at, delivery_key)) as ids
         from delivery_plan group by all
     """,
-    "scenario_seen": "select name, count(*) as n from story join scenario using (scen) group by all",
+    "scenario_seen": "select name, count(*) as n from story join scenario using (scenario_no) group by all",
     "variant_seen": """
         select 'events ' || lacks as name, count(*) as n from event_plan where lacks <> 'none' group by all
         union all select 'outside_window', count(*) from event_plan where uncounted = 'outside_window'
@@ -132,7 +130,8 @@ ADD_UP = {
 
 COUNTED = """
 create temp table counted as
-select delivery_no, message_no, control, copy_no, instant, first_at, unnest(case
+select delivery_no, message_no, control, copy_no, instant, first_at,
+    unnest(case
         when counts_as in ('opened', 'clicked') and not is_machine then [counts_as, 'human_' || counts_as]
         else [counts_as] end) as metric,
     counts_as = case when channel in ('in_app', 'slack') then 'sent' else 'delivered' end as reaches
@@ -158,6 +157,7 @@ class Facts:
             self.writers[name].write_table(rows)
 
     def close(self) -> None:
+        """End the files; without this they are no readable Parquet."""
         for writer in self.writers.values():
             writer.close()
 
@@ -213,6 +213,7 @@ def metric_columns(alias: str) -> str:
 
 
 def rate_columns() -> str:
+    """One column for each rate, null where its denominator is zero."""
     rates = ["delivered / nullif(sent, 0)::double as delivery_rate"]
     rates += [f"{NUMERATORS[rate]} / nullif(reached, 0)::double as {rate}_rate" for rate in RATES]
     return ", ".join(rates)
@@ -268,9 +269,7 @@ select * exclude (valid_to, is_current) from dim_copy_variants where is_current
 DAILY = """
 create temp table copy_metrics_daily as
 with cell as (select day, copy_no, arg_max(ids, latest) as ids from sum_day_cell group by all),
-m as (
-    select day, copy_no, {metrics} from sum_day_metric m group by all
-),
+m as (select day, copy_no, {metrics} from sum_day_metric m group by all),
 api as (select day, copy_no, sum(n)::bigint as n from sum_day_calls group by all),
 served as (select day, copy_no, sum(n)::bigint as n from sum_day_served group by all)
 select cell.day as metric_date, copy.copy_id, cell.ids.template as template_id,

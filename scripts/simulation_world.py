@@ -211,6 +211,7 @@ def copies() -> tuple[Copy, ...]:
 
 
 def variant(template: Template, arm: int) -> Copy:
+    """One copy of a template, with its id, effect and history of contents."""
     letters = HISTORIES.get((template.name, arm), "A")
     versions = tuple(
         (0.93 * (place + arm / 50) / len(letters) if place else -1.0, content(template.name, arm, letter))
@@ -318,6 +319,7 @@ class Scenario:
 
 
 def delivery(name: str) -> Delivery:
+    """The delivery that a call of template `name` usually makes."""
     return Delivery(name, TEMPLATE[name].call_action)
 
 
@@ -737,7 +739,7 @@ def scenarios() -> tuple[Scenario, ...]:
 
 
 def settings_rows() -> list[tuple[str, str, str, str, str, int]]:
-    """Rows of seeds/template_settings.csv for the simulator's templates."""
+    """Rows of scripts/sample_seeds/template_settings.csv for the simulator's templates."""
     return [
         (
             template.name,

@@ -67,6 +67,7 @@ class Location:
 
     @property
     def is_s3(self) -> bool:
+        """Whether it lies in a bucket; otherwise on a local disk."""
         return self.root.startswith("s3://")
 
     def covers(self, uri: str) -> bool:
@@ -95,12 +96,16 @@ def locate(uri: str) -> Location:
     """Turn a folder, glob, file or s3:// prefix into a Location.
 
     Raises:
-        UserError: the scheme is not read, or the local path does not exist.
+        UserError: it is empty or names no bucket, the scheme is not read, or the local path does not exist.
     """
+    if not uri.removeprefix("file://").strip():
+        raise UserError(f"the address {uri!r} is empty: give a folder, glob, file or s3://BUCKET/PREFIX")
     if uri.startswith("s3://"):
         bucket, _, key = uri.removeprefix("s3://").partition("/")
-        if not bucket or _MAGIC.search(bucket):
-            raise UserError(f"{uri}: give s3://BUCKET/PREFIX")
+        if not bucket.strip():
+            raise UserError(f"{uri} names no bucket (an unset variable?): give s3://BUCKET/PREFIX")
+        if _MAGIC.search(bucket):
+            raise UserError(f"{uri}: no glob may stand in the bucket's name; give s3://BUCKET/PREFIX")
         return _location(uri, f"s3://{bucket}", key)
     if "://" in uri and not uri.startswith("file://"):
         raise UserError(f"{uri}: land reads local paths and s3://, not {uri.partition('://')[0]}://")

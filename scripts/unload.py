@@ -176,13 +176,17 @@ class Span:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one dataset's run will do: rows per partition to write, partitions to remove."""
+    """What one dataset's run will do: rows per partition to write, partitions to remove.
+
+    `is_empty`: its mart has no rows at all, in the span or outside it.
+    """
 
     dataset: Dataset
     span: Span
     layout: Layout
     rows: dict[str, int]
     obsolete: list[str]
+    is_empty: bool
 
 
 def unload(
@@ -209,7 +213,8 @@ def unload(
     """Write marts as Parquet under TO/<dataset>/YYYY/MM/DD/HH/, by UTC hour.
 
     Without --start and --end every hour of a dataset is replaced, and hours without rows are removed; with
-    them exactly that range is. Run the same command again to finish a run that was cut short.
+    them exactly that range is. A mart without rows is skipped, and an error when --dataset names it. Run the
+    same command again to finish a run that was cut short.
 
     Raises:
         UserError: TO, a dataset or the range cannot be used, the warehouse lacks a mart or its rows, or
@@ -222,6 +227,7 @@ def unload(
     try:
         _require_relations(connection, chosen)
         plans = [_plan(connection, each, folder / each.name, span, layout) for each in chosen]
+        plans = _with_rows(plans, folder, named=bool(dataset))
         if dry_run:
             _print_plans(plans, folder)
             return
@@ -303,15 +309,35 @@ def _plan(
         rows = dict(connection.execute(query).fetchall())
     everything = span == Span(None, None)
     _require_layout(dataset, folder, layout, everything)
-    if not rows and everything:
-        # An empty mart is a build that went wrong more often than a reason to empty an export.
-        raise UserError(f"nothing to unload: {dataset.mart} has no rows. {folder} stays as it is")
     obsolete = [
         partition
         for partition in _partitions(dataset, folder)
         if partition not in rows and (dataset.period is None or span.holds(_start(dataset.period, partition)))
     ]
-    return Plan(dataset, span, layout, rows, obsolete)
+    is_empty = not rows and _row(connection, f"select not exists (from {dataset.mart})")[0]
+    return Plan(dataset, span, layout, rows, obsolete, is_empty)
+
+
+def _with_rows(plans: list[Plan], folder: Path, named: bool) -> list[Plan]:
+    """Leave out the plans of empty marts, with a note.
+
+    An empty mart is a build that went wrong, or data that never landed, more often than a reason to empty an
+    export. Only a range of a dataset that the caller `named` may be emptied by one.
+
+    Raises:
+        UserError: all of a named dataset is to be unloaded and its mart is empty, or all marts are empty.
+    """
+    empty = [plan for plan in plans if plan.is_empty and not (named and plan.span != Span(None, None))]
+    if empty and (named or len(empty) == len(plans)):
+        marts = ", ".join(plan.dataset.mart for plan in empty)
+        raise UserError(f"nothing to unload: no rows in {marts}. {folder} stays as it is")
+    for plan in empty:
+        console.print(
+            f"skipped {plan.dataset.name}: {plan.dataset.mart} has no rows; "
+            f"{folder / plan.dataset.name} stays as it is",
+            soft_wrap=True,
+        )
+    return [plan for plan in plans if plan not in empty]
 
 
 def _require_layout(dataset: Dataset, folder: Path, layout: Layout, everything: bool) -> None:

@@ -25,45 +25,17 @@ arrivals as (
 
     select
         'justai_calls' as dataset,
-        loaded_at,
-        {{ dbt.datediff('called_at', 'loaded_at', 'hour') }} as lag_hours
+        cast(loaded_at as date) as landed_date,
+        {{ timestamp_to_unix('loaded_at') }} - event_timestamp as lag_seconds
     from calls
 
     union all
 
     select
         'customerio_events' as dataset,
-        loaded_at,
-        {{ dbt.datediff('event_at', 'loaded_at', 'hour') }} as lag_hours
+        cast(loaded_at as date) as landed_date,
+        {{ timestamp_to_unix('loaded_at') }} - event_timestamp as lag_seconds
     from events
-
-),
-
--- the first landing of a dataset brings its whole past, so its lag says nothing
-first_landings as (
-
-    select
-        dataset,
-        min(loaded_at) as first_loaded_at
-    from arrivals
-    group by dataset
-
-),
-
-bucketed as (
-
-    select
-        arrivals.dataset,
-        cast(arrivals.loaded_at as date) = cast(first_landings.first_loaded_at as date) as is_first_day,
-        case
-            {%- for bucket in buckets %}
-            when arrivals.lag_hours < {{ bucket.hours }} then {{ loop.index }}
-            {%- endfor %}
-            else {{ buckets | length + 1 }}
-        end as bucket_number
-    from arrivals
-    inner join first_landings
-        on arrivals.dataset = first_landings.dataset
 
 ),
 
@@ -71,11 +43,17 @@ counted as (
 
     select
         dataset,
-        is_first_day,
-        bucket_number,
-        count(*) as row_count
-    from bucketed
-    group by dataset, is_first_day, bucket_number
+        landed_date,
+        case
+            {%- for bucket in buckets %}
+            when lag_seconds < {{ bucket.hours }} * 3600 then {{ loop.index }}
+            {%- endfor %}
+            else {{ buckets | length + 1 }}
+        end as bucket_number,
+        count(*) as row_count,
+        count(case when lag_seconds >= 168 * 3600 then 1 end) as late_count
+    from arrivals
+    group by dataset, landed_date, bucket_number
 
 ),
 
@@ -83,7 +61,8 @@ final as (
 
     select
         dataset,
-        is_first_day,
+        landed_date,
+        landed_date = min(landed_date) over (partition by dataset) as is_first_day,
         bucket_number,
         case bucket_number
             {%- for bucket in buckets %}
@@ -92,7 +71,9 @@ final as (
             else 'over 30 days'
         end as arrival_lag,
         row_count,
-        cast(row_count as double) / sum(row_count) over (partition by dataset, is_first_day) as row_share
+        cast(row_count as double) / sum(row_count) over (partition by dataset, landed_date) as row_share,
+        cast(sum(late_count) over (partition by dataset, landed_date) as double)
+        / sum(row_count) over (partition by dataset, landed_date) as late_share
     from counted
 
 )

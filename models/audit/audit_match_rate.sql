@@ -15,9 +15,29 @@ deliveries as (
 
 ),
 
+template_actions as (
+
+    select * from {{ ref('template_actions') }}
+
+),
+
 justai_campaigns as (
 
-    select distinct campaign_id
+    select campaign_id
+    from deliveries
+    where campaign_id is not null
+
+    union
+
+    select campaign_id
+    from template_actions
+    where campaign_id is not null
+
+),
+
+totals as (
+
+    select count(*) as delivery_count
     from deliveries
 
 ),
@@ -46,6 +66,7 @@ summed as (
         {%- for reason in reasons %}
         count(case when unmatched_reason = '{{ reason }}' then 1 end) as {{ reason }},
         {%- endfor %}
+        count(match_method) as matched_count,
         cast(count(match_method) as double) / count(*) as match_rate
     from in_journeys
     group by metric_date, campaign_id
@@ -57,13 +78,19 @@ final as (
     select
         summed.metric_date,
         summed.campaign_id,
-        justai_campaigns.campaign_id is not null as has_calls,
+        -- calls may lack the campaign, so a journey that JustAI was called in tells as much
+        (
+            justai_campaigns.campaign_id is not null
+            or summed.matched_count + summed.call_out_of_range + summed.action_not_mapped + summed.map_disagrees > 0
+            or totals.delivery_count = 0
+        ) as is_expected,
         summed.event_count,
         {%- for count in methods + reasons %}
         summed.{{ count }},
         {%- endfor %}
         summed.match_rate
     from summed
+    cross join totals
     left join justai_campaigns
         on summed.campaign_id = justai_campaigns.campaign_id
 

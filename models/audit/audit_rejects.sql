@@ -38,22 +38,34 @@ rejects as (
 
 ),
 
+counted as (
+
+    select
+        dataset,
+        source_file,
+        reason,
+        count(*) as reject_count,
+        min(source_line) as first_line
+    from rejects
+    group by dataset, source_file, reason
+
+),
+
 final as (
 
     select
-        rejects.dataset,
-        rejects.source_file,
-        rejects.reason,
-        count(*) as reject_count,
-        min(rejects.source_line) as first_line,
-        max(files.row_count + files.reject_count) as line_count,
-        cast(count(*) as double) / max(files.row_count + files.reject_count) as reject_share
-    from rejects
+        counted.dataset,
+        counted.source_file,
+        counted.reason,
+        counted.reject_count,
+        counted.first_line,
+        files.row_count + files.reject_count as line_count,
+        cast(files.reject_count as double) / (files.row_count + files.reject_count) as file_reject_share
+    from counted
     inner join files
         on
-            rejects.dataset = files.dataset
-            and rejects.source_file = files.file
-    group by rejects.dataset, rejects.source_file, rejects.reason
+            counted.dataset = files.dataset
+            and counted.source_file = files.file
 
 )
 

@@ -12,7 +12,7 @@ final as (
     select action_id
     from template_actions
     where role = 'control'
-    group by action_id, coalesce(campaign_id, -1)
+    group by action_id
     having count(distinct template_id) > 1
 
 )

@@ -47,6 +47,7 @@ def settings(folder: Path) -> dict[str, str]:
         "DBT_TARGET_PATH": str(folder / "target"),
         "DBT_LOG_PATH": str(folder / "logs"),
         "COPYMART_DUCKDB": str(folder / "warehouse.duckdb"),
+        "COPYMART_SEEDS": "scripts/sample_seeds",
     }
 
 

@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from land_helpers import COPY, call, event, land_path, landed, rejected, rows, text, warehouse, write
 
+from scripts.land import unknown_notes
 from scripts.land_rules import CALLS, EVENTS
 from scripts.records import lines_table
 
@@ -320,7 +321,7 @@ def test_a_file_larger_than_a_piece_is_one_transaction(
     assert pieces.execute("select count(distinct _loaded_at) from staging.justai_calls").fetchall() == [(1,)]
 
 
-def test_unknown_fields_are_named_once_per_file(tmp_path: Path) -> None:
+def test_unknown_fields_are_known_by_file(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", call(copy="x"), call(copy="y", trace=1), call())
     write(tmp_path / "b.jsonl", call())
     (tmp_path / "c.jsonl").write_text(json.dumps(call(zz=None), separators=(",", ":")))
@@ -330,6 +331,29 @@ def test_unknown_fields_are_named_once_per_file(tmp_path: Path) -> None:
         str(tmp_path / "c.jsonl"): {"zz"},
     }
     assert outcome.rows == 5
+
+
+def test_unknown_fields_are_told_once_per_set() -> None:
+    unknown = {f"/{number:03}.jsonl": {"tracking_id"} for number in range(268)}
+    assert unknown_notes(unknown | {"/a.jsonl": {"b", "a"}, "/000.jsonl": {"a"}}) == [
+        "ignored unknown field(s) tracking_id in 267 files, the first /001.jsonl",
+        "ignored unknown field(s) a in /000.jsonl",
+        "ignored unknown field(s) a, b in /a.jsonl",
+    ]
+    assert unknown_notes({}) == []
+
+
+@pytest.mark.parametrize(("sets", "last"), [(10, "x9 in /9"), (12, "x09, x10, x11 in 3 more files")])
+def test_unknown_fields_take_ten_lines_at_most(sets: int, last: str) -> None:
+    width = len(str(sets - 1))
+    notes = unknown_notes({f"/{number:0{width}}": {f"x{number:0{width}}"} for number in range(sets)})
+    assert len(notes) == 10
+    assert notes[-1] == f"ignored unknown field(s) {last}"
+
+
+def test_a_file_of_many_unknown_fields_is_told_in_short() -> None:
+    (note,) = unknown_notes({"/a": {f"x{number:03}" for number in range(300)}})
+    assert note.endswith("x008, x009 and 290 more in /a")
 
 
 RECORDS = [

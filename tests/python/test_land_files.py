@@ -244,7 +244,11 @@ def test_a_file_that_cannot_be_listed_or_read(tmp_path: Path) -> None:
         ("nothing*/x", "no files to land"),
         ("nothing_here/*.gz", "does not exist"),
         ("gs://bucket/x", "not gs://"),
-        ("s3://", "s3://BUCKET"),
+        ("s3://", "names no bucket"),
+        ("s3:///calls", "names no bucket"),
+        ("s3://acme-*/calls", "no glob"),
+        ("", "is empty"),
+        ("file://", "is empty"),
         ("empty", "no files to land"),
         ("other", "it holds only .csv"),
         ("other/x.csv", "it holds only .csv"),
@@ -331,9 +335,10 @@ def test_backfill_removes_nothing_when_a_file_was_refused(tmp_path: Path) -> Non
     paths[2].write_bytes(data[:-3])
     outcome = land_path(connection, tmp_path, span=SPAN)
     assert (outcome.files, outcome.removed, len(outcome.refused)) == (1, 0, 1)
+    assert outcome.held_back == 1
     paths[2].write_bytes(data)
     outcome = land_path(connection, tmp_path, span=SPAN)
-    assert (outcome.files, outcome.removed, outcome.unchanged) == (0, 1, 2)
+    assert (outcome.files, outcome.removed, outcome.unchanged, outcome.held_back) == (0, 1, 2, 0)
 
 
 def test_backfill_wants_hours_in_paths(tmp_path: Path) -> None:
@@ -398,6 +403,11 @@ def test_the_command(tmp_path: Path, copymart: Callable[..., Done]) -> None:
     gone = logs / HOURS[1] / "calls.jsonl.gz"
     gone.rename(gone.with_name("new.jsonl.gz"))
     span = ("--backfill", "2026-09-01", "2026-09-02")
+    (gone.parent / "x.csv").write_text("a,b")
+    done = copymart("--calls", logs, *span)
+    assert done.returncode == 1
+    assert "1 file(s) that are gone were not removed, because a file was refused: mend it" in done.stdout
+    (gone.parent / "x.csv").unlink()
     for extra, removed in ((("--dry-run",), 0), ((), 1)):
         done = copymart("--calls", logs, *span, *extra)
         assert done.returncode == 0, done.stderr
@@ -410,6 +420,10 @@ def test_the_command(tmp_path: Path, copymart: Callable[..., Done]) -> None:
 
     for arguments, message in (
         ((), "--calls URI"),
+        (("--calls", ""), "--calls is empty"),
+        (("--calls", logs, "--events", " "), "--events is empty"),
+        (("--calls", "s3:///calls"), "names no bucket"),
+        (("--events", "s3://"), "names no bucket"),
         (("--calls", tmp_path / "nowhere"), "does not exist"),
         (("--calls", logs, "--backfill", "2026-09-02", "2026-09-01"), "START must lie before END"),
         (("--calls", logs, "--backfill", "2026-09-01T00:30", "2026-09-02"), "no whole hour"),

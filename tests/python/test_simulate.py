@@ -199,9 +199,9 @@ def test_days_that_landing_would_reject_are_refused(tmp_path: Path, start: datet
 # --- the world ------------------------------------------------------------------------------------
 
 
-def test_the_seeds_are_the_simulated_templates() -> None:
+def test_the_sample_seeds_are_the_simulated_templates() -> None:
     def seed(name: str) -> list[list[str]]:
-        with (PROJECT / f"seeds/{name}.csv").open(newline="") as file:
+        with (PROJECT / f"scripts/sample_seeds/{name}.csv").open(newline="") as file:
             return list(csv.reader(file))[1:]
 
     assert seed("template_settings") == [[str(field) for field in row] for row in world.settings_rows()]

@@ -67,6 +67,13 @@ def test_documents_name_only_verbs_and_options_that_exist(document: Path) -> Non
         assert used <= known | {"--help"}, f"copymart {verb}"
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text(encoding="utf-8"))
+    missing = [link for link in links if not (document.parent / link).exists()]
+    assert missing == []
+
+
 def test_the_readme_shows_both_commands() -> None:
     calls = [call for call in commands(ROOT / "README.md", "make") if call]
     assert {"run", "test"} <= {call[0] for call in calls}

@@ -498,7 +498,49 @@ def test_an_empty_mart_does_not_empty_an_export(filled: Warehouse) -> None:
     for dataset in ("calls", "copy_variants"):
         with pytest.raises(UserError, match="nothing to unload"):
             filled.unload(dataset)
+    with pytest.raises(UserError, match=r"no rows in marts\.fct_calls\."):
+        filled.unload("deliveries", "calls")
     assert snapshot(filled.out) == before
+
+
+SPANS = [{}, {"start": "2026-01-01"}]
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_an_empty_mart_is_skipped_when_no_dataset_is_named(
+    filled: Warehouse, capsys: pytest.CaptureFixture[str], span: dict[str, str]
+) -> None:
+    """As when only events were landed: marts without rows stop neither the others nor empty an export."""
+    filled.unload("copy_variants", "copy_metrics_daily")
+    before = snapshot(filled.out / "copy_variants")
+    filled.execute("delete from marts.dim_copy_variants")
+    filled.insert("marts.copy_metrics_daily", [(date(2026, 1, 3), "c", 1)])
+    filled.unload(dry_run=True, **span)
+    filled.unload(**span)
+    assert capsys.readouterr().out.count("skipped copy_variants: marts.dim_copy_variants has no rows") == 2
+    assert snapshot(filled.out / "copy_variants") == before
+    assert len(filled.files("copy_metrics_daily")) == 3
+    assert filled.files("calls")
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_calls_without_rows_are_skipped(
+    filled: Warehouse, capsys: pytest.CaptureFixture[str], span: dict[str, str]
+) -> None:
+    filled.unload("calls")
+    before = snapshot(filled.out / "calls")
+    filled.execute("delete from marts.fct_calls")
+    filled.unload(**span)
+    assert "skipped calls: marts.fct_calls has no rows" in capsys.readouterr().out
+    assert snapshot(filled.out / "calls") == before
+    assert filled.files("deliveries")
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_a_warehouse_of_empty_marts_has_nothing_to_unload(store: Warehouse, span: dict[str, str]) -> None:
+    with pytest.raises(UserError, match=r"nothing to unload: no rows in marts\.fct_calls, .*out stays"):
+        store.unload(**span)
+    assert not store.out.exists()
 
 
 def test_an_unwritable_folder_is_told(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:

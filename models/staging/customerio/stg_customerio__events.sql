@@ -5,9 +5,6 @@
     'recipients', 'subject', 'synthetic', 'to', 'tracked_response', 'transactional_message_id', 'trigger_event_id',
     'trigger_id', 'variables.campaign.id',
 ] %}
-{% set channels = [
-    'email', 'push', 'sms', 'twilio', 'in_app', 'slack', 'whatsapp', 'webhook', 'customer', 'urban_airship',
-] %}
 
 with
 
@@ -24,6 +21,7 @@ parsed as (
         source.timestamp as event_timestamp,
         replace(lower(object_type), '-', '_') as object_type,
         replace(lower(coalesce(metric, event_type)), '-', '_') as metric_name,
+        replace(lower(event_type), '-', '_') as type_name,
         {{ json_fields('data', paths) }} as fields,
         _file as source_file,
         _line as source_line,
@@ -32,7 +30,7 @@ parsed as (
 
 ),
 
--- 'email_opened', in event_type or in metric, names the channel too
+-- 'email_opened', in metric or in the legacy event_type, names the channel too
 named as (
 
     select
@@ -44,11 +42,8 @@ named as (
         source_file,
         source_line,
         loaded_at,
-        case
-            {%- for channel in channels %}
-            when metric_name like '{{ channel | replace("_", "^_") }}^_%' escape '^' then '{{ channel }}'
-            {%- endfor %}
-        end as channel_in_name
+        {{ channel_in_name('metric_name') }} as channel_in_metric,
+        {{ channel_in_name('type_name') }} as channel_in_type
     from parsed
 
 ),
@@ -62,11 +57,17 @@ normalised as (
         source_file,
         source_line,
         loaded_at,
-        coalesce(object_type, channel_in_name) as raw_channel,
         case
-            when channel_in_name is null then metric_name
+            when object_type is not null then object_type
+            when channel_in_metric is not null then channel_in_metric
+            when channel_in_type is not null then channel_in_type
+            when metric_name = 'cio_subscription_preferences_changed' then 'customer'
+            else 'unknown'
+        end as raw_channel,
+        case
+            when channel_in_metric is null then metric_name
             when metric_name = 'customer_subscription_preferences_changed' then 'cio_subscription_preferences_changed'
-            else substr(metric_name, length(channel_in_name) + 2)
+            else substr(metric_name, length(channel_in_metric) + 2)
         end as metric
     from named
 
