@@ -118,12 +118,16 @@ truth: venv ## every mart cell against the truth of CALLS simulated calls
 
 build-test: venv ## dbt build with all tests on a fresh small sample
 	$(call say,"dbt build on a fresh sample")
-	@rm -rf data/test/sample data/test/test.duckdb data/test/test.duckdb.wal
+	@rm -rf data/test/sample data/test/export data/test/test.duckdb data/test/test.duckdb.wal
 	@$(call profile,data/test)
 	@$(TEST) $(COPYMART) simulate data/test/sample --calls 2000 --days 7 --seed 1
 	@$(TEST) $(COPYMART) land --calls data/test/sample/justai/calls --events data/test/sample/customerio/events
 	@$(TEST) $(DBT) build
 	@$(TEST) $(DBT) --log-level warn docs generate
+	@$(TEST) $(COPYMART) unload --to data/test/export
+	$(call say,"the README's backfill and its unload of one day")
+	@$(TEST) $(COPYMART) land --calls data/test/sample/justai/calls --backfill 2026-01-01 2026-01-08
+	@$(TEST) $(COPYMART) unload --dataset calls --to data/test/export --start 2026-01-01 --end 2026-01-02
 
 # What fails fast comes first.
 test: ## everything: lint, parse, pytest, build-test
