@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from itertools import chain
 from pathlib import Path
+from secrets import token_hex
 from time import perf_counter
 from typing import Annotated, Any, TypeVar
 
@@ -47,12 +48,14 @@ from scripts.sources import (
 )
 from scripts.warehouse import ProfilesDir, ProjectDir, Target, connect, credentials, project_vars
 
-_TRACE = "_file varchar, _line bigint, _loaded_at timestamp"
+_TRACE = "_file varchar, _line bigint, _loaded_at timestamp, _batch_id varchar"
 _LEDGER = """
 create table if not exists staging.landed_files (
     dataset varchar, file varchar, path_hour timestamp, size_bytes bigint, content_hash varchar,
-    row_count bigint, reject_count bigint, loaded_at timestamp
+    row_count bigint, reject_count bigint, loaded_at timestamp, batch_id varchar
 )"""
+_BATCHES = """
+create table if not exists staging.landed_batches (batch_id varchar, dataset varchar, landed_at timestamp)"""
 
 CHUNK_BYTES = 2 * PIECE_BYTES
 MOST_FILES = 2_000
@@ -61,16 +64,19 @@ MOST_LINES = 10
 
 
 def ddl() -> list[str]:
-    """Statements that make the landing tables of both data sets where they do not exist."""
-    statements = ["create schema if not exists staging", _LEDGER]
+    """Statements that make the landing tables of both data sets, or bring them to what they are now."""
+    statements = ["create schema if not exists staging", _LEDGER, _BATCHES]
     for dataset in DATASETS:
         columns = ", ".join(f"{name(column)} {kind}" for column, kind, _ in dataset.table)
+        keys = ", ".join(f"{name(column)} {kind}" for column, kind, _ in dataset.keys)
         statements += [
             f"create table if not exists staging.{dataset.name} ({columns}, {_TRACE})",
             f"create table if not exists staging.{dataset.name}_rejects"
             " (_file varchar, _line bigint, raw varchar, reason varchar, _loaded_at timestamp)",
+            f"create table if not exists staging.{dataset.name}_removed (batch_id varchar, {keys})",
+            f"alter table staging.{dataset.name} add column if not exists _batch_id varchar",
         ]
-    return statements
+    return [*statements, "alter table staging.landed_files add column if not exists batch_id varchar"]
 
 
 @dataclass(frozen=True)
@@ -463,6 +469,25 @@ def _chunk(held: list[tuple[Opened, Piece]], closes: bool = True) -> Chunk:
     return Chunk(table, {number: opened for number, (opened, _) in enumerate(held)}, closes, unknown)
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """Which landing transaction a row belongs to."""
+
+    batch_id: str
+    landed_at: datetime
+
+
+def _begin(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> Stamp:
+    """Begin a transaction that leaves a row in landed_batches if it is committed."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    stamp = Stamp(f"{now:%Y%m%dT%H%M%S%f}-{token_hex(4)}", now)
+    connection.begin()
+    connection.execute(
+        "insert into staging.landed_batches values (?, ?, ?)", [stamp.batch_id, dataset.name, now]
+    )
+    return stamp
+
+
 class Batch:
     """One transaction: some files whole, with their rows in the ledger."""
 
@@ -471,18 +496,15 @@ class Batch:
         self.files: dict[str, Opened] = {}
         self.counts: dict[str, Counter[str | None]] = {}
         self.unknown: dict[str, set[str]] = {}
-        connection.begin()
-        newest = connection.execute("select max(loaded_at) from staging.landed_files").fetchall()[0][0]
-        # What was loaded later must say so even when the clock was set back: models ask for what is newer.
-        now = datetime.now(UTC).replace(tzinfo=None)
-        self.loaded_at = max(now, newest + timedelta(microseconds=1)) if newest else now
+        self.stamp = _begin(connection, plan.dataset)
 
     def add(self, chunk: Chunk) -> None:
         """Check the records of a chunk and insert them."""
         uris = {number: opened.file.uri for number, opened in chunk.files.items()}
         fresh = [uri for uri in uris.values() if uri not in self.files]
         self.files |= {opened.file.uri: opened for opened in chunk.files.values()}
-        _delete(self.connection, self.plan.dataset, [uri for uri in fresh if uri in self.plan.known])
+        replaced = [uri for uri in fresh if uri in self.plan.known]
+        _delete(self.connection, self.plan.dataset, replaced, self.stamp)
         for uri, names in chunk.unknown.items():
             self.unknown.setdefault(uri, set()).update(names)
         self.connection.register("chunk", chunk.table)
@@ -510,10 +532,10 @@ class Batch:
                 )
         columns = ", ".join(name(column) for column, _, _ in dataset.table)
         execute(
-            f"insert into {table} ({columns}, _file, _line, _loaded_at) "
-            f"select {columns}, file, line, $loaded_at from checked join files using (file_no) "
+            f"insert into {table} ({columns}, _file, _line, _loaded_at, _batch_id) "
+            f"select {columns}, file, line, $landed_at, $batch_id from checked join files using (file_no) "
             "where reason is null",
-            {"loaded_at": self.loaded_at},
+            {"landed_at": self.stamp.landed_at, "batch_id": self.stamp.batch_id},
         )
         counting = "select file, reason, count(*) from checked join files using (file_no) group by all"
         counts = execute(counting).fetchall()
@@ -521,10 +543,10 @@ class Batch:
             self.counts.setdefault(uri, Counter())[reason] += count
         if any(reason for _, reason, _ in counts):
             execute(
-                f"insert into {table}_rejects select file, line, raw, reason, $loaded_at "
+                f"insert into {table}_rejects select file, line, raw, reason, $landed_at "
                 f"from ({raw_query(dataset, schema)}) join checked using (file_no, line) "
                 "join files using (file_no) where reason is not null",
-                {"loaded_at": self.loaded_at},
+                {"landed_at": self.stamp.landed_at},
             )
         self._note_unknown_fields(dataset)
 
@@ -551,7 +573,8 @@ class Batch:
                 "reject_count": pa.array(
                     [counts.total() - counts[None] for _, _, counts in rows], pa.int64()
                 ),
-                "loaded_at": pa.array([self.loaded_at] * len(rows), pa.timestamp("us")),
+                "loaded_at": pa.array([self.stamp.landed_at] * len(rows), pa.timestamp("us")),
+                "batch_id": pa.array([self.stamp.batch_id] * len(rows), pa.string()),
             }
         )
         self.connection.register("ledger", ledger)
@@ -567,10 +590,17 @@ class Batch:
         outcome.unknown |= self.unknown
 
 
-def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[str]) -> None:
+def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[str], stamp: Stamp) -> None:
+    """Delete what files brought; the keys of their rows stay behind, for models to make those anew."""
     if not uris:
         return
     connection.register("gone", pa.table({"file": pa.array(uris, pa.string())}))
+    keys = ", ".join(f"{value} as {name(column)}" for column, _, value in dataset.keys)
+    connection.execute(
+        f"insert into staging.{dataset.name}_removed by name select distinct $batch_id as batch_id, {keys} "
+        f"from staging.{dataset.name} where _file in (from gone)",
+        {"batch_id": stamp.batch_id},
+    )
     for table in (dataset.name, f"{dataset.name}_rejects"):
         connection.execute(f"delete from staging.{table} where _file in (from gone)")
     connection.execute(
@@ -580,8 +610,8 @@ def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[
 
 
 def _remove(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
-    connection.begin()
-    _delete(connection, plan.dataset, plan.removed)
+    stamp = _begin(connection, plan.dataset)
+    _delete(connection, plan.dataset, plan.removed, stamp)
     connection.commit()
 
 

@@ -18,13 +18,15 @@ class Dataset:
 
     `table` holds each column's name, type and value, `reasons` a reject reason and its condition, tried in
     this order. In both, `f.x` is the JSON text of field x and `t_x` its text (null when empty); in a
-    condition, `v_x` is the value of column x. `maps` are the columns in which no key may stand twice.
+    condition, `v_x` is the value of column x. `keys` are the columns (name, type, value in the landing table)
+    by which models find what a row belongs to. `maps` are columns in which no key may stand twice.
     """
 
     name: str
     columns: Columns
     table: tuple[tuple[str, str, str], ...]
     reasons: tuple[tuple[str, str], ...]
+    keys: tuple[tuple[str, str, str], ...]
     maps: tuple[str, ...] = ()
 
 
@@ -130,6 +132,14 @@ CALLS = Dataset(
         _map_rule("vars"),
         _map_rule("attrs"),
     ),
+    keys=(
+        ("event_timestamp", "bigint", "event_timestamp"),
+        ("copy_id", "varchar", "copy_id"),
+        ("template_id", "varchar", "template_id"),
+        ("campaign_id", "bigint", "campaign_id"),
+        ("journey_id", "varchar", "journey_id"),
+        ("action_id", "bigint", "action_id"),
+    ),
     maps=("vars", "attrs"),
 )
 
@@ -167,6 +177,12 @@ EVENTS = Dataset(
             "missing_object_type",
             "v_object_type is null and v_event_type is null and not contains(v_metric, '_')",
         ),
+    ),
+    keys=(
+        ("event_id", "varchar", "event_id"),
+        ("timestamp", "bigint", '"timestamp"'),
+        ("delivery_id", "varchar", "nullif(data->>'$.delivery_id', '')"),
+        ("journey_id", "varchar", "nullif(data->>'$.journey_id', '')"),
     ),
 )
 
