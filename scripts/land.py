@@ -52,7 +52,7 @@ _TRACE = "_file varchar, _line bigint, _loaded_at timestamp, _batch_id varchar"
 _LEDGER = """
 create table if not exists staging.landed_files (
     dataset varchar, file varchar, path_hour timestamp, size_bytes bigint, content_hash varchar,
-    row_count bigint, reject_count bigint, loaded_at timestamp, batch_id varchar
+    row_count bigint, reject_count bigint, loaded_at timestamp, batch_id varchar, unknown_fields varchar
 )"""
 _BATCHES = """
 create table if not exists staging.landed_batches (batch_id varchar, dataset varchar, landed_at timestamp)"""
@@ -61,6 +61,7 @@ CHUNK_BYTES = 2 * PIECE_BYTES
 MOST_FILES = 2_000
 BATCH_ROWS = 16_384
 MOST_LINES = 10
+_NAMED = "staging.landed_files.unknown_fields names those of each file"
 
 
 def ddl() -> list[str]:
@@ -76,7 +77,8 @@ def ddl() -> list[str]:
             f"create table if not exists staging.{dataset.name}_removed (batch_id varchar, {keys})",
             f"alter table staging.{dataset.name} add column if not exists _batch_id varchar",
         ]
-    return [*statements, "alter table staging.landed_files add column if not exists batch_id varchar"]
+    ledger = "alter table staging.landed_files add column if not exists"
+    return [*statements, f"{ledger} batch_id varchar", f"{ledger} unknown_fields varchar"]
 
 
 @dataclass(frozen=True)
@@ -575,6 +577,13 @@ class Batch:
                 ),
                 "loaded_at": pa.array([self.stamp.landed_at] * len(rows), pa.timestamp("us")),
                 "batch_id": pa.array([self.stamp.batch_id] * len(rows), pa.string()),
+                "unknown_fields": pa.array(
+                    [
+                        ",".join(sorted(names)) if (names := self.unknown.get(uri)) else None
+                        for uri in self.files
+                    ],
+                    pa.string(),
+                ),
             }
         )
         self.connection.register("ledger", ledger)
@@ -705,13 +714,13 @@ def unknown_notes(unknown: dict[str, set[str]]) -> list[str]:
     whole = len(ordered) if len(ordered) <= MOST_LINES else MOST_LINES - 1
     notes = [
         f"ignored unknown field(s) {_some(list(names))} in "
-        + (f"{len(uris):,} files, the first {uris[0]}" if len(uris) > 1 else uris[0])
+        + (f"{len(uris):,} files, the first {uris[0]}; {_NAMED}" if len(uris) > 1 else uris[0])
         for names, uris in ordered[:whole]
     ]
     if rest := ordered[whole:]:
         others = sorted({name for names, _ in rest for name in names})
         count = sum(len(uris) for _, uris in rest)
-        notes.append(f"ignored unknown field(s) {_some(others)} in {count:,} more files")
+        notes.append(f"ignored unknown field(s) {_some(others)} in {count:,} more files; {_NAMED}")
     return notes
 
 

@@ -326,18 +326,41 @@ def test_unknown_fields_are_known_by_file(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", call(copy="x"), call(copy="y", trace=1), call())
     write(tmp_path / "b.jsonl", call())
     (tmp_path / "c.jsonl").write_text(json.dumps(call(zz=None), separators=(",", ":")))
-    outcome = land_path(warehouse(), tmp_path)
+    (tmp_path / "d.parquet").write_bytes(parquet([call()]))
+    pq.write_table(
+        pa.table({"copy_id": [COPY], "event_timestamp": [1767268801], "template_id": ["t"], "x": [1]}),
+        tmp_path / "e.parquet",
+    )
+    connection = warehouse()
+    outcome = land_path(connection, tmp_path)
     assert outcome.unknown == {
         str(tmp_path / "a.jsonl"): {"copy", "trace"},
         str(tmp_path / "c.jsonl"): {"zz"},
+        str(tmp_path / "e.parquet"): {"x"},
     }
-    assert outcome.rows == 5
+    assert outcome.rows == 7
+    query = "select unknown_fields from staging.landed_files order by file"
+    assert connection.execute(query).fetchall() == [("copy,trace",), (None,), ("zz",), (None,), ("x",)]
+    write(tmp_path / "a.jsonl", call(copy="x"))
+    land_path(connection, tmp_path)
+    assert connection.execute(query).fetchall()[0] == ("copy",)
+
+
+def test_unknown_fields_of_a_file_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.records.PIECE_BYTES", 20_000)
+    records = [call(**{"last": 1} if number == 299 else {"first": 1}) for number in range(300)]
+    connection = warehouse()
+    land_path(connection, write(tmp_path / "a.jsonl", *records))
+    assert connection.execute("select unknown_fields from staging.landed_files").fetchall() == [
+        ("first,last",)
+    ]
 
 
 def test_unknown_fields_are_told_once_per_set() -> None:
     unknown = {f"/{number:03}.jsonl": {"tracking_id"} for number in range(268)}
     assert unknown_notes(unknown | {"/a.jsonl": {"b", "a"}, "/000.jsonl": {"a"}}) == [
-        "ignored unknown field(s) tracking_id in 267 files, the first /001.jsonl",
+        "ignored unknown field(s) tracking_id in 267 files, the first /001.jsonl; "
+        "staging.landed_files.unknown_fields names those of each file",
         "ignored unknown field(s) a in /000.jsonl",
         "ignored unknown field(s) a, b in /a.jsonl",
     ]
@@ -349,7 +372,8 @@ def test_unknown_fields_take_ten_lines_at_most(sets: int, last: str) -> None:
     width = len(str(sets - 1))
     notes = unknown_notes({f"/{number:0{width}}": {f"x{number:0{width}}"} for number in range(sets)})
     assert len(notes) == 10
-    assert notes[-1] == f"ignored unknown field(s) {last}"
+    named = "; staging.landed_files.unknown_fields names those of each file" if sets > 10 else ""
+    assert notes[-1] == f"ignored unknown field(s) {last}{named}"
 
 
 def test_a_file_of_many_unknown_fields_is_told_in_short() -> None:
@@ -479,6 +503,7 @@ def test_a_warehouse_without_batches_goes_on(tmp_path: Path) -> None:
         "alter table staging.justai_calls drop column _batch_id",
         "alter table staging.customerio_events drop column _batch_id",
         "alter table staging.landed_files drop column batch_id",
+        "alter table staging.landed_files drop column unknown_fields",
         "drop table staging.landed_batches",
         "drop table staging.justai_calls_removed",
         "drop table staging.customerio_events_removed",

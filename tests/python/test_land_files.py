@@ -74,6 +74,17 @@ def test_a_changed_file_replaces_its_rows(tmp_path: Path) -> None:
     assert kept.exists()
 
 
+def test_a_file_whose_hash_was_cleared_is_landed_anew(tmp_path: Path) -> None:
+    hourly(tmp_path, HOURS[0])
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    before = state(connection)
+    connection.execute("delete from staging.justai_calls where _line = 1")
+    connection.execute("update staging.landed_files set content_hash = null")
+    assert land_path(connection, tmp_path).replaced == 1
+    assert state(connection) == before
+
+
 def test_plain_landing_never_removes(tmp_path: Path) -> None:
     paths = hourly(tmp_path, *HOURS)
     connection = warehouse()
