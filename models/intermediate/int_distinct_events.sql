@@ -1,3 +1,10 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    touched=[{'model': 'int_touched_events', 'on': {'event_id': 'event_id'}}]
+) }}
+-- depends_on: {{ ref('int_landed_batches') }}
+
 {% set payload = [
     'event_timestamp', 'channel', 'metric', 'delivery_id', 'journey_id', 'action_id', 'parent_action_id', 'campaign_id',
     'broadcast_id', 'trigger_id', 'newsletter_id', 'content_id', 'transactional_message_id', 'trigger_event_id', 'user_id',
@@ -6,37 +13,89 @@
     'is_synthetic', 'is_machine_click',
 ] %}
 
+{% set with_touched_ids -%}
+    {%- if is_incremental() -%}
+    where event_id in (select event_id from {{ ref('int_touched_events') }})
+    {%- endif -%}
+{%- endset %}
+
 with
 
 events as (
 
     select * from {{ ref('stg_customerio__events') }}
+    {{ with_touched_ids }}
 
 ),
 
 -- apart from events, so that finding the repeated ones parses no JSON
-event_ids as (
+repeated as (
 
     select
         event_id,
         cast(event_at as date) as event_date
     from {{ ref('stg_customerio__events') }}
-
-),
-
-repeated as (
-
-    select
-        event_id,
-        event_date
-    from event_ids
-    group by event_id, event_date
+    {{ with_touched_ids }}
+    group by event_id, cast(event_at as date)
     having count(*) > 1
 
 ),
 
--- hashing is dear and only an event that came more than once needs it
+-- hashing is dear, and only an event that came more than once needs it
 hashed as (
+
+    select
+        event_id,
+        cast(event_at as date) as event_date,
+        event_timestamp,
+        source_file,
+        source_line,
+        {{ surrogate_key(payload) }} as payload_hash
+    from {{ ref('stg_customerio__events') }}
+    where event_id in (select event_id from repeated)
+
+),
+
+ranked as (
+
+    select
+        event_id,
+        event_date,
+        source_file,
+        source_line,
+        min(payload_hash) over (partition by event_id, event_date)
+        != max(payload_hash) over (partition by event_id, event_date) as has_conflict,
+        row_number() over (
+            partition by event_id, event_date
+            order by event_timestamp desc, payload_hash desc, source_file, source_line
+        ) as recency
+    from hashed
+
+),
+
+outdone as (
+
+    select
+        source_file,
+        source_line
+    from ranked
+    where recency > 1
+
+),
+
+conflicts as (
+
+    select
+        event_id,
+        event_date
+    from ranked
+    where
+        recency = 1
+        and has_conflict
+
+),
+
+distinct_events as (
 
     select
         events.event_id,
@@ -52,108 +111,40 @@ hashed as (
         events.campaign_id,
         events.is_prefetched,
         events.is_synthetic,
-        events.is_machine_click,
-        case when repeated.event_id is not null then {{ surrogate_key(payload) }} end as payload_hash
+        events.is_machine_click
     from events
-    left join repeated
+    left join outdone
         on
-            events.event_id = repeated.event_id
-            and cast(events.event_at as date) = repeated.event_date
-
-),
-
-ranked as (
-
-    select
-        event_id,
-        event_date,
-        event_timestamp,
-        event_at,
-        channel,
-        metric,
-        delivery_id,
-        journey_id,
-        action_id,
-        parent_action_id,
-        campaign_id,
-        is_prefetched,
-        is_synthetic,
-        is_machine_click,
-        min(payload_hash) over (partition by event_id, event_date)
-        != max(payload_hash) over (partition by event_id, event_date) as has_conflict,
-        row_number() over (
-            partition by event_id, event_date
-            order by event_timestamp desc, payload_hash desc
-        ) as recency
-    from hashed
-    where payload_hash is not null
-
-),
-
-distinct_events as (
-
-    select
-        event_id,
-        event_date,
-        event_timestamp,
-        event_at,
-        channel,
-        metric,
-        delivery_id,
-        journey_id,
-        action_id,
-        parent_action_id,
-        campaign_id,
-        is_prefetched,
-        is_synthetic,
-        is_machine_click,
-        false as has_conflict
-    from hashed
-    where payload_hash is null
-
-    union all
-
-    select
-        event_id,
-        event_date,
-        event_timestamp,
-        event_at,
-        channel,
-        metric,
-        delivery_id,
-        journey_id,
-        action_id,
-        parent_action_id,
-        campaign_id,
-        is_prefetched,
-        is_synthetic,
-        is_machine_click,
-        has_conflict
-    from ranked
-    where recency = 1
+            events.source_file = outdone.source_file
+            and events.source_line = outdone.source_line
+    where outdone.source_line is null
 
 ),
 
 final as (
 
     select
-        event_id,
-        event_date,
-        event_timestamp,
-        event_at,
-        channel,
-        metric,
-        delivery_id,
-        journey_id,
-        action_id,
-        parent_action_id,
-        campaign_id,
-        is_prefetched,
-        is_synthetic,
-        is_machine_click,
-        has_conflict,
-        coalesce(channel not in ('webhook', 'customer'), false) and delivery_id is not null as is_about_message
+        distinct_events.event_id,
+        distinct_events.event_date,
+        distinct_events.event_timestamp,
+        distinct_events.event_at,
+        distinct_events.channel,
+        distinct_events.metric,
+        distinct_events.delivery_id,
+        distinct_events.journey_id,
+        distinct_events.action_id,
+        distinct_events.parent_action_id,
+        distinct_events.campaign_id,
+        distinct_events.is_prefetched,
+        distinct_events.is_synthetic,
+        distinct_events.is_machine_click,
+        conflicts.event_id is not null as has_conflict,
+        {{ is_about_message('distinct_events.channel', 'distinct_events.delivery_id') }} as is_about_message
     from distinct_events
+    left join conflicts
+        on
+            distinct_events.event_id = conflicts.event_id
+            and distinct_events.event_date = conflicts.event_date
 
 )
 

@@ -25,7 +25,8 @@ parsed as (
         {{ json_fields('data', paths) }} as fields,
         _file as source_file,
         _line as source_line,
-        _loaded_at as loaded_at
+        _loaded_at as loaded_at,
+        _batch_id as batch_id
     from source
 
 ),
@@ -42,6 +43,7 @@ named as (
         source_file,
         source_line,
         loaded_at,
+        batch_id,
         {{ channel_in_name('metric_name') }} as channel_in_metric,
         {{ channel_in_name('type_name') }} as channel_in_type
     from parsed
@@ -57,6 +59,7 @@ normalised as (
         source_file,
         source_line,
         loaded_at,
+        batch_id,
         case
             when object_type is not null then object_type
             when channel_in_metric is not null then channel_in_metric
@@ -127,7 +130,8 @@ final as (
         ---------- where it came from
         source_file,
         source_line,
-        loaded_at
+        loaded_at,
+        batch_id
     from normalised
 
 )

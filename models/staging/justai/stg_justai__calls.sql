@@ -21,7 +21,8 @@ final as (
         attrs,
         _file as source_file,
         _line as source_line,
-        _loaded_at as loaded_at
+        _loaded_at as loaded_at,
+        _batch_id as batch_id
     from source
 
 )
