@@ -21,7 +21,7 @@
 {% macro incremental_models() -%}
     {%- set names = ["''"] -%}
     {%- if execute -%}
-        {%- for node in graph.nodes.values()
+        {%- for node in graph.get('nodes', {}).values()
             if node.resource_type == 'model' and node.config.get('incremental_strategy') == 'replace_touched' -%}
             {%- do names.append("'" ~ node.name ~ "'") -%}
         {%- endfor -%}

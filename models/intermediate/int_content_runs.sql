@@ -3,7 +3,7 @@
     incremental_strategy='replace_touched',
     touched=[{'model': 'int_touched_calls', 'on': {'copy_id': 'copy_id', 'call_hour': 'call_hour'}}]
 ) }}
--- depends_on: {{ ref('int_landed_batches') }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
 with
 

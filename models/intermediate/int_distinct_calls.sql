@@ -3,7 +3,7 @@
     incremental_strategy='replace_touched',
     touched=[{'model': 'int_touched_calls', 'on': {'event_timestamp': 'event_timestamp'}}]
 ) }}
--- depends_on: {{ ref('int_landed_batches') }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
 {# The second of a call is part of what it is, so all that may equal it lies in the seconds that were touched. #}
 {% set in_touched_seconds -%}

@@ -3,7 +3,7 @@
     incremental_strategy='replace_touched',
     touched=[{'model': 'int_touched_events', 'on': {'event_id': 'event_id'}}]
 ) }}
--- depends_on: {{ ref('int_landed_batches') }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
 {% set payload = [
     'event_timestamp', 'channel', 'metric', 'delivery_id', 'journey_id', 'action_id', 'parent_action_id', 'campaign_id',

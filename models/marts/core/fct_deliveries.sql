@@ -6,7 +6,7 @@
         {'model': 'int_touched_calls', 'on': {'last_called_at': 'called_at'}, 'only': 'journey_id is null'},
     ]
 ) }}
--- depends_on: {{ ref('int_landed_batches') }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
 with
 

@@ -7,7 +7,7 @@
         'since': {'event_date': 'first_event_date'},
     }]
 ) }}
--- depends_on: {{ ref('int_landed_batches') }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
 with
 
