@@ -21,25 +21,24 @@
 
 with
 
-events as (
-
-    select * from {{ ref('stg_customerio__events') }}
-    {{ with_touched_ids }}
-
-),
-
--- apart from events, so that finding the repeated ones parses no JSON
 repeated as (
 
-    select
-        event_id,
-        cast(event_at as date) as event_date
-    from {{ ref('stg_customerio__events') }}
+    select event_id
+    from {{ source('customerio', 'customerio_events') }}
     {{ with_touched_ids }}
-    group by event_id, cast(event_at as date)
+    group by event_id
     having count(*) > 1
 
 ),
+
+repeated_lines as (
+
+    select * from {{ source('customerio', 'customerio_events') }}
+    where event_id in (select event_id from repeated)
+
+),
+
+{{ events_of_lines('repeated_lines', 'repeated_events') }},
 
 -- hashing is dear, and only an event that came more than once needs it
 hashed as (
@@ -51,8 +50,7 @@ hashed as (
         source_file,
         source_line,
         {{ surrogate_key(payload) }} as payload_hash
-    from {{ ref('stg_customerio__events') }}
-    where event_id in (select event_id from repeated)
+    from repeated_events
 
 ),
 
@@ -95,7 +93,25 @@ conflicts as (
 
 ),
 
-distinct_events as (
+lines as (
+
+    select source.*
+    from {{ source('customerio', 'customerio_events') }} as source
+    left join outdone
+        on
+            source._file = outdone.source_file
+            and source._line = outdone.source_line
+    where
+        outdone.source_line is null
+        {% if is_incremental() -%}
+        and source.event_id in (select event_id from {{ ref('int_touched_events') }})
+        {%- endif %}
+
+),
+
+{{ events_of_lines('lines', 'events') }},
+
+final as (
 
     select
         events.event_id,
@@ -111,40 +127,14 @@ distinct_events as (
         events.campaign_id,
         events.is_prefetched,
         events.is_synthetic,
-        events.is_machine_click
-    from events
-    left join outdone
-        on
-            events.source_file = outdone.source_file
-            and events.source_line = outdone.source_line
-    where outdone.source_line is null
-
-),
-
-final as (
-
-    select
-        distinct_events.event_id,
-        distinct_events.event_date,
-        distinct_events.event_timestamp,
-        distinct_events.event_at,
-        distinct_events.channel,
-        distinct_events.metric,
-        distinct_events.delivery_id,
-        distinct_events.journey_id,
-        distinct_events.action_id,
-        distinct_events.parent_action_id,
-        distinct_events.campaign_id,
-        distinct_events.is_prefetched,
-        distinct_events.is_synthetic,
-        distinct_events.is_machine_click,
+        events.is_machine_click,
         conflicts.event_id is not null as has_conflict,
-        {{ is_about_message('distinct_events.channel', 'distinct_events.delivery_id') }} as is_about_message
-    from distinct_events
+        {{ is_about_message('events.channel', 'events.delivery_id') }} as is_about_message
+    from events
     left join conflicts
         on
-            distinct_events.event_id = conflicts.event_id
-            and distinct_events.event_date = conflicts.event_date
+            events.event_id = conflicts.event_id
+            and cast(events.event_at as date) = conflicts.event_date
 
 )
 

@@ -23,8 +23,8 @@ pending as (
 touched_ids as (
 
     select event_id
-    from {{ ref('stg_customerio__events') }}
-    where batch_id in (select batch_id from pending)
+    from {{ source('customerio', 'customerio_events') }}
+    where _batch_id in (select batch_id from pending)
 
     union
 
@@ -34,6 +34,15 @@ touched_ids as (
 
 ),
 
+lines as (
+
+    select * from {{ source('customerio', 'customerio_events') }}
+    where event_id in (select event_id from touched_ids)
+
+),
+
+{{ events_of_lines('lines', 'events') }},
+
 -- every payload that an event ever came with, since a message may lose the event to another one
 payloads as (
 
@@ -42,8 +51,7 @@ payloads as (
         event_at,
         case when {{ is_about_message('channel', 'delivery_id') }} then delivery_id end as delivery_id,
         journey_id
-    from {{ ref('stg_customerio__events') }}
-    where event_id in (select event_id from touched_ids)
+    from events
 
     union all
 
