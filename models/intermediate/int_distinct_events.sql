@@ -1,7 +1,7 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
-    touched=[{'model': 'int_touched_events', 'on': {'event_id': 'event_id'}}]
+    meta={'touched': [{'model': 'int_touched_events', 'on': {'event_id': 'event_id'}}]}
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 

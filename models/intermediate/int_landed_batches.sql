@@ -68,11 +68,8 @@ final as (
     select
         batches.batch_id,
         batches.dataset,
-        {% if flags.FULL_REFRESH -%}
-        false as is_pending
-        {%- else -%}
-        built_models.model_count > coalesce(consumptions.model_count, 0) as is_pending
-        {%- endif %}
+        built_models.model_count > coalesce(consumptions.model_count, 0)
+        {%- if flags.FULL_REFRESH %} and false{% endif %} as is_pending
     from batches
     cross join built_models
     left join consumptions

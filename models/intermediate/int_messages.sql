@@ -1,11 +1,11 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
-    touched=[{
+    meta={'touched': [{
         'model': 'int_touched_messages',
         'on': {'delivery_id': 'delivery_id'},
         'since': {'first_event_date': 'first_event_date'},
-    }]
+    }]}
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
@@ -46,7 +46,8 @@ message_ids as (
         events.campaign_id,
         min(events.event_at) as first_event_at,
         min({{ ordered_key('events.event_timestamp', 'events.event_id') }}) as first_event_order,
-        {{ dbt.bool_or("events.metric = 'clicked' and not coalesce(events.is_machine_click, false)") }} as has_human_click
+        {{ dbt.bool_or("events.metric = 'clicked' and not coalesce(events.is_machine_click, false)") }}
+            as has_human_click
     from {{ ref('int_distinct_events') }} as events
     {% if is_incremental() -%}
     inner join touched
@@ -264,7 +265,8 @@ calls_of_unmatched as (
 
     select
         unmatched_ids.delivery_id,
-        {{ dbt.bool_or(is_in_match_range('deliveries.last_called_at', 'messages.first_event_at')) }} as has_call_in_range
+        {{ dbt.bool_or(is_in_match_range('deliveries.last_called_at', 'messages.first_event_at')) }}
+            as has_call_in_range
     from unmatched_ids
     inner join messages
         on unmatched_ids.delivery_id = messages.delivery_id

@@ -44,11 +44,19 @@ journeys as (
 
 ),
 
+pending as (
+
+    select batch_id
+    from batches
+    where is_pending
+
+),
+
 changed_templates as (
 
     select template_id
     from settings_changes
-    where batch_id in (select batch_id from batches where is_pending)
+    where batch_id in (select batch_id from pending)
 
 ),
 

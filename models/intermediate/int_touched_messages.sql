@@ -32,11 +32,19 @@ call_journeys as (
 
 ),
 
+pending as (
+
+    select batch_id
+    from batches
+    where is_pending
+
+),
+
 changed_templates as (
 
     select template_id
     from settings_changes
-    where batch_id in (select batch_id from batches where is_pending)
+    where batch_id in (select batch_id from pending)
 
 ),
 

@@ -1,10 +1,10 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
-    touched=[
+    meta={'touched': [
         {'model': 'int_touched_calls', 'on': {'journey_id': 'journey_id'}},
         {'model': 'int_touched_calls', 'on': {'last_called_at': 'called_at'}, 'only': 'journey_id is null'},
-    ]
+    ]}
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 

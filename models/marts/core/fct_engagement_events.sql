@@ -1,11 +1,11 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
-    touched=[{
+    meta={'touched': [{
         'model': 'int_rewritten_messages',
         'on': {'delivery_id': 'delivery_id'},
         'since': {'event_date': 'first_event_date'},
-    }]
+    }]}
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 

@@ -1,7 +1,7 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
-    touched=[{'model': 'int_touched_dates', 'on': {'delivery_date': 'metric_date'}}]
+    meta={'touched': [{'model': 'int_touched_dates', 'on': {'delivery_date': 'metric_date'}}]}
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
