@@ -28,10 +28,11 @@ from scripts.land_rules import (
     MACROS,
     Dataset,
     check_query,
-    duplicates_query,
+    exact_query,
     name,
     quoted,
     raw_query,
+    suspects_query,
 )
 from scripts.records import PIECE_BYTES, Piece, read_pieces
 from scripts.sources import (
@@ -61,7 +62,7 @@ CHUNK_BYTES = 2 * PIECE_BYTES
 MOST_FILES = 2_000
 BATCH_ROWS = 16_384
 MOST_LINES = 10
-_NAMED = "staging.landed_files.unknown_fields names those of each file"
+_NAMED = "see staging.landed_files.unknown_fields"
 
 
 def ddl() -> list[str]:
@@ -524,14 +525,8 @@ class Batch:
         execute(
             f"create or replace temp table checked as {checked}", {"earliest": earliest, "latest": latest}
         )
-        for column in dataset.maps:
-            twice = execute(duplicates_query(column)).fetchall()
-            if twice:
-                execute(
-                    f"update checked set reason = 'duplicate_key_in_{column}' "
-                    f"where reason is null and {name(column)} in (select unnest($twice))",
-                    {"twice": [text for (text,) in twice]},
-                )
+        if dataset.maps:
+            self._check_maps(dataset, schema)
         columns = ", ".join(name(column) for column, _, _ in dataset.table)
         execute(
             f"insert into {table} ({columns}, _file, _line, _loaded_at, _batch_id) "
@@ -551,6 +546,24 @@ class Batch:
                 {"landed_at": self.stamp.landed_at},
             )
         self._note_unknown_fields(dataset)
+
+    def _check_maps(self, dataset: Dataset, schema: pa.Schema) -> None:
+        execute = self.connection.execute
+        execute(f"create or replace temp table suspects as {suspects_query(dataset)}")
+        flags = "select coalesce(bool_or(twice), false), coalesce(max(suspicion), 0) from suspects"
+        ((twice, suspicion),) = execute(flags).fetchall()
+        if twice:
+            for column in dataset.maps:
+                execute(
+                    f"update checked set reason = 'duplicate_key_in_{column}' where reason is null "
+                    f"and {name(column)} in (select value from suspects where twice and field = '{column}')"
+                )
+        if suspicion:
+            maps = ", ".join(f"{name(column)} = exact.{name(column)}" for column in dataset.maps)
+            execute(
+                f"update checked set {maps} from ({exact_query(dataset, schema)}) as exact "
+                "where checked.file_no = exact.file_no and checked.line = exact.line"
+            )
 
     def _note_unknown_fields(self, dataset: Dataset) -> None:
         query = """

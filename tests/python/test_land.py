@@ -137,6 +137,8 @@ READ_CALLS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"vars": {"a": '\\",}'}}, {"vars": '{"a":"\\\\\\",}"}'}),
     ({"vars": {"body": "全角の本文：ＡＢＣ 🚀"}}, {"vars": '{"body":"全角の本文：ＡＢＣ 🚀"}'}),
     ({"vars": {"a": "\u0000\u2028"}}, {"vars": '{"a":"\\u0000\u2028"}'}),
+    ({"vars": '{"a": 41.50, "b": [1E+2, -0]}'}, {"vars": '{"a":41.50,"b":[1E+2,-0]}'}),
+    ({"vars": '{"a": -0, "b": 18446744073709551616}'}, {"vars": '{"a":-0,"b":18446744073709551616}'}),
     ({"event_timestamp": "1767268801"}, {}),
     ({"event_timestamp": 1767268801.999}, {}),
     ({"event_timestamp": "1767268801.25"}, {}),
@@ -360,7 +362,7 @@ def test_unknown_fields_are_told_once_per_set() -> None:
     unknown = {f"/{number:03}.jsonl": {"tracking_id"} for number in range(268)}
     assert unknown_notes(unknown | {"/a.jsonl": {"b", "a"}, "/000.jsonl": {"a"}}) == [
         "ignored unknown field(s) tracking_id in 267 files, the first /001.jsonl; "
-        "staging.landed_files.unknown_fields names those of each file",
+        "see staging.landed_files.unknown_fields",
         "ignored unknown field(s) a in /000.jsonl",
         "ignored unknown field(s) a, b in /a.jsonl",
     ]
@@ -372,7 +374,7 @@ def test_unknown_fields_take_ten_lines_at_most(sets: int, last: str) -> None:
     width = len(str(sets - 1))
     notes = unknown_notes({f"/{number:0{width}}": {f"x{number:0{width}}"} for number in range(sets)})
     assert len(notes) == 10
-    named = "; staging.landed_files.unknown_fields names those of each file" if sets > 10 else ""
+    named = "; see staging.landed_files.unknown_fields" if sets > 10 else ""
     assert notes[-1] == f"ignored unknown field(s) {last}{named}"
 
 
@@ -786,6 +788,80 @@ def test_every_line_ends_in_one_place(
     for number, raw in places:
         if raw is not None:
             assert raw == expected[number].rstrip(b"\r").decode(errors="backslashreplace")
+
+
+class Number(str):
+    """The text of a JSON number, unequal to a string of the same text."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Number) and str(self) == str(other)
+
+    __hash__ = str.__hash__
+
+
+def exact(text: str) -> Any:
+    """JSON with numbers as they are written."""
+    return json.loads(text, parse_float=Number, parse_int=Number)
+
+
+TEXTS = st.text(st.characters(codec="utf-8")) | st.sampled_from(
+    ["-0", ",-0}", ": 1.50", "1e2", '"', "\\", "\1"]
+)
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][-+]?[0-9]{1,3})?", fullmatch=True)
+SPACE = st.sampled_from(["", " ", "\t", "  "])
+
+
+def in_json(texts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.builds(lambda text, escaped: json.dumps(text, ensure_ascii=escaped), texts, st.booleans())
+
+
+def members(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    pairs = st.dictionaries(TEXTS, st.tuples(values, SPACE, SPACE), max_size=4)
+    return pairs.map(
+        lambda found: (
+            "{" + ",".join(f"{s}{json.dumps(k)}{s}:{t}{v}{t}" for k, (v, s, t) in found.items()) + "}"
+        )
+    )
+
+
+VALUES = st.recursive(
+    NUMBERS | in_json(TEXTS) | st.sampled_from(["true", "null"]),
+    lambda inner: members(inner) | st.lists(inner, max_size=3).map(lambda items: f"[{' ,'.join(items)}]"),
+    max_leaves=5,
+)
+
+
+@given(maps=st.lists(st.tuples(members(VALUES), members(VALUES)), min_size=1, max_size=8))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_numbers_in_maps_keep_their_text(
+    tmp_path_factory: pytest.TempPathFactory,
+    shared: duckdb.DuckDBPyConnection,
+    maps: list[tuple[str, str]],
+) -> None:
+    folder = tmp_path_factory.mktemp("exact")
+    frame = json.dumps(call(vars=0, attrs=1))
+    as_objects = [frame.replace('"vars": 0, "attrs": 1', f'"vars":{v} , "attrs":{a}') for v, a in maps]
+    write(folder / "objects.jsonl", *as_objects)
+    write(folder / "texts.jsonl", *(call(vars=v, attrs=f"\n{a}") for v, a in maps))
+    (folder / "texts.parquet").write_bytes(
+        parquet([call(vars=v, attrs=a) for v, a in maps], vars=pa.string(), attrs=pa.string())
+    )
+    land_path(shared, folder)
+    query = "select vars, attrs from staging.justai_calls where starts_with(_file, ?) order by _file, _line"
+    read = shared.execute(query, [f"{folder}/"]).fetchall()
+    assert [(exact(v), exact(a)) for v, a in read] == [(exact(v), exact(a)) for v, a in maps] * 3
+
+
+@pytest.mark.parametrize("escaped", [r"\u002d0", r"-0\n", r"-\u0030", r"-0\u007d"])
+def test_a_minus_zero_in_escaped_text(tmp_path: Path, escaped: str) -> None:
+    line = (
+        text(call(vars=0))
+        .replace('"vars": 0', f'"vars": "{{\\"a\\":{escaped}}}"')
+        .replace(r"\u007d}", r"\u007d")
+    )
+    connection = warehouse()
+    land_path(connection, write(tmp_path / "calls.jsonl", line.strip()))
+    assert [row["vars"] for row in landed(connection)] == ['{"a":-0}']
 
 
 @given(st.binary(max_size=200))
