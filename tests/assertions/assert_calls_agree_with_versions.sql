@@ -5,6 +5,7 @@ with
 calls as (
 
     select * from {{ ref('fct_calls') }}
+    where true {{ and_touched('event_timestamp', 'int_touched_calls') }}
 
 ),
 

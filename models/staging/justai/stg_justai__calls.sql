@@ -1,3 +1,6 @@
+{# tests of this view run before the run has marked its batches: new is what no model has read #}
+{{ config(meta={'new_batches': 'batch_id'}) }}
+
 with
 
 source as (
