@@ -212,7 +212,7 @@ def land(
         for statement in ddl():
             connection.execute(statement)
         outcomes = [run(connection, plan, bounds, store) for plan in plans]
-    except duckdb.IOException as error:
+    except (duckdb.IOException, duckdb.TransactionException) as error:
         raise UserError(
             f"the warehouse cannot be written: {error}; files landed before this one are complete"
         ) from error
