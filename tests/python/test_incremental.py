@@ -1,4 +1,4 @@
-"""What an incremental build must refuse, and what it must survive; that it equals a full one is test_replay's."""
+"""What an incremental build must refuse and survive; that it equals a full one is test_replay's."""
 
 import re
 import shutil
@@ -97,7 +97,7 @@ def test_another_metric_catalogue_stops_the_build(copied: Built) -> None:
 
 
 def test_a_killed_build_is_completed_by_the_next(copied: Built) -> None:
-    """Killed when the calls are new and the marts are old, it must not have lost what the marts need to know."""
+    """Killed with new calls and old marts, it must not have lost what the marts need to know."""
     late_call(copied)
     before = sums(copied.warehouse)
     process = subprocess.Popen(
