@@ -8,6 +8,12 @@
 {%- endmacro %}
 
 
+{# The values of counts_as: the metrics but for the human_ pair. #}
+{% macro catalogue_metrics() -%}
+    {{ return(engagement_metrics() | reject('in', ['human_opened', 'human_clicked']) | list) }}
+{%- endmacro %}
+
+
 {# Whether an event of fct_engagement_events counts for the metric. #}
 {% macro is_metric(metric) -%}
     {%- if metric.startswith('human_') -%}

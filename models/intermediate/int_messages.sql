@@ -23,6 +23,22 @@ template_actions as (
 
 ),
 
+catalogue as (
+
+    select * from {{ ref('engagement_metrics') }}
+
+),
+
+metric_names as (
+
+    select
+        metric,
+        max(counts_as) as counts_as
+    from catalogue
+    group by metric
+
+),
+
 {% if is_incremental() -%}
 touched as (
 
@@ -47,8 +63,14 @@ message_ids as (
         min(events.event_at) as first_event_at,
         min({{ ordered_key('events.event_timestamp', 'events.event_id') }}) as first_event_order,
         {{ dbt.bool_or("events.metric = 'clicked' and not coalesce(events.is_machine_click, false)") }}
-            as has_human_click
+            as has_human_click,
+        min(events.channel) != max(events.channel)
+        or count(metric_names.counts_as) > {% for metric in catalogue_metrics() -%}
+            max(case when metric_names.counts_as = '{{ metric }}' then 1 else 0 end){{ ' + ' if not loop.last }}
+        {%- endfor %} as has_repeats
     from {{ ref('int_distinct_events') }} as events
+    left join metric_names
+        on events.metric = metric_names.metric
     {% if is_incremental() -%}
     inner join touched
         on
@@ -66,7 +88,8 @@ messages as (
     select
         delivery_id,
         min(first_event_at) as first_event_at,
-        {{ dbt.bool_or('has_human_click') }} as has_human_click
+        {{ dbt.bool_or('has_human_click') }} as has_human_click,
+        {{ dbt.bool_or('has_repeats') }} or count(*) > 1 as has_repeats
     from message_ids
     group by delivery_id
 
@@ -303,6 +326,7 @@ final as (
         cast(messages.first_event_at as date) as first_event_date,
         {{ dbt.dateadd('day', var('engagement_window_days'), 'messages.first_event_at') }} as window_ends_at,
         messages.has_human_click,
+        messages.has_repeats,
         case
             when controls.delivery_id is not null then 'control'
             else matches.match_method

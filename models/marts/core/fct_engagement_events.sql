@@ -9,36 +9,9 @@
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
-with
-
-catalogue as (
-
-    select * from {{ ref('engagement_metrics') }}
-
-),
-
-messages as (
-
-    select * from {{ ref('int_messages') }}
-    {% if is_incremental() -%}
-    where delivery_id in (select delivery_id from {{ ref('int_rewritten_messages') }})
-    {%- endif %}
-
-),
-
--- a metric counts by its name, on whatever channel it comes
-metric_names as (
-
-    select
-        metric,
-        max(counts_as) as counts_as
-    from catalogue
-    group by metric
-
-),
-
-judged as (
-
+{# An event with what is known of its message. Written out twice, because DuckDB copies out a CTE that two places read:
+   24 M events of 25 columns, which spilled to disk and took most of the time. #}
+{% set judged_events -%}
     select
         events.event_id,
         events.event_date,
@@ -82,11 +55,62 @@ judged as (
             events.delivery_id = rewritten.delivery_id
             and events.event_date >= rewritten.first_event_date
     {% endif -%}
-    inner join messages
+    inner join {{ ref('int_messages') }} as messages
         on events.delivery_id = messages.delivery_id
     left join metric_names
         on events.metric = metric_names.metric
-    where events.is_about_message
+{%- endset %}
+
+with
+
+catalogue as (
+
+    select * from {{ ref('engagement_metrics') }}
+
+),
+
+-- a metric counts by its name, on whatever channel it comes
+metric_names as (
+
+    select
+        metric,
+        max(counts_as) as counts_as
+    from catalogue
+    group by metric
+
+),
+
+shared_deliveries as (
+
+    select delivery_key
+    from {{ ref('int_messages') }}
+    where
+        delivery_key is not null
+        {% if is_incremental() -%}
+        and delivery_id in (select delivery_id from {{ ref('int_rewritten_messages') }})
+        {%- endif %}
+    group by delivery_key
+    having count(*) > 1
+
+),
+
+-- most messages have each metric once, and need no order
+messages_to_order as (
+
+    select delivery_id
+    from {{ ref('int_messages') }}
+    where
+        has_repeats
+        or delivery_key in (select delivery_key from shared_deliveries)
+
+),
+
+events_to_order as (
+
+    {{ judged_events }}
+    where
+        events.is_about_message
+        and events.delivery_id in (select delivery_id from messages_to_order)
 
 ),
 
@@ -101,67 +125,36 @@ subjects as (
         is_machine,
         {{ is_reached() }} as is_reached,
         coalesce(delivery_key, delivery_id) as subject
-    from judged
+    from events_to_order
     where uncounted_reason is null
 
 ),
 
--- most subjects have each metric once, and need no order
-several_events as (
+ordered as (
 
     select
-        subject,
-        counts_as
-    from subjects
-    group by subject, counts_as
-    having count(*) > 1
-
-),
-
-several_arrivals as (
-
-    select subject
-    from subjects
-    where is_reached
-    group by subject
-    having count(*) > 1
-
-),
-
-ordered_events as (
-
-    select
-        subjects.event_id,
-        subjects.event_date,
+        event_id,
+        event_date,
         row_number() over (
-            partition by subjects.subject, subjects.counts_as
-            order by subjects.event_at, subjects.event_id
+            partition by subject, counts_as
+            order by event_at, event_id
         ) as occurrence,
         row_number() over (
-            partition by subjects.subject, subjects.counts_as, subjects.is_machine
-            order by subjects.event_at, subjects.event_id
-        ) as occurrence_by_kind
+            partition by subject, counts_as, is_machine
+            order by event_at, event_id
+        ) as occurrence_by_kind,
+        row_number() over (
+            partition by subject, is_reached
+            order by event_at, event_id
+        ) as occurrence_by_arrival
     from subjects
-    inner join several_events
-        on
-            subjects.subject = several_events.subject
-            and subjects.counts_as = several_events.counts_as
 
 ),
 
-ordered_arrivals as (
+judged as (
 
-    select
-        subjects.event_id,
-        subjects.event_date,
-        row_number() over (
-            partition by subjects.subject
-            order by subjects.event_at, subjects.event_id
-        ) as occurrence
-    from subjects
-    inner join several_arrivals
-        on subjects.subject = several_arrivals.subject
-    where subjects.is_reached
+    {{ judged_events }}
+    where events.is_about_message
 
 ),
 
@@ -190,22 +183,18 @@ final as (
         judged.unmatched_reason,
         judged.uncounted_reason is null as counts,
         judged.uncounted_reason,
-        judged.uncounted_reason is null and coalesce(ordered_events.occurrence, 1) = 1 as is_first,
+        judged.uncounted_reason is null and coalesce(ordered.occurrence, 1) = 1 as is_first,
         judged.uncounted_reason is null
         and not judged.is_machine
-        and coalesce(ordered_events.occurrence_by_kind, 1) = 1 as is_first_human,
+        and coalesce(ordered.occurrence_by_kind, 1) = 1 as is_first_human,
         judged.uncounted_reason is null
         and {{ is_reached() }}
-        and coalesce(ordered_arrivals.occurrence, 1) = 1 as is_first_reached
+        and coalesce(ordered.occurrence_by_arrival, 1) = 1 as is_first_reached
     from judged
-    left join ordered_events
+    left join ordered
         on
-            judged.event_id = ordered_events.event_id
-            and judged.event_date = ordered_events.event_date
-    left join ordered_arrivals
-        on
-            judged.event_id = ordered_arrivals.event_id
-            and judged.event_date = ordered_arrivals.event_date
+            judged.event_id = ordered.event_id
+            and judged.event_date = ordered.event_date
 
 )
 
