@@ -8,11 +8,13 @@
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
+{# All calls of a delivery lie in its journey; one without a journey is a delivery of its own. #}
+{% set calls = 'touched_calls' if is_incremental() else ref('int_distinct_calls') %}
+
 with
 
-{# All calls of a delivery lie in its journey; one without a journey is a delivery of its own. #}
 {% if is_incremental() -%}
-calls as (
+touched_calls as (
 
     select * from {{ ref('int_distinct_calls') }}
     where journey_id in (select journey_id from {{ ref('int_touched_calls') }})
@@ -25,13 +27,17 @@ calls as (
         and event_timestamp in (select event_timestamp from {{ ref('int_touched_calls') }})
 
 ),
-{%- else -%}
-calls as (
 
-    select * from {{ ref('int_distinct_calls') }}
+{% endif -%}
+-- nine deliveries of ten have one call, and need no order
+retried as (
+
+    select delivery_key
+    from {{ calls }}
+    group by delivery_key
+    having count(*) > 1
 
 ),
-{%- endif %}
 
 -- the order is total: within a delivery journey_id and action_id are the same, content_hash holds template_id and vars
 ranked as (
@@ -49,7 +55,7 @@ ranked as (
         called_at as last_called_at,
         attrs,
         min(called_at) over (partition by delivery_key) as first_called_at,
-        cast(count(*) over (partition by delivery_key) as {{ dbt.type_bigint() }}) as call_count,
+        count(*) over (partition by delivery_key) as call_count,
         min(copy_id) over (partition by delivery_key) != max(copy_id) over (partition by delivery_key) as copy_conflict,
         row_number() over (
             partition by delivery_key
@@ -61,11 +67,34 @@ ranked as (
                 user_id desc nulls last,
                 campaign_id desc nulls last
         ) as recency
-    from calls
+    from {{ calls }}
+    where delivery_key in (select delivery_key from retried)
 
 ),
 
-final as (
+deliveries as (
+
+    select
+        calls.delivery_key,
+        calls.journey_id,
+        calls.action_id,
+        calls.campaign_id,
+        calls.template_id,
+        calls.copy_id,
+        calls.content_hash,
+        calls.user_id,
+        calls.call_date as delivery_date,
+        calls.called_at as first_called_at,
+        calls.called_at as last_called_at,
+        1 as call_count,
+        false as copy_conflict,
+        calls.attrs
+    from {{ calls }} as calls
+    left join retried
+        on calls.delivery_key = retried.delivery_key
+    where retried.delivery_key is null
+
+    union all
 
     select
         delivery_key,
@@ -84,6 +113,27 @@ final as (
         attrs
     from ranked
     where recency = 1
+
+),
+
+final as (
+
+    select
+        delivery_key,
+        journey_id,
+        action_id,
+        campaign_id,
+        template_id,
+        copy_id,
+        content_hash,
+        user_id,
+        delivery_date,
+        first_called_at,
+        last_called_at,
+        cast(call_count as {{ dbt.type_bigint() }}) as call_count,
+        copy_conflict,
+        attrs
+    from deliveries
 
 )
 
