@@ -164,13 +164,18 @@ class Builder:
         death: Death | None = None,
         meanwhile: Callable[[], Any] | None = None,
         at: float = 0.5,
+        select: str | None = None,
     ) -> None:
-        """Do what `dbt build` does; `meanwhile` is called before the node that lies at the share `at` of all.
+        """Do what `dbt build` does; `meanwhile` is called before the node that lies at the share `at` of all, `select`
+        names a model that is built with all that it needs and nothing else, as with `--select +model`.
 
         Raises:
             Died: the build broke off, as `death` wanted.
         """
         nodes = self._nodes(refresh)
+        if select:
+            others = self.recorded.models.keys() - self.recorded.models[select].ancestors - {select}
+            nodes = [node for node in nodes if node.name not in others]
         dies_at = int(death.share * sum(len(node.statements) for node in nodes)) if death else None
         failed: set[str] = set()
         sent = 0

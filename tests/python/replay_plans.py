@@ -126,7 +126,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """A history: `journeys` of the world land, a share `start` of the lines before the first build."""
+    """A history: `journeys` of the world land, a share `start` of the lines before the first build; `bare`: the owner
+    has written nothing in the seeds yet.
+    """
 
     world: int
     seed: int
@@ -134,6 +136,7 @@ class Plan:
     in_order: bool
     start: float
     steps: tuple[Step, ...]
+    bare: bool = False
 
 
 @dataclass
@@ -217,7 +220,8 @@ class History:
         except Died:
             self.watch.died()
         else:
-            self.watch.done(refresh=options.get("refresh", False))
+            if not options.get("select"):
+                self.watch.done(refresh=options.get("refresh", False))
 
 
 def land_some(history: History, draw: Random, share: float | None = None) -> None:
@@ -450,6 +454,13 @@ def build_while_landing(history: History, draw: Random) -> None:
     history.build(meanwhile=lambda: landing(history, draw), at=draw.random())
 
 
+def build_part(history: History, draw: Random) -> None:
+    """`dbt build --select +model`, sometimes as a full refresh."""
+    assert history.builder
+    model = draw.choice(sorted(history.builder.recorded.models))
+    history.build(select=model, refresh=draw.random() < 0.3)
+
+
 Act = Callable[[History, Random], None]
 # What happens between builds, and how a build goes; the numbers weigh how often.
 LANDINGS: dict[Act, int] = {
@@ -464,7 +475,7 @@ LANDINGS: dict[Act, int] = {
     edit_control: 3,
     edit_actions: 5,
 }
-BUILDS: dict[Act, int] = {build: 13, build_dies: 5, build_while_landing: 2, build_refresh: 1}
+BUILDS: dict[Act, int] = {build: 13, build_dies: 5, build_while_landing: 2, build_part: 2, build_refresh: 1}
 STEPS = {act.__name__: act for act in (*LANDINGS, *BUILDS)}
 
 
@@ -486,6 +497,7 @@ def plan_of(number: int) -> Plan:
         in_order=draw.random() < 0.5,
         start=draw.choice((0.0, 0.3, 0.5, 0.5, 0.7, 0.9)),
         steps=tuple(Step(act.__name__, draw.randrange(10**6)) for act in acts),
+        bare=draw.random() < 0.1,
     )
 
 
@@ -532,6 +544,10 @@ def history_of(plan: Plan, recorded: Recorded) -> Iterator[History]:
         empty_warehouse(connection, WAREHOUSE)
         history = History(connection, Path(name).resolve(), lines_of(plan))
         history.builder = Builder(recorded, connection, WAREHOUSE, history.seeds)
+        if plan.bare:
+            for seed in ("template_settings", "template_actions"):
+                history.settings[seed].clear()
+                history.save(seed)
         if plan.start:
             land_some(history, Random(plan.seed), plan.start)
         history.build()
