@@ -1,4 +1,4 @@
-"""dbt builds without dbt: the statements that dbt sent in real runs, executed again on other landing tables."""
+"""dbt builds without dbt: the statements that dbt sent in real runs, sent again with other landing tables."""
 
 import json
 import re
@@ -29,9 +29,7 @@ BOOKKEEPING = (
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 _TEMPORARY = re.compile(r'create temporary table\s+("[^"]+")')
 _READS = ("select", "describe", "with")
-_WRITES = (
-    *("begin", "commit", "create", "alter", "drop", "delete", "insert", "update", "truncate", "copy"),
-)
+_WRITES = (*("begin", "commit", "create", "alter", "drop", "delete", "insert", "update", "truncate", "copy"),)
 
 
 @dataclass(frozen=True)
@@ -76,9 +74,7 @@ class Recorded:
 
     def changed(self, name: str, change: Callable[[Node], Node]) -> "Recorded":
         """The same runs with another node in the later one."""
-        return replace(
-            self, later=tuple(change(node) if node.name == name else node for node in self.later)
-        )
+        return replace(self, later=tuple(change(node) if node.name == name else node for node in self.later))
 
 
 def dbt_build(project: Path, environment: dict[str, str], log: Path, *options: str) -> tuple[Node, ...]:
@@ -142,8 +138,9 @@ class Died(Exception):
 
 @dataclass(frozen=True)
 class Death:
-    """A build breaks off at a share (0 to 1) of its statements; `alone`: only that node fails, as when its SQL is
-    wrong, and those that do not need it are still built.
+    """A build breaks off at a share (0 to 1) of its statements.
+
+    `alone`: only that node fails, as when its SQL is wrong, and those that do not need it are still built.
     """
 
     share: float
@@ -166,8 +163,10 @@ class Builder:
         at: float = 0.5,
         select: str | None = None,
     ) -> None:
-        """Do what `dbt build` does; `meanwhile` is called before the node that lies at the share `at` of all, `select`
-        names a model that is built with all that it needs and nothing else, as with `--select +model`.
+        """Do what `dbt build` does.
+
+        `meanwhile` is called before the node at the share `at` of all. `select` names a model that is built
+        with all that it needs and nothing else, as with `--select +model`.
 
         Raises:
             Died: the build broke off, as `death` wanted.
@@ -255,23 +254,22 @@ def copy_landing(connection: duckdb.DuckDBPyConnection, source: str, target: str
     connection.execute(f"create schema if not exists {target}.staging")
     for (table,) in tables:
         if table not in (*SEEDS, "consumed_batches", "built_with"):
-            connection.execute(f"create or replace table {target}.staging.{table} as from {source}.staging.{table}")
+            connection.execute(
+                f"create or replace table {target}.staging.{table} as from {source}.staging.{table}"
+            )
 
 
 def differences(
     connection: duckdb.DuckDBPyConnection, models: Sequence[Model], left: str, right: str
 ) -> dict[str, tuple[list[Any], list[Any]]]:
-    """Models that differ between two warehouses: rows only in the left one, rows only in the right one, up to five.
+    """Models that differ between two warehouses: up to five rows that only one has, the left one first.
 
-    The order of columns may differ, their names may not. Tables are compared by their sums of hashes.
+    The order of columns may differ, their names may not. Equal sums of hashes mean equal tables.
     """
     found = {}
     for model in models:
         names = [
-            [
-                name
-                for name, *_ in connection.execute(f"describe from {side}.{model.relation}").fetchall()
-            ]
+            [name for name, *_ in connection.execute(f"describe from {side}.{model.relation}").fetchall()]
             for side in (left, right)
         ]
         assert sorted(names[0]) == sorted(names[1]), model.name

@@ -1,4 +1,4 @@
-"""Which hard cases a history went through, told from what landed and what each build changed, not from its plan."""
+"""Which hard cases a history met, told from what landed and what each build changed, not from its plan."""
 
 import duckdb
 
@@ -16,6 +16,9 @@ _KEPT = {
 }
 
 _OLD = "(select batch_id from before_batches)"
+_NEW_CHANGES = (
+    "from intermediate.int_settings_changes where batch_id not in (select batch_id from before_changes)"
+)
 
 # Each query gives a row when the case occurred between two builds.
 CASES = {
@@ -47,7 +50,8 @@ CASES = {
         select 1
         from intermediate.int_messages as now
         join before_messages as old using (delivery_id)
-        join staging.justai_calls as calls on now.journey_id = calls.journey_id and calls._batch_id not in {_OLD}
+        join staging.justai_calls as calls
+            on now.journey_id = calls.journey_id and calls._batch_id not in {_OLD}
         where old.unmatched_reason = 'no_call_in_journey' and now.delivery_key is not null""",
     "events land again in another order": f"""
         select 1
@@ -103,7 +107,7 @@ CASES = {
         where
             (now.delivery_key, now.control_template_id, now.unmatched_reason)
             is distinct from (old.delivery_key, old.control_template_id, old.unmatched_reason)
-            and exists (from intermediate.int_settings_changes where batch_id not in (select batch_id from before_changes))
+            and exists ({_NEW_CHANGES})
             and not exists (
                 from staging.customerio_events as events
                 where events._batch_id not in {_OLD} and events.data->>'delivery_id' = now.delivery_id
@@ -123,12 +127,16 @@ CASES = {
             and version_key not in (select version_key from before_variants)
             and copy_id in (select copy_id from before_variants)""",
     "several landings between two builds": f"""
-        select 1 from staging.landed_batches where batch_id not in {_OLD} group by dataset having count(*) > 1""",
+        select 1
+        from staging.landed_batches
+        where batch_id not in {_OLD}
+        group by dataset
+        having count(*) > 1""",
     "no landing between two builds": f"""
         select 1
         where
             not exists (from staging.landed_batches where batch_id not in {_OLD})
-            and not exists (from intermediate.int_settings_changes where batch_id not in (select batch_id from before_changes))""",
+            and not exists ({_NEW_CHANGES})""",
 }
 
 HALF_WAY = "a build dies half-way and is run again"
@@ -141,9 +149,8 @@ _IS_HALF_BUILT = """
     select 1
     from intermediate.int_landed_batches as batches
     where is_pending
-        and exists (from staging.consumed_batches as consumed where consumed.batch_id = batches.batch_id)
-        and (select count(distinct model) from staging.consumed_batches)
-        > (select count(*) from staging.consumed_batches as consumed where consumed.batch_id = batches.batch_id)"""
+        and (select count(*) from staging.consumed_batches where batch_id = batches.batch_id)
+        between 1 and (select count(*) - 1 from staging.built_with)"""
 
 
 class Watch:

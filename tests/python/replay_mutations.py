@@ -1,4 +1,4 @@
-"""Incremental models that follow the clock instead of what landed: each must lose rows that some example needs."""
+"""Incremental models that follow the clock instead of what landed: each must lose rows in some history."""
 
 from dataclasses import dataclass, replace
 
@@ -26,8 +26,7 @@ _EVENT_TIME = {
 class Mutation:
     """Another text in the statements of a model.
 
-    With `text` the place is told by all that stands before and by `text`, whose occurrence number `occurrence`
-    is replaced by `other`.
+    The occurrence of `text` of that number, from 0, becomes `other`.
     """
 
     model: str
@@ -53,7 +52,7 @@ class Mutation:
 
 @dataclass(frozen=True)
 class Lookback:
-    """A model is shown only the last three days of what was touched, for what it deletes and what it inserts."""
+    """A model sees only the last three days of what was touched, where it deletes and where it inserts."""
 
     model: str
     touched: str
@@ -125,7 +124,9 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
         "and parent_action_id in (select action_id from changed_actions)",
         f"and parent_action_id in (select action_id from changed_actions) and {_since('event_at')}",
     ),
-    "templates with changed settings, for messages": Mutation("int_touched_messages", _CHANGED, "where false"),
+    "templates with changed settings, for messages": Mutation(
+        "int_touched_messages", _CHANGED, "where false"
+    ),
     "journeys of calls without messages": Mutation(
         "int_touched_messages", "from call_journeys\n\n)", "from call_journeys where false\n\n)"
     ),
@@ -189,4 +190,17 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
         }.items()
         for model in models
     },
+}
+
+# Kinds of steps without which a history hardly notices.
+NEEDED = {
+    "calls that were removed": {"land_gone", "land_edited", "land_shorter"},
+    "events that were removed": {"land_moved", "land_gone"},
+    "payloads of events that were removed": {"land_gone", "land_edited", "land_shorter"},
+    "earlier payloads of events that landed": {"land_moved"},
+    "messages of changed settings, by action": {"edit_actions"},
+    "messages of changed settings, by parent": {"edit_actions"},
+    "templates with changed settings, for messages": {"edit_actions"},
+    "dates of the calls of control copies": {"edit_control"},
+    "dates of the events of control copies": {"edit_control"},
 }

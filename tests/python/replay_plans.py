@@ -1,4 +1,4 @@
-"""Random histories of a warehouse: what lands when and in which files, what the owner edits, when dbt builds."""
+"""Random histories of a warehouse: what lands when, in which files, what the owner edits, when dbt builds."""
 
 import csv
 import gzip
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,7 +33,7 @@ from replay_cases import Watch
 
 from scripts import simulate
 from scripts.land import ddl
-from scripts.land_rules import CALLS, EVENTS, Dataset
+from scripts.land_rules import CALLS, EVENTS
 from scripts.simulation_plan import Plan as SimulationPlan
 
 WORLDS = 3
@@ -126,8 +127,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """A history: `journeys` of the world land, a share `start` of the lines before the first build; `bare`: the owner
-    has written nothing in the seeds yet.
+    """A history: `journeys` of the world land, a share `start` of the lines before the first build.
+
+    `in_order`: lines land by time, some of them late. `bare`: the owner has written nothing in the seeds yet.
     """
 
     world: int
@@ -164,7 +166,7 @@ class History:
         return self.folder / "seeds"
 
     def landed(self, dataset: str) -> list[Line]:
-        """The lines of the files now there, but for those that are no calls or events with a sensible time."""
+        """The lines of the files now there that are calls or events with a sensible time."""
         wanted = NEEDED[dataset]
         earliest = int(START.replace(tzinfo=UTC).timestamp()) - 90 * DAY
         return [
@@ -251,7 +253,9 @@ def land_again(history: History, draw: Random) -> None:
         again = draw.sample(lines, min(len(lines), 2 + draw.randrange(40)))
         changed = draw.choice((0.0, 0.0, 0.3))
         history.add(
-            draw, dataset, [edited(history, draw, line) if draw.random() < changed else line for line in again]
+            draw,
+            dataset,
+            [edited(history, draw, line) if draw.random() < changed else line for line in again],
         )
         history.land(draw)
 
@@ -269,11 +273,22 @@ def land_edited(history: History, draw: Random) -> None:
     """Replace a file by one with the same lines, some of them edited."""
     if history.files:
         path = draw.choice(sorted(history.files))
-        lines = [
-            edited(history, draw, line) if draw.random() < 0.3 else line for line in history.files[path]
-        ]
+        lines = [edited(history, draw, line) if draw.random() < 0.3 else line for line in history.files[path]]
         history.write(path, lines)
         history.land(draw)
+
+
+def land_moved(history: History, draw: Random) -> None:
+    """An event again, a second younger and of another message."""
+    lines = history.landed(EVENTS.name)
+    if lines:
+        line, other = draw.choice(lines), draw.choice(lines)
+        record = json.loads(json.dumps(line.record))
+        record["timestamp"] = line.at + 1
+        for name in ("delivery_id", "journey_id"):
+            record["data"][name] = other.data.get(name)
+        history.add(draw, EVENTS.name, [line_of(EVENTS.name, record)])
+        history.land(draw, EVENTS.name)
 
 
 def edited(history: History, draw: Random, line: Line) -> Line:
@@ -314,7 +329,14 @@ def _edit_event(draw: Random, record: Record, other: Line) -> None:
             name = draw.choice(("prefetched", "machine", "synthetic"))
             record["data"][name] = not record["data"].get(name)
         case _:
-            names = ("delivery_id", "delivery_id", "journey_id", "action_id", "parent_action_id", "campaign_id")
+            names = (
+                "delivery_id",
+                "delivery_id",
+                "journey_id",
+                "action_id",
+                "parent_action_id",
+                "campaign_id",
+            )
             name = draw.choice(names)
             record["data"][name] = other.data.get(name) if draw.random() < 0.8 else None
 
@@ -323,13 +345,11 @@ def land_gone(history: History, draw: Random) -> None:
     """Remove one file or all of an hour, by a backfill; sometimes their lines come in another file."""
     if history.files:
         newest = max(history.files, key=lambda path: path.name)
-        path = newest if draw.random() < 0.4 else draw.choice(sorted(history.files))
+        path = newest if draw.random() < 0.5 else draw.choice(sorted(history.files))
         dataset = history.dataset_of(path)
         hour = datetime(*map(int, path.parts[-5:-1]))  # type: ignore[arg-type]
         alike = [other for other in history.files if other.parent == path.parent]
-        gone = [
-            line for file in (alike if draw.random() < 0.7 else [path]) for line in history.remove(file)
-        ]
+        gone = [line for file in (alike if draw.random() < 0.7 else [path]) for line in history.remove(file)]
         history.backfill(dataset, hour)
         if draw.random() < 0.3:
             history.add(draw, dataset, gone)
@@ -345,7 +365,7 @@ def land_late_edit(history: History, draw: Random) -> None:
     gaps = [
         (one, two)
         for lines in copies.values()
-        for one, two in zip(lines, lines[1:], strict=False)
+        for one, two in pairwise(lines)
         if one.at + 1 < min(two.at, calls[-1].at - WEEKS)
     ]
     if gaps:
@@ -408,7 +428,7 @@ def edit_control(history: History, draw: Random) -> None:
 
 
 def edit_actions(history: History, draw: Random) -> None:
-    """The owner maps the action of a message to the template of a call, unmaps it, or goes back to the sample."""
+    """The owner maps a message's action to the template of a call, unmaps it, or takes the sample's map."""
     rows = history.settings["template_actions"]
     calls = {journey: line.data for line in history.landed(CALLS.name) if (journey := _journey(line))}
     pairs = [
@@ -468,7 +488,8 @@ LANDINGS: dict[Act, int] = {
     land_again: 3,
     land_shorter: 3,
     land_edited: 3,
-    land_gone: 3,
+    land_moved: 3,
+    land_gone: 4,
     land_late_edit: 5,
     land_retry: 4,
     land_earlier_open: 3,
@@ -480,7 +501,7 @@ STEPS = {act.__name__: act for act in (*LANDINGS, *BUILDS)}
 
 
 def plan_of(number: int) -> Plan:
-    """The plan of a number: three to six builds, none to four landings or edits of the owner's before each."""
+    """The plan of a number: three to six builds, before each none to four landings or edits of seeds."""
     draw = Random(number)
     acts = [
         act
@@ -517,7 +538,7 @@ def reduced(plan: Plan, is_wanted: Callable[[Plan], bool]) -> Plan:
 
 
 def lines_of(plan: Plan) -> list[Line]:
-    """The lines of a plan in the order of their arrival: by time, some days or weeks late, or in any order."""
+    """The lines of a plan in the order of their arrival: by time, some weeks late, or in any order."""
     draw = Random(plan.seed)
     lines = world(plan.world)
     journeys = sorted({_journey(line) for line in lines} - {""})
@@ -525,8 +546,7 @@ def lines_of(plan: Plan) -> list[Line]:
     kept = [
         line
         for line in lines
-        if _journey(line) in chosen
-        or (not _journey(line) and draw.random() * CALLS_OF_WORLD < plan.journeys)
+        if _journey(line) in chosen or (not _journey(line) and draw.random() * CALLS_OF_WORLD < plan.journeys)
     ]
     late = [draw.choice((0, 0, 0, 0, 0, 2, 10, 20)) * DAY for _ in kept]
     arrivals = [
@@ -567,8 +587,9 @@ def empty_warehouse(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 
 @dataclass(frozen=True)
 class Played:
-    """What came of a plan: models that differ from a full build of the same landing tables, and from one of the
-    same files landed anew; the cases that occurred.
+    """The cases that a plan met, and the models that differ from a full build.
+
+    `unequal`: of the same landing tables. `unequal_anew`: of the same files landed anew.
     """
 
     unequal: dict[str, Any]

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -18,15 +18,27 @@ from conftest import PROJECT
 from conftest import settings as environment_of
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from land_helpers import warehouse
-from replay import WAREHOUSE, Builder, Recorded, attach, copy_landing, dbt_build, differences, models_of
+from replay import (
+    WAREHOUSE,
+    Builder,
+    Death,
+    Recorded,
+    attach,
+    copy_landing,
+    dbt_build,
+    differences,
+    models_of,
+)
 from replay_cases import ALL_CASES
-from replay_mutations import MUTATIONS
+from replay_mutations import MUTATIONS, NEEDED
 from replay_plans import (
     History,
     Plan,
     Played,
+    Step,
     edit_actions,
     edit_control,
+    history_of,
     is_noticed,
     land_edited,
     land_gone,
@@ -38,23 +50,24 @@ from replay_plans import (
     plans,
     play,
     reduced,
+    unequal_to_full,
 )
+
+from scripts.land_rules import CALLS
 
 EXAMPLES = int(os.environ.get("COPYMART_REPLAY_EXAMPLES", "0"))
 SEED = int(os.environ.get("COPYMART_REPLAY_SEED") or time.time())
 # Of so many examples each case must be met by a tenth.
 ENOUGH = 100
 # Together they meet every case.
-SHORT = (1, 2, 3)
-# What the short form leaves out, and numbers of plans that notice it.
-SHORT_MUTATIONS = {"calls that landed": 1, "events that landed": 1, "calls that were removed": 1}
+SHORT = (17, 20, 26, 34)
+# Mutations of the short form, and the numbers of plans that notice them.
+SHORT_MUTATIONS = {"calls that landed": 34, "events that landed": 34, "calls that were removed": 34}
 
 
 @dataclass(frozen=True)
 class Example:
-    """A warehouse as dbt built it at first, and as it built it incrementally after more had landed, each in a folder
-    with the seeds that it was built with.
-    """
+    """A warehouse as dbt built it first, and as it did after more had landed: folders with their seeds."""
 
     recorded: Recorded
     states: tuple[Path, Path]
@@ -150,10 +163,40 @@ def test_incremental_builds_equal_a_full_refresh(
         for case in ALL_CASES:
             print(f"{met[case]:6} {met[case] / examples:6.1%}  {case}")
     rare = [case for case in ALL_CASES if met[case] < (0.1 * examples if examples >= ENOUGH else 1)]
-    assert examples < ENOUGH and EXAMPLES or not rare, f"too rare: {rare}"
+    assert (EXAMPLES and examples < ENOUGH) or not rare, f"too rare: {rare}"
 
 
-def many(test, examples: int) -> None:
+def edit_settings(history: History, template: str, control: str) -> None:
+    row = next(row for row in history.settings["template_settings"] if row["template_id"] == template)
+    row["control_copy_id"] = control
+    history.save("template_settings")
+    history.build(refresh=not control)
+
+
+def test_settings_that_return_after_a_full_refresh_apply(example: Example) -> None:
+    with history_of(Plan(0, 1, 80, True, 0.9, ()), example.recorded) as history:
+        call = next(line for line in history.landed(CALLS.name) if line.data["template_id"] == "plan-nudge")
+        for control in (call.data["copy_id"], "", call.data["copy_id"]):
+            edit_settings(history, "plan-nudge", control)
+        assert unequal_to_full(history, example.recorded) == {}
+
+
+def test_a_full_refresh_that_dies_forgets_no_action(example: Example) -> None:
+    with history_of(Plan(0, 1, 80, True, 0.9, ()), example.recorded) as history:
+        rows = history.settings["template_actions"]
+        rows[:] = [row for row in rows if row["template_id"] != "welcome-email"]
+        history.save("template_actions")
+        history.build(refresh=True, death=Death(0.3))
+        history.build()
+        assert unequal_to_full(history, example.recorded) == {}
+
+
+def test_what_lands_after_a_build_of_nothing_is_built(example: Example) -> None:
+    steps = (Step("land_some", 1), Step("build", 1))
+    assert not unequal(play(Plan(0, 1, 80, True, 0.0, steps, bare=True), example.recorded))
+
+
+def many(test: Callable[[Plan], object], examples: int) -> None:
     """Call `test` with random plans."""
     quiet = settings(
         max_examples=examples,
@@ -172,7 +215,7 @@ def test_following_the_clock_is_noticed(
     recorded = example.recorded
     mutated = MUTATIONS[mutation].apply(recorded)
     tried = 0
-    for plan in some_plans() if EXAMPLES else [plan_of(SHORT_MUTATIONS[mutation])]:
+    for plan in likely(mutation) if EXAMPLES else [plan_of(SHORT_MUTATIONS[mutation])]:
         tried += 1
         if is_noticed(plan, recorded, mutated):
             with capsys.disabled():
@@ -181,7 +224,16 @@ def test_following_the_clock_is_noticed(
     pytest.fail(f"{mutation}: a 3-day lookback made no difference in {tried} histories")
 
 
-def some_plans() -> list[Plan]:
+def likely(mutation: str) -> list[Plan]:
+    """The plans of the long form, those first that are short and have what the mutation needs."""
     found: list[Plan] = []
-    many(found.append, EXAMPLES)
-    return found
+
+    def keep_it(plan: Plan) -> None:
+        found.append(plan)
+
+    many(keep_it, EXAMPLES)
+    needed = NEEDED.get(mutation, set())
+    return sorted(
+        found,
+        key=lambda plan: (bool(needed - {step.kind for step in plan.steps}), len(plan.steps)),
+    )
