@@ -5,6 +5,8 @@ LANDING ?=
 LAND_OPTIONS ?=
 BASE ?=
 CALLS ?= 1000000
+EXAMPLES ?= 300
+SEED ?=
 
 BIN := .venv/bin
 DBT := $(BIN)/dbt
@@ -42,7 +44,7 @@ SAMPLE_SEEDS := COPYMART_SEEDS=scripts/sample_seeds
 RUN := $(call settings,data,$(DUCKDB)) $(if $(LANDED),$(SAMPLE_SEEDS))
 TEST := $(call settings,data/test,data/test/test.duckdb) $(SAMPLE_SEEDS)
 
-.PHONY: help venv run lint parse pytest truth build-test test ci-slim clean
+.PHONY: help venv run lint parse pytest truth replay build-test test ci-slim clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -53,6 +55,7 @@ help: ## list the targets
 	@echo "  PYTHON=/usr/bin/python3.12  the Python that makes .venv; default: the newest of 3.11 to 3.14 on the path"
 	@echo "  BASE=REF     make ci-slim: the branch or commit to compare with, e.g. origin/main"
 	@echo "  CALLS=N      make truth: the number of calls; default 1000000"
+	@echo "  EXAMPLES=N   make replay: the number of histories; default 300. SEED=N plays those of an earlier run again"
 
 venv: ## make .venv and install requirements.lock into it
 	@sh scripts/make_venv.sh .venv "$$PYTHON"
@@ -117,6 +120,10 @@ pytest: venv ## the Python tests
 truth: venv ## every mart cell against the truth of CALLS simulated calls
 	$(call say,"$(CALLS) simulated calls against their truth")
 	@COPYMART_TEST_CALLS=$(CALLS) $(BIN)/python -m pytest tests/python/test_truth.py -k "not breaking"
+
+replay: venv ## incremental builds against full ones in EXAMPLES random histories
+	$(call say,"$(EXAMPLES) random histories against full builds")
+	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) $(BIN)/python -m pytest tests/python/test_replay.py
 
 build-test: venv ## dbt build with all tests on a fresh small sample
 	$(call say,"dbt build on a fresh sample")

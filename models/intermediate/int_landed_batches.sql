@@ -19,6 +19,12 @@ consumed as (
 
 ),
 
+built_with as (
+
+    select * from {{ source('copymart', 'built_with') }}
+
+),
+
 batches as (
 
     select
@@ -45,11 +51,12 @@ consumed_by_models as (
 
 ),
 
--- a model that never consumed anything is yet to be built, and then reads everything
+-- a model that is yet to be built reads everything then; one built before anything had landed has consumed nothing
 built_models as (
 
     select count(distinct model) as model_count
-    from consumed_by_models
+    from built_with
+    where model in ({{ incremental_models() }})
 
 ),
 

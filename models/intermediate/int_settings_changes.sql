@@ -1,6 +1,7 @@
 {# A log of what the owner's seeds said of each template, so that a changed row is an arrival like any other: it acts on
-   history. #}
-{{ config(materialized='incremental', incremental_strategy='append') }}
+   history. A full refresh keeps it: models that the refresh did not reach must still lose what the old rows gave them,
+   and a log begun anew would give to later changes the batches of earlier ones. #}
+{{ config(materialized='incremental', incremental_strategy='append', full_refresh=false) }}
 
 with
 
