@@ -174,7 +174,12 @@ from calls
 inner join baseline.contents as contents using (content_hash);
 
 -- step: deliveries
-create table baseline.fct_deliveries as
+create table baseline.fct_deliveries (
+    delivery_key varchar $id_storage, journey_id varchar $id_storage, action_id bigint, campaign_id bigint,
+    template_id varchar, copy_id varchar, content_hash varchar, user_id varchar $id_storage, delivery_date date,
+    first_called_at timestamp, last_called_at timestamp, call_count bigint, copy_conflict boolean, attrs varchar
+);
+insert into baseline.fct_deliveries
 select
     case
         when journey_id is not null and action_id is not null then md5(quoted(journey_id) || ',' || quoted(action_id))
@@ -395,11 +400,15 @@ from (
             and logged.metric is not distinct from names.logged_metric
             and logged.event_type is not distinct from names.logged_event_type
     where names.channel not in ('webhook', 'customer')
-)
-where nullif(f.delivery_id, '') is not null;
+);
 
 -- step: messages
-create table baseline.messages as
+create table baseline.messages (
+    delivery_id varchar using compression uncompressed, first_timestamp bigint, has_human_click boolean,
+    journey_id varchar using compression uncompressed, action_id bigint, parent_action_id bigint, campaign_id bigint,
+    is_uniform boolean, tally bigint
+);
+insert into baseline.messages
 select
     delivery_id,
     min(timestamp) as first_timestamp,
@@ -412,7 +421,8 @@ select
     = max(hash(journey_id, action_id, parent_action_id, campaign_id, channel)) as is_uniform,
     case when count(*) < 16 then sum(cast(1 as bigint) << (4 * code)) end as tally
 from events
-group by delivery_id;
+group by delivery_id
+having delivery_id is not null;
 
 -- step: matches
 set variable uneven_from = (select min(first_timestamp) from baseline.messages where not is_uniform);
@@ -424,7 +434,14 @@ from events
 semi join (from baseline.messages where not is_uniform) using (delivery_id)
 where timestamp >= getvariable('uneven_from')
 group by all;
-create table baseline.candidates as
+create type baseline.copy as enum (select distinct copy_id from baseline.fct_deliveries order by copy_id);
+create table baseline.candidates (
+    delivery_id varchar using compression uncompressed, journey_id varchar using compression uncompressed, action_id bigint, parent_action_id bigint, campaign_id bigint,
+    first_timestamp bigint, has_human_click boolean, is_uniform boolean, tally bigint, first_event_order varchar,
+    delivery_key varchar using compression uncompressed, copy_id baseline.copy, delivery_date date, first_called_at timestamp, method utinyint,
+    is_in_range boolean
+);
+insert into baseline.candidates
 with ids as (
     select delivery_id, journey_id, action_id, parent_action_id, campaign_id, first_timestamp, has_human_click, is_uniform, tally, null as first_event_order
     from baseline.messages
@@ -458,7 +475,12 @@ select
         and deliveries.last_called_at <= make_timestamp((first_timestamp + 7 * 86400) * 1000000), false
     ) as is_in_range
 from ids
-left join baseline.fct_deliveries as deliveries
+left join (
+    select
+        delivery_key, journey_id, action_id, template_id, cast(copy_id as baseline.copy) as copy_id, delivery_date,
+        first_called_at, last_called_at
+    from baseline.fct_deliveries
+) as deliveries
     on ids.journey_id = deliveries.journey_id and deliveries.action_id is not null
 left join action_map as by_action
     on
@@ -616,10 +638,19 @@ select
         (counts_as = 'delivered' and channel not in ('in_app', 'slack'))
         or (counts_as = 'sent' and channel in ('in_app', 'slack')), false
     ) as is_reached,
-    not counts or coalesce((tally >> (4 * code)) & 15 = 1, false) as is_alone
+    not counts or coalesce((tally >> (4 * code)) & 15 = 1, false) as is_alone,
+    code,
+    timestamp
 from events
 inner join verdicts using (delivery_id);
-create table baseline.fct_engagement_events as
+create table baseline.fct_engagement_events (
+    event_id varchar $id_storage, event_date date, event_at timestamp, channel varchar, metric varchar, counts_as varchar,
+    delivery_id varchar $id_storage, journey_id varchar $id_storage, action_id bigint, parent_action_id bigint,
+    campaign_id bigint, is_machine boolean, delivery_key varchar $id_storage, copy_id varchar, control_template_id varchar,
+    match_method varchar, unmatched_reason varchar, counts boolean, uncounted_reason varchar, delivery_date date,
+    is_first boolean, is_first_human boolean, is_first_reached boolean
+);
+insert into baseline.fct_engagement_events
 select
     event_id, event_date, event_at, channel, metric, counts_as, delivery_id, journey_id, action_id, parent_action_id,
     campaign_id, is_machine, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
@@ -629,6 +660,18 @@ from judged
 where is_alone;
 
 -- step: events of messages that come several times
+-- of a message whose metrics can be told by its tally only those with a count above one are read again
+set variable repeated_metrics = (
+    select coalesce(list(code), [])
+    from range(15) as codes (code)
+    where exists (select 1 from baseline.candidates where (tally >> (4 * code)) & 14 > 0)
+);
+set variable untold_from = (
+    select min(first_timestamp)
+    from baseline.candidates
+    left join shared_keys on hash(candidates.delivery_key) = shared_keys.key_hash and method is not null
+    where not is_uniform or tally is null or key_hash is not null
+);
 insert into baseline.fct_engagement_events
 select
     event_id, event_date, event_at, channel, metric, counts_as, delivery_id, journey_id, action_id, parent_action_id,
@@ -644,7 +687,9 @@ select
         partition by coalesce(delivery_key, delivery_id), counts, is_reached order by event_at, event_id
     ) = 1
 from judged
-where not is_alone;
+where
+    not is_alone
+    and (list_contains(getvariable('repeated_metrics'), code) or timestamp >= getvariable('untold_from'));
 
 -- step: daily marts
 create temp table cells as
