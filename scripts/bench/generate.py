@@ -1,8 +1,8 @@
 """Makes the benchmark's input: landing tables of a DuckDB file, in plain SQL, the same for the same size.
 
-Days are alike: CALLS_PER_DAY rows of calls and about three times as many events, so that a larger size is a longer
-history of the same traffic. Every value is a function of a row's number, by DuckDB's hash(), which the locked
-version keeps the same.
+Days are alike: CALLS_PER_DAY rows of calls and about three times as many events, so that a larger size is a
+longer history of the same traffic. Every value is a function of a row's number, by DuckDB's hash(), which the
+locked version keeps the same.
 """
 
 import csv
@@ -28,7 +28,8 @@ VERSION = 1
 _LANDING = (
     "alter table staging.justai_calls add column if not exists _batch_id varchar",
     "alter table staging.customerio_events add column if not exists _batch_id varchar",
-    "create table if not exists staging.landed_batches (batch_id varchar, dataset varchar, landed_at timestamp)",
+    "create table if not exists staging.landed_batches"
+    " (batch_id varchar, dataset varchar, landed_at timestamp)",
     "create table if not exists staging.justai_calls_removed (batch_id varchar, event_timestamp bigint,"
     " copy_id varchar, template_id varchar, campaign_id bigint, journey_id varchar, action_id bigint)",
     "create table if not exists staging.customerio_events_removed (batch_id varchar, event_id varchar,"
@@ -55,8 +56,8 @@ with texts as (
                 range(15 + dice(copy_no, content_no, 'length') % 25),
                 lambda place: [
                     'today', 'your plan', 'saves', 'in one click', 'for less', 'with friends', 'we think',
-                    'you will like', 'the new', 'offer', 'ends on Sunday', 'free of charge', 'see how', 'it works',
-                    'made for you', 'naturally'
+                    'you will like', 'the new', 'offer', 'ends on Sunday', 'free of charge', 'see how',
+                    'it works', 'made for you', 'naturally'
                 ][dice(copy_no, content_no, place) % 16 + 1]
             ),
             ' '
@@ -80,12 +81,13 @@ select
     attrs_no,
     cast(case
         when attrs_no % 2 = 0
-            then '{{"plan":"' || plan || '","country":"' || country || '","visits":"' || attrs_no // 80 || '"}}'
-        else '{{"country":"' || country || '","visits":"' || attrs_no // 80 || '","plan":"' || plan || '"}}'
+            then '{{"plan":"' || plan || '","country":"' || country || '","visits":"' || visits || '"}}'
+        else '{{"country":"' || country || '","visits":"' || visits || '","plan":"' || plan || '"}}'
     end as json) as attrs
 from (
     select
         attrs_no,
+        attrs_no // 80 as visits,
         ['free', 'basic', 'pro', 'team'][attrs_no // 2 % 4 + 1] as plan,
         ['DE', 'FR', 'US', 'GB', 'ES', 'IT', 'NL', 'SE', 'PL', 'BR'][attrs_no // 8 % 10 + 1] as country
     from range(2000) as numbers (attrs_no)
@@ -113,19 +115,26 @@ create temp macro delivery_second(number) as
 create temp macro is_second_of_journey(number) as number % 91 % 10 = 1;
 create temp macro journey_number(number) as number - cast(is_second_of_journey(number) as int);
 create temp macro template_number(number) as
-    xor(cast(dice(journey_number(number), 'template') % {TEMPLATES} as int), cast(is_second_of_journey(number) as int));
+    xor(
+        cast(dice(journey_number(number), 'template') % {TEMPLATES} as int),
+        cast(is_second_of_journey(number) as int)
+    );
 create temp macro ulid(second, salt, number) as
     to_base({FIRST_DAY * 86_400_000} + second * 1000 + dice(number, salt) % 1000, 32, 10)
     || upper(substr(md5(salt || number), 1, 16));
+create temp macro copy_id(number) as
+    md5('copy' || number)[:8] || '-0000-4000-8000-' || md5('copy' || number)[9:20];
 create temp macro message_id(salt, number) as base64(unhex(sha1(salt || number)));
 create temp macro days_late(number, salt) as
     case when dice(number, salt) % 100 = 0 then 1 + cast(dice(number, salt, 'days') % 20 as int) else 0 end;
 
-create temp table pending (source varchar, number bigint, kind_no int, copy_of_row int, second bigint, land_day int);
+create temp table pending (
+    source varchar, number bigint, kind_no int, copy_of_row int, second bigint, land_day int
+);
 """
 
-# Of 100 rows of calls 91 are first calls, 8 call again for one of these deliveries (one of them on the next day)
-# and one is the exact copy of another row.
+# Of 100 rows of calls 91 are first calls, 8 call again for one of these deliveries (one of them on the next
+# day) and one is the exact copy of another row.
 _CALLS = f"""
 with numbered as (
     select
@@ -176,7 +185,7 @@ select
     100 + dice(journey, 'template') % {TEMPLATES} // 2 as campaign_id,
     1000 + template_no * 10 as action_id,
     ulid(delivery_second(journey), 'j', journey) as journey_id,
-    md5('copy' || versions.copy_no)[:8] || '-0000-4000-8000-' || md5('copy' || versions.copy_no)[9:20] as copy_id,
+    copy_id(versions.copy_no) as copy_id,
     'template-' || template_no as template_id,
     contents.vars,
     attributes.attrs,
@@ -219,7 +228,8 @@ events as (
         number,
         kind_no,
         second + least_delay + cast(
-            (most_delay - least_delay) * pow(dice(source, number, kind_no, 'delay') % 1000000 / 1000000.0, power)
+            (most_delay - least_delay)
+            * pow(dice(source, number, kind_no, 'delay') % 1000000 / 1000000.0, power)
             as bigint
         ) as second
     from messages
@@ -282,12 +292,14 @@ select
     cast(
         case
             when source = 'n' then '{{"newsletter_id":' || 10 + number // 23000
-            else '{{"campaign_id":' || campaign_id || ',"journey_id":"' || journey_id || '","action_id":' || action_id
+            else '{{"campaign_id":' || campaign_id || ',"journey_id":"' || journey_id
+                || '","action_id":' || action_id
         end
         || ',"delivery_id":"' || message_id(source, number) || '","identifiers":{{"id":"' || user_id || '"}}'
         || case
             when source = 'w' then ',"recipient":"https://worker.example.com/generate"'
-            else ',"recipient":"' || user_id || '@example.com","subject":"Offer ' || template_no || ' for you"'
+            else ',"recipient":"' || user_id || '@example.com","subject":"Offer ' || template_no
+                || ' for you"'
         end
         || case
             when metric = 'opened' and dice % 5 > 0

@@ -1,6 +1,7 @@
 """Runs a command and tells what it cost: time, processor, memory, temporary disk."""
 
 import os
+import re
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -24,6 +25,14 @@ class Cost:
     temporary: int
 
 
+@dataclass
+class Peak:
+    """The most that was seen of memory and temporary disk, in bytes."""
+
+    memory: int = 0
+    temporary: int = 0
+
+
 def measured(command: list[str], environment: dict[str, str], database: Path) -> tuple[Cost, str]:
     """Run the command and return its cost, `work` being its wall time, and what it printed.
 
@@ -32,13 +41,13 @@ def measured(command: list[str], environment: dict[str, str], database: Path) ->
     """
     spill = database.with_name(database.name + ".tmp")
     done = threading.Event()
-    peak = [0]
-    watcher = threading.Thread(target=_watch, args=(spill, done, peak), daemon=True)
-    watcher.start()
+    peak = Peak()
     began = monotonic()
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+    watcher = threading.Thread(target=_watch, args=(process.pid, spill, done, peak), daemon=True)
+    watcher.start()
     assert process.stdout is not None
     output = process.stdout.read()
     # wait4, because getrusage() knows only the greatest of all children
@@ -50,12 +59,27 @@ def measured(command: list[str], environment: dict[str, str], database: Path) ->
     if process.returncode:
         tail = "\n".join(output.splitlines()[-25:])
         raise UserError(f"{' '.join(command)} failed with status {process.returncode}:\n{tail}")
-    return Cost(wall, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, peak[0]), output
+    memory = peak.memory or usage.ru_maxrss * 1024
+    return Cost(wall, wall, usage.ru_utime + usage.ru_stime, memory, peak.temporary), output
 
 
-def _watch(folder: Path, done: threading.Event, peak: list[int]) -> None:
+def _watch(process_id: int, folder: Path, done: threading.Event, peak: Peak) -> None:
     while not done.wait(_POLL_SECONDS):
-        peak[0] = max(peak[0], _size(folder))
+        peak.temporary = max(peak.temporary, _size(folder))
+        peak.memory = max(peak.memory, _memory(process_id))
+
+
+def _memory(process_id: int) -> int:
+    """The most memory a process has held so far; 0 where there is no /proc.
+
+    ru_maxrss of a child starts with what this process held when it forked, so it is only the second choice.
+    """
+    try:
+        text = Path(f"/proc/{process_id}/status").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    match = re.search(r"^VmHWM:\s+(\d+) kB", text, flags=re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0
 
 
 def _size(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""Runs a SQL script of the benchmark, or one plain COPY, on the warehouse of the profile, in a process of its own.
+"""Runs a SQL script of the benchmark, or one plain COPY, on the profile's warehouse.
 
 `python -m scripts.bench.script baseline.sql` prints the seconds of each step as JSON on its last line.
 """
