@@ -108,9 +108,11 @@ parse: venv ## dbt parse for both targets and compile for Snowflake; any dbt war
 	$(call say,"dbt parse for snowflake")
 	@$(TEST) $(SNOWFLAKE_DUMMY) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' \
 		parse --no-partial-parse --target snowflake --target-path data/test/target-snowflake
-	$(call say,"dbt compile for snowflake")
-	@$(TEST) $(SNOWFLAKE_DUMMY) $(DBT) --quiet compile --no-populate-cache --no-introspect \
-		--target snowflake --target-path data/test/target-snowflake
+	$(call say,"dbt compile for snowflake both ways")
+	@for incremental in false true; do \
+	  $(TEST) $(SNOWFLAKE_DUMMY) $(DBT) --quiet compile --no-populate-cache --no-introspect --target snowflake \
+	    --target-path data/test/target-snowflake --vars "compile_incremental: $$incremental" || exit 1; \
+	done
 
 pytest: venv ## the Python tests
 	$(call say,"pytest")

@@ -26,5 +26,11 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        error_console.print(Text.assemble(("error: ", "red"), str(error)), soft_wrap=True)
-        sys.exit(1)
+        message = str(error)
+    except PermissionError as error:
+        # each command says what it may not read or write; this is for folders on the way there
+        message = f"{error.filename}: {error.strerror}"
+    else:
+        return
+    error_console.print(Text.assemble(("error: ", "red"), message), soft_wrap=True)
+    sys.exit(1)

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from itertools import chain
 from pathlib import Path
+from secrets import token_hex
 from time import perf_counter
 from typing import Annotated, Any, TypeVar
 
@@ -27,10 +28,11 @@ from scripts.land_rules import (
     MACROS,
     Dataset,
     check_query,
-    duplicates_query,
+    exact_query,
     name,
     quoted,
     raw_query,
+    suspects_query,
 )
 from scripts.records import PIECE_BYTES, Piece, read_pieces
 from scripts.sources import (
@@ -47,30 +49,37 @@ from scripts.sources import (
 )
 from scripts.warehouse import ProfilesDir, ProjectDir, Target, connect, credentials, project_vars
 
-_TRACE = "_file varchar, _line bigint, _loaded_at timestamp"
+_TRACE = "_file varchar, _line bigint, _loaded_at timestamp, _batch_id varchar"
 _LEDGER = """
 create table if not exists staging.landed_files (
     dataset varchar, file varchar, path_hour timestamp, size_bytes bigint, content_hash varchar,
-    row_count bigint, reject_count bigint, loaded_at timestamp
+    row_count bigint, reject_count bigint, loaded_at timestamp, batch_id varchar, unknown_fields varchar
 )"""
+_BATCHES = """
+create table if not exists staging.landed_batches (batch_id varchar, dataset varchar, landed_at timestamp)"""
 
 CHUNK_BYTES = 2 * PIECE_BYTES
 MOST_FILES = 2_000
 BATCH_ROWS = 16_384
 MOST_LINES = 10
+_NAMED = "see staging.landed_files.unknown_fields"
 
 
 def ddl() -> list[str]:
-    """Statements that make the landing tables of both data sets where they do not exist."""
-    statements = ["create schema if not exists staging", _LEDGER]
+    """Statements that make the landing tables of both data sets, or bring them to what they are now."""
+    statements = ["create schema if not exists staging", _LEDGER, _BATCHES]
     for dataset in DATASETS:
         columns = ", ".join(f"{name(column)} {kind}" for column, kind, _ in dataset.table)
+        keys = ", ".join(f"{name(column)} {kind}" for column, kind, _ in dataset.keys)
         statements += [
             f"create table if not exists staging.{dataset.name} ({columns}, {_TRACE})",
             f"create table if not exists staging.{dataset.name}_rejects"
             " (_file varchar, _line bigint, raw varchar, reason varchar, _loaded_at timestamp)",
+            f"create table if not exists staging.{dataset.name}_removed (batch_id varchar, {keys})",
+            f"alter table staging.{dataset.name} add column if not exists _batch_id varchar",
         ]
-    return statements
+    ledger = "alter table staging.landed_files add column if not exists"
+    return [*statements, f"{ledger} batch_id varchar", f"{ledger} unknown_fields varchar"]
 
 
 @dataclass(frozen=True)
@@ -203,7 +212,7 @@ def land(
         for statement in ddl():
             connection.execute(statement)
         outcomes = [run(connection, plan, bounds, store) for plan in plans]
-    except duckdb.IOException as error:
+    except (duckdb.IOException, duckdb.TransactionException) as error:
         raise UserError(
             f"the warehouse cannot be written: {error}; files landed before this one are complete"
         ) from error
@@ -463,6 +472,25 @@ def _chunk(held: list[tuple[Opened, Piece]], closes: bool = True) -> Chunk:
     return Chunk(table, {number: opened for number, (opened, _) in enumerate(held)}, closes, unknown)
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """Which landing transaction a row belongs to."""
+
+    batch_id: str
+    landed_at: datetime
+
+
+def _begin(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> Stamp:
+    """Begin a transaction that leaves a row in landed_batches if it is committed."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    stamp = Stamp(f"{now:%Y%m%dT%H%M%S%f}-{token_hex(4)}", now)
+    connection.begin()
+    connection.execute(
+        "insert into staging.landed_batches values (?, ?, ?)", [stamp.batch_id, dataset.name, now]
+    )
+    return stamp
+
+
 class Batch:
     """One transaction: some files whole, with their rows in the ledger."""
 
@@ -471,18 +499,15 @@ class Batch:
         self.files: dict[str, Opened] = {}
         self.counts: dict[str, Counter[str | None]] = {}
         self.unknown: dict[str, set[str]] = {}
-        connection.begin()
-        newest = connection.execute("select max(loaded_at) from staging.landed_files").fetchall()[0][0]
-        # What was loaded later must say so even when the clock was set back: models ask for what is newer.
-        now = datetime.now(UTC).replace(tzinfo=None)
-        self.loaded_at = max(now, newest + timedelta(microseconds=1)) if newest else now
+        self.stamp = _begin(connection, plan.dataset)
 
     def add(self, chunk: Chunk) -> None:
         """Check the records of a chunk and insert them."""
         uris = {number: opened.file.uri for number, opened in chunk.files.items()}
         fresh = [uri for uri in uris.values() if uri not in self.files]
         self.files |= {opened.file.uri: opened for opened in chunk.files.values()}
-        _delete(self.connection, self.plan.dataset, [uri for uri in fresh if uri in self.plan.known])
+        replaced = [uri for uri in fresh if uri in self.plan.known]
+        _delete(self.connection, self.plan.dataset, replaced, self.stamp)
         for uri, names in chunk.unknown.items():
             self.unknown.setdefault(uri, set()).update(names)
         self.connection.register("chunk", chunk.table)
@@ -500,20 +525,14 @@ class Batch:
         execute(
             f"create or replace temp table checked as {checked}", {"earliest": earliest, "latest": latest}
         )
-        for column in dataset.maps:
-            twice = execute(duplicates_query(column)).fetchall()
-            if twice:
-                execute(
-                    f"update checked set reason = 'duplicate_key_in_{column}' "
-                    f"where reason is null and {name(column)} in (select unnest($twice))",
-                    {"twice": [text for (text,) in twice]},
-                )
+        if dataset.maps:
+            self._check_maps(dataset, schema)
         columns = ", ".join(name(column) for column, _, _ in dataset.table)
         execute(
-            f"insert into {table} ({columns}, _file, _line, _loaded_at) "
-            f"select {columns}, file, line, $loaded_at from checked join files using (file_no) "
+            f"insert into {table} ({columns}, _file, _line, _loaded_at, _batch_id) "
+            f"select {columns}, file, line, $landed_at, $batch_id from checked join files using (file_no) "
             "where reason is null",
-            {"loaded_at": self.loaded_at},
+            {"landed_at": self.stamp.landed_at, "batch_id": self.stamp.batch_id},
         )
         counting = "select file, reason, count(*) from checked join files using (file_no) group by all"
         counts = execute(counting).fetchall()
@@ -521,12 +540,30 @@ class Batch:
             self.counts.setdefault(uri, Counter())[reason] += count
         if any(reason for _, reason, _ in counts):
             execute(
-                f"insert into {table}_rejects select file, line, raw, reason, $loaded_at "
+                f"insert into {table}_rejects select file, line, raw, reason, $landed_at "
                 f"from ({raw_query(dataset, schema)}) join checked using (file_no, line) "
                 "join files using (file_no) where reason is not null",
-                {"loaded_at": self.loaded_at},
+                {"landed_at": self.stamp.landed_at},
             )
         self._note_unknown_fields(dataset)
+
+    def _check_maps(self, dataset: Dataset, schema: pa.Schema) -> None:
+        execute = self.connection.execute
+        execute(f"create or replace temp table suspects as {suspects_query(dataset)}")
+        flags = "select coalesce(bool_or(twice), false), coalesce(max(suspicion), 0) from suspects"
+        ((twice, suspicion),) = execute(flags).fetchall()
+        if twice:
+            for column in dataset.maps:
+                execute(
+                    f"update checked set reason = 'duplicate_key_in_{column}' where reason is null "
+                    f"and {name(column)} in (select value from suspects where twice and field = '{column}')"
+                )
+        if suspicion:
+            maps = ", ".join(f"{name(column)} = exact.{name(column)}" for column in dataset.maps)
+            execute(
+                f"update checked set {maps} from ({exact_query(dataset, schema)}) as exact "
+                "where checked.file_no = exact.file_no and checked.line = exact.line"
+            )
 
     def _note_unknown_fields(self, dataset: Dataset) -> None:
         query = """
@@ -551,7 +588,15 @@ class Batch:
                 "reject_count": pa.array(
                     [counts.total() - counts[None] for _, _, counts in rows], pa.int64()
                 ),
-                "loaded_at": pa.array([self.loaded_at] * len(rows), pa.timestamp("us")),
+                "loaded_at": pa.array([self.stamp.landed_at] * len(rows), pa.timestamp("us")),
+                "batch_id": pa.array([self.stamp.batch_id] * len(rows), pa.string()),
+                "unknown_fields": pa.array(
+                    [
+                        ",".join(sorted(names)) if (names := self.unknown.get(uri)) else None
+                        for uri in self.files
+                    ],
+                    pa.string(),
+                ),
             }
         )
         self.connection.register("ledger", ledger)
@@ -567,10 +612,17 @@ class Batch:
         outcome.unknown |= self.unknown
 
 
-def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[str]) -> None:
+def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[str], stamp: Stamp) -> None:
+    """Delete what files brought; the keys of their rows stay behind, for models to make those anew."""
     if not uris:
         return
     connection.register("gone", pa.table({"file": pa.array(uris, pa.string())}))
+    keys = ", ".join(f"{value} as {name(column)}" for column, _, value in dataset.keys)
+    connection.execute(
+        f"insert into staging.{dataset.name}_removed by name select distinct $batch_id as batch_id, {keys} "
+        f"from staging.{dataset.name} where _file in (from gone)",
+        {"batch_id": stamp.batch_id},
+    )
     for table in (dataset.name, f"{dataset.name}_rejects"):
         connection.execute(f"delete from staging.{table} where _file in (from gone)")
     connection.execute(
@@ -580,8 +632,8 @@ def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[
 
 
 def _remove(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
-    connection.begin()
-    _delete(connection, plan.dataset, plan.removed)
+    stamp = _begin(connection, plan.dataset)
+    _delete(connection, plan.dataset, plan.removed, stamp)
     connection.commit()
 
 
@@ -675,13 +727,13 @@ def unknown_notes(unknown: dict[str, set[str]]) -> list[str]:
     whole = len(ordered) if len(ordered) <= MOST_LINES else MOST_LINES - 1
     notes = [
         f"ignored unknown field(s) {_some(list(names))} in "
-        + (f"{len(uris):,} files, the first {uris[0]}" if len(uris) > 1 else uris[0])
+        + (f"{len(uris):,} files, the first {uris[0]}; {_NAMED}" if len(uris) > 1 else uris[0])
         for names, uris in ordered[:whole]
     ]
     if rest := ordered[whole:]:
         others = sorted({name for names, _ in rest for name in names})
         count = sum(len(uris) for _, uris in rest)
-        notes.append(f"ignored unknown field(s) {_some(others)} in {count:,} more files")
+        notes.append(f"ignored unknown field(s) {_some(others)} in {count:,} more files; {_NAMED}")
     return notes
 
 

@@ -233,8 +233,9 @@ def unload(
             return
         _unload_all(connection, plans, folder)
     except OSError as error:
+        place = error.filename2 or error.filename or folder
         raise UserError(
-            f"cannot write {error.filename or folder}: {error.strerror}. What is published there is whole; "
+            f"cannot write {place}: {error.strerror}. What is published there is whole; "
             "mend it and run the same command again"
         ) from error
     except duckdb.Error as error:

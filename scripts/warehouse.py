@@ -94,14 +94,7 @@ def connect(
         )
     # As dbt does: a relative path counts from the current folder.
     path = Path(settings["path"])
-    if read_only and not path.exists():
-        raise UserError(f"{path.resolve()} does not exist: run `copymart land` and `dbt build` first")
-    if not path.absolute().parent.is_dir():
-        raise UserError(
-            f"folder {path.absolute().parent} does not exist: make it, or set COPYMART_DUCKDB to another file"
-        )
-    if path.exists() and not os.access(path, os.R_OK if read_only else os.W_OK):
-        raise UserError(f"no permission to {'read' if read_only else 'write'} {path.resolve()}")
+    _check_access(path, read_only)
     try:
         connection = duckdb.connect(str(path), read_only=read_only)
     except duckdb.IOException as error:
@@ -109,6 +102,19 @@ def connect(
     for name, value in (settings.get("settings") or {}).items():
         connection.execute(f"set {name} = {_literal(value)}")
     return connection
+
+
+def _check_access(path: Path, read_only: bool) -> None:
+    folder = path.absolute().parent
+    if read_only and not path.exists():
+        raise UserError(f"{path.resolve()} does not exist: run `copymart land` and `dbt build` first")
+    if not folder.is_dir():
+        raise UserError(f"folder {folder} does not exist: make it, or set COPYMART_DUCKDB to another file")
+    if path.exists() and not os.access(path, os.R_OK if read_only else os.W_OK):
+        raise UserError(f"no permission to {'read' if read_only else 'write'} {path.resolve()}")
+    # DuckDB writes a log beside the file, and opens the file without asking whether it may.
+    if not read_only and not os.access(path.resolve().parent, os.W_OK | os.X_OK):
+        raise UserError(f"no permission to write in {path.resolve().parent}, where DuckDB keeps its log")
 
 
 def _literal(value: object) -> str:

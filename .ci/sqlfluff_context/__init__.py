@@ -28,6 +28,8 @@ class _DbtMacros:
         if name.startswith("type_"):
             kind = name.removeprefix("type_")
             return lambda: {"string": "varchar", "int": "integer"}.get(kind, kind)
+        if name == "listagg":
+            return lambda measure, separator, _order: f"string_agg({measure}, {separator})"
         return lambda *arguments, **named: f"{name}({', '.join(map(str, (*arguments, *named.values())))})"
 
 
@@ -35,3 +37,4 @@ adapter = SimpleNamespace(dispatch=_dispatch, quote=lambda name: f'"{name}"')
 dbt = _DbtMacros()
 target = SimpleNamespace(type="duckdb", name="duckdb", database="warehouse", schema="main")
 execute = False
+flags = SimpleNamespace(FULL_REFRESH=False, WHICH="compile")

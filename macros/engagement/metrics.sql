@@ -18,31 +18,41 @@
 {%- endmacro %}
 
 
-{# The events of one message as columns: per metric their number and the date of the first. #}
-{% macro outcome_columns() -%}
-    {%- for metric in engagement_metrics() %}
-        cast(count(case when {{ is_metric(metric) }} then 1 end) as bigint) as {{ metric }}_events,
-        min(case when {{ is_metric(metric) }} then metric_date end) as first_{{ metric }}_date,
-    {%- endfor %}
-        {{ dbt.bool_or(is_reached()) }} as is_reached
-{%- endmacro %}
-
-
 {# Whether an event puts its message into the denominator of the rates: Customer.io reports no `delivered` for in_app
    and slack. #}
 {% macro is_reached() -%}
-    (counts_as = 'delivered' and channel not in ('in_app', 'slack'))
-            or (counts_as = 'sent' and channel in ('in_app', 'slack'))
+    coalesce(
+            (counts_as = 'delivered' and channel not in ('in_app', 'slack'))
+            or (counts_as = 'sent' and channel in ('in_app', 'slack')),
+            false
+        )
 {%- endmacro %}
 
 
-{# Sums over messages with outcome_columns(): per metric the messages that had it and its events. #}
-{% macro outcome_sums() -%}
+{# Aggregates of the events of one metric, counts_as: 32 conditional counts over every event would cost several times
+   more than these five and then the 32 over a few rows per cell. #}
+{% macro event_counts() -%}
+    count(*) as event_count,
+        count(case when not is_machine then 1 end) as human_event_count,
+        count(case when is_first then 1 end) as first_count,
+        count(case when is_first_human then 1 end) as first_human_count,
+        count(case when is_first_reached then 1 end) as first_reached_count
+{%- endmacro %}
+
+
+{# Sums over rows with event_counts(): per metric the subjects that had it first in the cell, and its events. #}
+{% macro metric_sums() -%}
     {%- for metric in engagement_metrics() %}
-        cast(count(first_{{ metric }}_date) as bigint) as {{ metric }},
-        cast(coalesce(sum({{ metric }}_events), 0) as bigint) as {{ metric }}_events,
+        {%- set human = 'human_' if metric.startswith('human_') else '' %}
+        {%- set counts_as = metric | replace('human_', '') %}
+        cast(
+            sum(case when counts_as = '{{ counts_as }}' then first_{{ human }}count else 0 end) as {{ dbt.type_bigint() }}
+        ) as {{ metric }},
+        cast(
+            sum(case when counts_as = '{{ counts_as }}' then {{ human }}event_count else 0 end) as {{ dbt.type_bigint() }}
+        ) as {{ metric }}_events,
     {%- endfor %}
-        cast(count(case when is_reached then 1 end) as bigint) as reached
+        cast(sum(first_reached_count) as {{ dbt.type_bigint() }}) as reached
 {%- endmacro %}
 
 

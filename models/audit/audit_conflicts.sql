@@ -1,8 +1,8 @@
 with
 
-instants as (
+runs as (
 
-    select * from {{ ref('int_copy_contents_by_instant') }}
+    select * from {{ ref('int_content_runs') }}
 
 ),
 
@@ -25,12 +25,13 @@ days_of_event_ids as (
 
 contents as (
 
-    select
+    select distinct
         'contents_at_one_instant' as conflict,
         copy_id as conflict_id,
-        cast({{ unix_to_timestamp('event_timestamp') }} as date) as conflict_date
-    from instants
-    where content_count > 1
+        {{ unix_to_timestamp('starts_at') }} as happened_at,
+        cast({{ unix_to_timestamp('starts_at') }} as date) as conflict_date
+    from runs
+    where is_outvoted
 
 ),
 
@@ -57,7 +58,11 @@ event_ids as (
 
 conflicts as (
 
-    select * from contents
+    select
+        conflict,
+        conflict_id,
+        conflict_date
+    from contents
     union all
     select * from payloads
     union all

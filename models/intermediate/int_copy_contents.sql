@@ -1,8 +1,10 @@
+{{ config(materialized='view') }}
+
 with
 
-canonical_vars as (
+runs as (
 
-    select * from {{ ref('int_canonical_vars') }}
+    select * from {{ ref('int_content_runs') }}
 
 ),
 
@@ -12,7 +14,7 @@ final as (
         content_hash,
         template_id,
         vars
-    from canonical_vars
+    from runs
 
 )
 

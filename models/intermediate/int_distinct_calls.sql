@@ -1,33 +1,133 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    meta={'touched': [{'model': 'int_touched_calls', 'on': {'event_timestamp': 'event_timestamp'}}]}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
+{# The second of a call is part of what it is, so all that may equal it lies in the seconds that were touched. #}
+{% set in_touched_seconds -%}
+    {%- if is_incremental() -%}
+    where event_timestamp in (select event_timestamp from {{ ref('int_touched_calls') }})
+    {%- endif -%}
+{%- endset %}
+
 with
 
 calls as (
 
     select * from {{ ref('stg_justai__calls') }}
+    {{ in_touched_seconds }}
 
 ),
 
+-- apart from calls: DuckDB copies out what two places read, with all its columns
+logged_vars as (
+
+    select distinct
+        template_id,
+        vars
+    from {{ ref('stg_justai__calls') }}
+    {{ in_touched_seconds }}
+
+),
+
+logged_attrs as (
+
+    select distinct attrs
+    from {{ ref('stg_justai__calls') }}
+    {{ in_touched_seconds }}
+
+),
+
+-- grouping by the text costs little; canonicalising and hashing each call would cost more than all the rest
 canonical_vars as (
 
-    select * from {{ ref('int_canonical_vars') }}
-
-),
-
-canonical_attrs as (
-
-    select * from {{ ref('int_canonical_attrs') }}
+    select
+        template_id,
+        vars as logged_vars,
+        {{ canonical_json('vars') }} as vars
+    from logged_vars
 
 ),
 
 contents as (
 
-    select * from {{ ref('int_copy_contents') }}
+    select
+        template_id,
+        logged_vars,
+        vars,
+        md5(template_id || {{ newline() }} || vars) as content_hash
+    from canonical_vars
 
 ),
 
--- content_hash stands for template_id and vars, which keeps the long text out of the distinct
-distinct_calls as (
+canonical_attrs as (
 
-    select distinct
+    select
+        attrs as logged_attrs,
+        {{ canonical_json('attrs') }} as attrs
+    from logged_attrs
+
+),
+
+-- a distinct over all calls would cost several times more than over those that can be equal at all
+moments as (
+
+    select
+        event_timestamp,
+        journey_id
+    from {{ ref('stg_justai__calls') }}
+    {{ in_touched_seconds }}
+    group by event_timestamp, journey_id
+    having count(*) > 1
+
+),
+
+numbered as (
+
+    select
+        calls.source_file,
+        calls.source_line,
+        row_number() over (
+            partition by
+                calls.event_timestamp,
+                calls.user_id,
+                calls.campaign_id,
+                calls.action_id,
+                calls.journey_id,
+                calls.copy_id,
+                contents.content_hash,
+                canonical_attrs.attrs
+            order by calls.source_file, calls.source_line
+        ) as occurrence
+    from {{ ref('stg_justai__calls') }} as calls
+    inner join moments
+        on
+            calls.event_timestamp = moments.event_timestamp
+            and calls.journey_id is not distinct from moments.journey_id
+    inner join contents
+        on
+            calls.template_id = contents.template_id
+            and calls.vars = contents.logged_vars
+    inner join canonical_attrs
+        on calls.attrs = canonical_attrs.logged_attrs
+
+),
+
+repeats as (
+
+    select
+        source_file,
+        source_line
+    from numbered
+    where occurrence > 1
+
+),
+
+canonical_calls as (
+
+    select
         calls.event_timestamp,
         calls.called_at,
         calls.user_id,
@@ -35,15 +135,22 @@ distinct_calls as (
         calls.action_id,
         calls.journey_id,
         calls.copy_id,
-        canonical_vars.content_hash,
-        canonical_attrs.attrs
+        contents.template_id,
+        contents.vars,
+        canonical_attrs.attrs,
+        contents.content_hash
     from calls
-    inner join canonical_vars
+    inner join contents
         on
-            calls.template_id = canonical_vars.template_id
-            and calls.vars = canonical_vars.logged_vars
+            calls.template_id = contents.template_id
+            and calls.vars = contents.logged_vars
     inner join canonical_attrs
         on calls.attrs = canonical_attrs.logged_attrs
+    left join repeats
+        on
+            calls.source_file = repeats.source_file
+            and calls.source_line = repeats.source_line
+    where repeats.source_line is null
 
 ),
 
@@ -51,29 +158,27 @@ final as (
 
     select
         case
-            when distinct_calls.journey_id is not null and distinct_calls.action_id is not null
-                then {{ surrogate_key(['distinct_calls.journey_id', 'distinct_calls.action_id']) }}
+            when journey_id is not null and action_id is not null
+                then {{ surrogate_key(['journey_id', 'action_id']) }}
             else {{ surrogate_key([
-                'distinct_calls.event_timestamp', 'distinct_calls.user_id', 'distinct_calls.campaign_id',
-                'distinct_calls.action_id', 'distinct_calls.journey_id', 'distinct_calls.copy_id',
-                'contents.template_id', 'contents.vars', 'distinct_calls.attrs',
+                'event_timestamp', 'user_id', 'campaign_id', 'action_id', 'journey_id', 'copy_id', 'template_id', 'vars',
+                'attrs',
             ]) }}
         end as delivery_key,
-        distinct_calls.event_timestamp,
-        distinct_calls.called_at,
-        {{ reporting_date('distinct_calls.called_at') }} as call_date,
-        distinct_calls.user_id,
-        distinct_calls.campaign_id,
-        distinct_calls.action_id,
-        distinct_calls.journey_id,
-        distinct_calls.copy_id,
-        contents.template_id,
-        contents.vars,
-        distinct_calls.attrs,
-        distinct_calls.content_hash
-    from distinct_calls
-    inner join contents
-        on distinct_calls.content_hash = contents.content_hash
+        event_timestamp,
+        called_at,
+        {{ dbt.date_trunc('hour', 'called_at') }} as call_hour,
+        {{ reporting_date('called_at') }} as call_date,
+        user_id,
+        campaign_id,
+        action_id,
+        journey_id,
+        copy_id,
+        template_id,
+        vars,
+        attrs,
+        content_hash
+    from canonical_calls
 
 )
 

@@ -1,3 +1,10 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    meta={'touched': [{'model': 'int_touched_events', 'on': {'event_id': 'event_id'}}]}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
 {% set payload = [
     'event_timestamp', 'channel', 'metric', 'delivery_id', 'journey_id', 'action_id', 'parent_action_id', 'campaign_id',
     'broadcast_id', 'trigger_id', 'newsletter_id', 'content_id', 'transactional_message_id', 'trigger_event_id', 'user_id',
@@ -6,37 +13,105 @@
     'is_synthetic', 'is_machine_click',
 ] %}
 
+{% set with_touched_ids -%}
+    {%- if is_incremental() -%}
+    where event_id in (select event_id from {{ ref('int_touched_events') }})
+    {%- endif -%}
+{%- endset %}
+
 with
-
-events as (
-
-    select * from {{ ref('stg_customerio__events') }}
-
-),
-
--- apart from events, so that finding the repeated ones parses no JSON
-event_ids as (
-
-    select
-        event_id,
-        cast(event_at as date) as event_date
-    from {{ ref('stg_customerio__events') }}
-
-),
 
 repeated as (
 
-    select
-        event_id,
-        event_date
-    from event_ids
-    group by event_id, event_date
+    select event_id
+    from {{ source('customerio', 'customerio_events') }}
+    {{ with_touched_ids }}
+    group by event_id
     having count(*) > 1
 
 ),
 
--- hashing is dear and only an event that came more than once needs it
+repeated_lines as (
+
+    select * from {{ source('customerio', 'customerio_events') }}
+    where event_id in (select event_id from repeated)
+
+),
+
+{{ events_of_lines('repeated_lines', 'repeated_events') }},
+
+-- hashing is dear, and only an event that came more than once needs it
 hashed as (
+
+    select
+        event_id,
+        cast(event_at as date) as event_date,
+        event_timestamp,
+        source_file,
+        source_line,
+        {{ surrogate_key(payload) }} as payload_hash
+    from repeated_events
+
+),
+
+ranked as (
+
+    select
+        event_id,
+        event_date,
+        source_file,
+        source_line,
+        min(payload_hash) over (partition by event_id, event_date)
+        != max(payload_hash) over (partition by event_id, event_date) as has_conflict,
+        row_number() over (
+            partition by event_id, event_date
+            order by event_timestamp desc, payload_hash desc, source_file, source_line
+        ) as recency
+    from hashed
+
+),
+
+outdone as (
+
+    select
+        source_file,
+        source_line
+    from ranked
+    where recency > 1
+
+),
+
+conflicts as (
+
+    select
+        event_id,
+        event_date
+    from ranked
+    where
+        recency = 1
+        and has_conflict
+
+),
+
+lines as (
+
+    select source.*
+    from {{ source('customerio', 'customerio_events') }} as source
+    left join outdone
+        on
+            source._file = outdone.source_file
+            and source._line = outdone.source_line
+    where
+        outdone.source_line is null
+        {% if is_incremental() -%}
+        and source.event_id in (select event_id from {{ ref('int_touched_events') }})
+        {%- endif %}
+
+),
+
+{{ events_of_lines('lines', 'events') }},
+
+final as (
 
     select
         events.event_id,
@@ -53,107 +128,13 @@ hashed as (
         events.is_prefetched,
         events.is_synthetic,
         events.is_machine_click,
-        case when repeated.event_id is not null then {{ surrogate_key(payload) }} end as payload_hash
+        conflicts.event_id is not null as has_conflict,
+        {{ is_about_message('events.channel', 'events.delivery_id') }} as is_about_message
     from events
-    left join repeated
+    left join conflicts
         on
-            events.event_id = repeated.event_id
-            and cast(events.event_at as date) = repeated.event_date
-
-),
-
-ranked as (
-
-    select
-        event_id,
-        event_date,
-        event_timestamp,
-        event_at,
-        channel,
-        metric,
-        delivery_id,
-        journey_id,
-        action_id,
-        parent_action_id,
-        campaign_id,
-        is_prefetched,
-        is_synthetic,
-        is_machine_click,
-        min(payload_hash) over (partition by event_id, event_date)
-        != max(payload_hash) over (partition by event_id, event_date) as has_conflict,
-        row_number() over (
-            partition by event_id, event_date
-            order by event_timestamp desc, payload_hash desc
-        ) as recency
-    from hashed
-    where payload_hash is not null
-
-),
-
-distinct_events as (
-
-    select
-        event_id,
-        event_date,
-        event_timestamp,
-        event_at,
-        channel,
-        metric,
-        delivery_id,
-        journey_id,
-        action_id,
-        parent_action_id,
-        campaign_id,
-        is_prefetched,
-        is_synthetic,
-        is_machine_click,
-        false as has_conflict
-    from hashed
-    where payload_hash is null
-
-    union all
-
-    select
-        event_id,
-        event_date,
-        event_timestamp,
-        event_at,
-        channel,
-        metric,
-        delivery_id,
-        journey_id,
-        action_id,
-        parent_action_id,
-        campaign_id,
-        is_prefetched,
-        is_synthetic,
-        is_machine_click,
-        has_conflict
-    from ranked
-    where recency = 1
-
-),
-
-final as (
-
-    select
-        event_id,
-        event_date,
-        event_timestamp,
-        event_at,
-        channel,
-        metric,
-        delivery_id,
-        journey_id,
-        action_id,
-        parent_action_id,
-        campaign_id,
-        is_prefetched,
-        is_synthetic,
-        is_machine_click,
-        has_conflict,
-        coalesce(channel not in ('webhook', 'customer'), false) and delivery_id is not null as is_about_message
-    from distinct_events
+            events.event_id = conflicts.event_id
+            and cast(events.event_at as date) = conflicts.event_date
 
 )
 

@@ -5,6 +5,7 @@ with
 calls as (
 
     select * from {{ ref('fct_calls') }}
+    where true {{ and_touched('event_timestamp', 'int_touched_calls') }}
 
 ),
 
@@ -14,9 +15,20 @@ variants as (
 
 ),
 
-instants as (
+runs as (
 
-    select * from {{ ref('int_copy_contents_by_instant') }}
+    select * from {{ ref('int_content_runs') }}
+
+),
+
+outvoted as (
+
+    select
+        copy_id,
+        starts_at,
+        content_hash
+    from runs
+    where is_outvoted
 
 ),
 
@@ -28,18 +40,19 @@ final as (
         calls.content_hash,
         variants.content_hash as version_hash
     from calls
-    inner join instants
-        on
-            calls.copy_id = instants.copy_id
-            and calls.event_timestamp = instants.event_timestamp
     left join variants
         on
             calls.copy_id = variants.copy_id
             and {{ unix_to_timestamp('calls.event_timestamp') }} >= variants.valid_from
             and ({{ unix_to_timestamp('calls.event_timestamp') }} < variants.valid_to or variants.valid_to is null)
+    left join outvoted
+        on
+            calls.copy_id = outvoted.copy_id
+            and calls.event_timestamp = outvoted.starts_at
+            and calls.content_hash = outvoted.content_hash
     where
         (variants.content_hash is null or calls.content_hash != variants.content_hash)
-        and (instants.content_count = 1 or calls.content_hash = instants.content_hash)
+        and outvoted.copy_id is null
 
 )
 

@@ -2,11 +2,16 @@
 -- outside `copymart land`; land the file again after deleting its ledger row.
 {{ config(severity='error') }}
 
+{% set of_files -%}
+    {%- if var('test_scope') == 'changed' %}where _file in (select file from files){% endif -%}
+{%- endset %}
+
 with
 
 files as (
 
     select * from {{ source('justai', 'landed_files') }}
+    where true {{ and_new_batch('batch_id') }}
 
 ),
 
@@ -17,6 +22,7 @@ lines as (
         _file,
         1 as is_row
     from {{ source('justai', 'justai_calls') }}
+    {{ of_files }}
 
     union all
 
@@ -25,6 +31,7 @@ lines as (
         _file,
         0 as is_row
     from {{ source('justai', 'justai_calls_rejects') }}
+    {{ of_files }}
 
     union all
 
@@ -33,6 +40,7 @@ lines as (
         _file,
         1 as is_row
     from {{ source('customerio', 'customerio_events') }}
+    {{ of_files }}
 
     union all
 
@@ -41,6 +49,7 @@ lines as (
         _file,
         0 as is_row
     from {{ source('customerio', 'customerio_events_rejects') }}
+    {{ of_files }}
 
 ),
 

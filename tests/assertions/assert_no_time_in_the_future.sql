@@ -24,7 +24,9 @@ final as (
         called_at as happened_at,
         loaded_at
     from calls
-    where called_at > {{ dbt.dateadd('day', 1, 'loaded_at') }}
+    where
+        called_at > {{ dbt.dateadd('day', 1, 'loaded_at') }}
+        {{ and_new_batch('batch_id') }}
 
     union all
 
@@ -34,7 +36,9 @@ final as (
         event_at as happened_at,
         loaded_at
     from events
-    where event_at > {{ dbt.dateadd('day', 1, 'loaded_at') }}
+    where
+        event_at > {{ dbt.dateadd('day', 1, 'loaded_at') }}
+        {{ and_new_batch('batch_id') }}
 
 )
 

@@ -91,7 +91,10 @@ def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, An
 
 def landed(connection: duckdb.DuckDBPyConnection, dataset: Dataset = CALLS) -> list[dict[str, Any]]:
     """The landed records in file and line order, without their trace."""
-    query = f"select * exclude (_file, _line, _loaded_at) from staging.{dataset.name} order by _file, _line"
+    query = (
+        "select * exclude (_file, _line, _loaded_at, _batch_id) "
+        f"from staging.{dataset.name} order by _file, _line"
+    )
     return rows(connection, query)
 
 
@@ -102,16 +105,16 @@ def rejected(connection: duckdb.DuckDBPyConnection, dataset: Dataset = CALLS) ->
 
 
 def state(connection: duckdb.DuckDBPyConnection) -> dict[str, list[Any]]:
-    """Everything in the landing tables but the times of loading, in a fixed order."""
+    """Every row and every file that is landed, without when and in which batch, in a fixed order."""
     return {
         table: sorted(
-            connection.execute(f"select * exclude ({time}) from staging.{table}").fetchall(), key=repr
+            connection.execute(f"select * exclude ({trace}) from staging.{table}").fetchall(), key=repr
         )
-        for table, time in (
-            ("justai_calls", "_loaded_at"),
+        for table, trace in (
+            ("justai_calls", "_loaded_at, _batch_id"),
             ("justai_calls_rejects", "_loaded_at"),
-            ("customerio_events", "_loaded_at"),
+            ("customerio_events", "_loaded_at, _batch_id"),
             ("customerio_events_rejects", "_loaded_at"),
-            ("landed_files", "loaded_at"),
+            ("landed_files", "loaded_at, batch_id"),
         )
     }

@@ -5,6 +5,7 @@
 import gzip
 import io
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,8 +23,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from land_helpers import COPY, call, event, land_path, landed, rejected, rows, text, warehouse, write
 
-from scripts.land import unknown_notes
-from scripts.land_rules import CALLS, EVENTS
+from scripts.land import ddl, unknown_notes
+from scripts.land_rules import CALLS, EVENTS, Dataset
 from scripts.records import lines_table
 
 LANDED_CALL = {
@@ -136,6 +137,8 @@ READ_CALLS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"vars": {"a": '\\",}'}}, {"vars": '{"a":"\\\\\\",}"}'}),
     ({"vars": {"body": "全角の本文：ＡＢＣ 🚀"}}, {"vars": '{"body":"全角の本文：ＡＢＣ 🚀"}'}),
     ({"vars": {"a": "\u0000\u2028"}}, {"vars": '{"a":"\\u0000\u2028"}'}),
+    ({"vars": '{"a": 41.50, "b": [1E+2, -0]}'}, {"vars": '{"a":41.50,"b":[1E+2,-0]}'}),
+    ({"vars": '{"a": -0, "b": 18446744073709551616}'}, {"vars": '{"a":-0,"b":18446744073709551616}'}),
     ({"event_timestamp": "1767268801"}, {}),
     ({"event_timestamp": 1767268801.999}, {}),
     ({"event_timestamp": "1767268801.25"}, {}),
@@ -325,18 +328,41 @@ def test_unknown_fields_are_known_by_file(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", call(copy="x"), call(copy="y", trace=1), call())
     write(tmp_path / "b.jsonl", call())
     (tmp_path / "c.jsonl").write_text(json.dumps(call(zz=None), separators=(",", ":")))
-    outcome = land_path(warehouse(), tmp_path)
+    (tmp_path / "d.parquet").write_bytes(parquet([call()]))
+    pq.write_table(
+        pa.table({"copy_id": [COPY], "event_timestamp": [1767268801], "template_id": ["t"], "x": [1]}),
+        tmp_path / "e.parquet",
+    )
+    connection = warehouse()
+    outcome = land_path(connection, tmp_path)
     assert outcome.unknown == {
         str(tmp_path / "a.jsonl"): {"copy", "trace"},
         str(tmp_path / "c.jsonl"): {"zz"},
+        str(tmp_path / "e.parquet"): {"x"},
     }
-    assert outcome.rows == 5
+    assert outcome.rows == 7
+    query = "select unknown_fields from staging.landed_files order by file"
+    assert connection.execute(query).fetchall() == [("copy,trace",), (None,), ("zz",), (None,), ("x",)]
+    write(tmp_path / "a.jsonl", call(copy="x"))
+    land_path(connection, tmp_path)
+    assert connection.execute(query).fetchall()[0] == ("copy",)
+
+
+def test_unknown_fields_of_a_file_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.records.PIECE_BYTES", 20_000)
+    records = [call(**{"last": 1} if number == 299 else {"first": 1}) for number in range(300)]
+    connection = warehouse()
+    land_path(connection, write(tmp_path / "a.jsonl", *records))
+    assert connection.execute("select unknown_fields from staging.landed_files").fetchall() == [
+        ("first,last",)
+    ]
 
 
 def test_unknown_fields_are_told_once_per_set() -> None:
     unknown = {f"/{number:03}.jsonl": {"tracking_id"} for number in range(268)}
     assert unknown_notes(unknown | {"/a.jsonl": {"b", "a"}, "/000.jsonl": {"a"}}) == [
-        "ignored unknown field(s) tracking_id in 267 files, the first /001.jsonl",
+        "ignored unknown field(s) tracking_id in 267 files, the first /001.jsonl; "
+        "see staging.landed_files.unknown_fields",
         "ignored unknown field(s) a in /000.jsonl",
         "ignored unknown field(s) a, b in /a.jsonl",
     ]
@@ -348,12 +374,158 @@ def test_unknown_fields_take_ten_lines_at_most(sets: int, last: str) -> None:
     width = len(str(sets - 1))
     notes = unknown_notes({f"/{number:0{width}}": {f"x{number:0{width}}"} for number in range(sets)})
     assert len(notes) == 10
-    assert notes[-1] == f"ignored unknown field(s) {last}"
+    named = "; see staging.landed_files.unknown_fields" if sets > 10 else ""
+    assert notes[-1] == f"ignored unknown field(s) {last}{named}"
 
 
 def test_a_file_of_many_unknown_fields_is_told_in_short() -> None:
     (note,) = unknown_notes({"/a": {f"x{number:03}" for number in range(300)}})
     assert note.endswith("x008, x009 and 290 more in /a")
+
+
+def batches(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    ordered = connection.execute("select batch_id from staging.landed_batches order by rowid").fetchall()
+    return [batch for (batch,) in ordered]
+
+
+def removed(connection: duckdb.DuckDBPyConnection, dataset: Dataset = CALLS) -> list[dict[str, Any]]:
+    return rows(connection, f"select * from staging.{dataset.name}_removed order by all")
+
+
+def test_every_transaction_is_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.land.MOST_FILES", 2)
+    for number in range(5):
+        write(tmp_path / f"calls/{number}.jsonl", call(), call(user_id="b"), "broken")
+    write(tmp_path / "events/e.jsonl", event())
+    connection = warehouse()
+    land_path(connection, tmp_path / "calls")
+    land_path(connection, tmp_path / "events", EVENTS)
+    made = batches(connection)
+    assert len(made) == 4
+    assert made == sorted(set(made))
+    assert all(re.fullmatch(r"\d{8}T\d{12}-[0-9a-f]{8}", batch) for batch in made)
+    for dataset, files in ((CALLS, [2, 2, 1]), (EVENTS, [1])):
+        query = f"""
+            select b.batch_id, count(distinct f.file), bool_and(t._batch_id = f.batch_id),
+                bool_and(t._loaded_at = b.landed_at and f.loaded_at = b.landed_at)
+            from staging.landed_batches as b
+            join staging.landed_files as f using (batch_id, dataset)
+            join staging.{dataset.name} as t on t._file = f.file
+            where dataset = '{dataset.name}' group by all order by all"""
+        own = made[:3] if dataset is CALLS else made[3:]
+        expected = [(batch, count, True, True) for batch, count in zip(own, files, strict=True)]
+        assert connection.execute(query).fetchall() == expected
+        assert removed(connection, dataset) == []
+
+
+def test_what_lands_nothing_is_no_batch(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", call())
+    connection = warehouse()
+    land_path(connection, path)
+    land_path(connection, path)
+    (tmp_path / "b.jsonl").write_bytes(gzip.compress(b"x"))
+    assert len(land_path(connection, tmp_path).refused) == 1
+    assert len(batches(connection)) == 1
+
+
+def test_a_file_refused_midway_is_no_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.records.PIECE_BYTES", 20_000)
+    path = write(tmp_path / "a.jsonl.gz", *(call(user_id=f"{number}") for number in range(300)))
+    connection = warehouse()
+    land_path(connection, path)
+    write(path, *(call(user_id=f"new-{number}") for number in range(300)))
+    path.write_bytes(path.read_bytes()[:-4])
+    assert len(land_path(connection, path).refused) == 1
+    assert (len(batches(connection)), removed(connection)) == (1, [])
+
+
+def test_keys_of_replaced_rows_are_kept(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.jsonl",
+        *(
+            call(),
+            call(user_id="the same key"),
+            call(action_id=None),
+            "broken",
+            call(event_timestamp=1767268802),
+        ),
+    )
+    write(tmp_path / "other.jsonl", call(journey_id="stays"))
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    write(path, call(journey_id="new"))
+    land_path(connection, tmp_path)
+    write(path, call(journey_id="newer"))
+    land_path(connection, tmp_path)
+    _, second, third = batches(connection)
+    columns = ("event_timestamp", "copy_id", "template_id", "campaign_id", "journey_id", "action_id")
+    key = {name: LANDED_CALL[name] for name in columns}
+    assert removed(connection) == [
+        {"batch_id": second, **key},
+        {"batch_id": second, **key, "action_id": None},
+        {"batch_id": second, **key, "event_timestamp": 1767268802},
+        {"batch_id": third, **key, "journey_id": "new"},
+    ]
+    query = "select _file, _batch_id from staging.justai_calls order by 1"
+    assert connection.execute(query).fetchall()[0] == (str(path), third)
+
+
+def test_keys_of_removed_rows_are_kept(tmp_path: Path) -> None:
+    hour = tmp_path / "2026/09/01/00"
+    path = write(
+        hour / "a.jsonl",
+        event(data={"delivery_id": "d", "journey_id": "j"}),
+        event(data={"delivery_id": "", "journey_id": 15}),
+        event(event_id="e", data={"delivery_id": None}),
+        event(event_id="e", data={"delivery_id": None}, metric="opened"),
+    )
+    connection = warehouse()
+    land_path(connection, tmp_path, EVENTS)
+    path.unlink()
+    write(hour / "b.jsonl", event(event_id="new"))
+    land_path(connection, tmp_path, EVENTS, span=(datetime(2026, 9, 1), datetime(2026, 9, 2)))
+    _, landing, removal = batches(connection)
+    common = {"batch_id": removal, "timestamp": 1767268806}
+    assert removed(connection, EVENTS) == [
+        {**common, "event_id": event()["event_id"], "delivery_id": "d", "journey_id": "j"},
+        {**common, "event_id": event()["event_id"], "delivery_id": None, "journey_id": "15"},
+        {**common, "event_id": "e", "delivery_id": None, "journey_id": None},
+    ]
+    query = "select event_id, _batch_id from staging.customerio_events"
+    assert connection.execute(query).fetchall() == [("new", landing)]
+
+
+def test_a_warehouse_without_batches_goes_on(tmp_path: Path) -> None:
+    connection = warehouse()
+    old, changed, new = (tmp_path / f"{name}.jsonl" for name in ("old", "changed", "new"))
+    write(old, call())
+    write(changed, call(journey_id="before"))
+    land_path(connection, tmp_path)
+    for statement in (
+        "alter table staging.justai_calls drop column _batch_id",
+        "alter table staging.customerio_events drop column _batch_id",
+        "alter table staging.landed_files drop column batch_id",
+        "alter table staging.landed_files drop column unknown_fields",
+        "drop table staging.landed_batches",
+        "drop table staging.justai_calls_removed",
+        "drop table staging.customerio_events_removed",
+        *ddl(),
+    ):
+        connection.execute(statement)
+    write(changed, call(journey_id="after"))
+    write(new, call())
+    assert land_path(connection, tmp_path).unchanged == 1
+    (batch,) = batches(connection)
+    query = (
+        "select _file, _batch_id from staging.justai_calls "
+        "union all select file, batch_id from staging.landed_files"
+    )
+    assert set(connection.execute(query).fetchall()) == {
+        (str(old), None),
+        (str(changed), batch),
+        (str(new), batch),
+    }
+    assert [row["journey_id"] for row in removed(connection)] == ["before"]
 
 
 RECORDS = [
@@ -616,6 +788,80 @@ def test_every_line_ends_in_one_place(
     for number, raw in places:
         if raw is not None:
             assert raw == expected[number].rstrip(b"\r").decode(errors="backslashreplace")
+
+
+class Number(str):
+    """The text of a JSON number, unequal to a string of the same text."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Number) and str(self) == str(other)
+
+    __hash__ = str.__hash__
+
+
+def exact(text: str) -> Any:
+    """JSON with numbers as they are written."""
+    return json.loads(text, parse_float=Number, parse_int=Number)
+
+
+TEXTS = st.text(st.characters(codec="utf-8")) | st.sampled_from(
+    ["-0", ",-0}", ": 1.50", "1e2", '"', "\\", "\1"]
+)
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?([eE][-+]?[0-9]{1,3})?", fullmatch=True)
+SPACE = st.sampled_from(["", " ", "\t", "  "])
+
+
+def in_json(texts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.builds(lambda text, escaped: json.dumps(text, ensure_ascii=escaped), texts, st.booleans())
+
+
+def members(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    pairs = st.dictionaries(TEXTS, st.tuples(values, SPACE, SPACE), max_size=4)
+    return pairs.map(
+        lambda found: (
+            "{" + ",".join(f"{s}{json.dumps(k)}{s}:{t}{v}{t}" for k, (v, s, t) in found.items()) + "}"
+        )
+    )
+
+
+VALUES = st.recursive(
+    NUMBERS | in_json(TEXTS) | st.sampled_from(["true", "null"]),
+    lambda inner: members(inner) | st.lists(inner, max_size=3).map(lambda items: f"[{' ,'.join(items)}]"),
+    max_leaves=5,
+)
+
+
+@given(maps=st.lists(st.tuples(members(VALUES), members(VALUES)), min_size=1, max_size=8))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_numbers_in_maps_keep_their_text(
+    tmp_path_factory: pytest.TempPathFactory,
+    shared: duckdb.DuckDBPyConnection,
+    maps: list[tuple[str, str]],
+) -> None:
+    folder = tmp_path_factory.mktemp("exact")
+    frame = json.dumps(call(vars=0, attrs=1))
+    as_objects = [frame.replace('"vars": 0, "attrs": 1', f'"vars":{v} , "attrs":{a}') for v, a in maps]
+    write(folder / "objects.jsonl", *as_objects)
+    write(folder / "texts.jsonl", *(call(vars=v, attrs=f"\n{a}") for v, a in maps))
+    (folder / "texts.parquet").write_bytes(
+        parquet([call(vars=v, attrs=a) for v, a in maps], vars=pa.string(), attrs=pa.string())
+    )
+    land_path(shared, folder)
+    query = "select vars, attrs from staging.justai_calls where starts_with(_file, ?) order by _file, _line"
+    read = shared.execute(query, [f"{folder}/"]).fetchall()
+    assert [(exact(v), exact(a)) for v, a in read] == [(exact(v), exact(a)) for v, a in maps] * 3
+
+
+@pytest.mark.parametrize("escaped", [r"\u002d0", r"-0\n", r"-\u0030", r"-0\u007d"])
+def test_a_minus_zero_in_escaped_text(tmp_path: Path, escaped: str) -> None:
+    line = (
+        text(call(vars=0))
+        .replace('"vars": 0', f'"vars": "{{\\"a\\":{escaped}}}"')
+        .replace(r"\u007d}", r"\u007d")
+    )
+    connection = warehouse()
+    land_path(connection, write(tmp_path / "calls.jsonl", line.strip()))
+    assert [row["vars"] for row in landed(connection)] == ['{"a":-0}']
 
 
 @given(st.binary(max_size=200))

@@ -74,6 +74,17 @@ def test_a_changed_file_replaces_its_rows(tmp_path: Path) -> None:
     assert kept.exists()
 
 
+def test_a_file_whose_hash_was_cleared_is_landed_anew(tmp_path: Path) -> None:
+    hourly(tmp_path, HOURS[0])
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    before = state(connection)
+    connection.execute("delete from staging.justai_calls where _line = 1")
+    connection.execute("update staging.landed_files set content_hash = null")
+    assert land_path(connection, tmp_path).replaced == 1
+    assert state(connection) == before
+
+
 def test_plain_landing_never_removes(tmp_path: Path) -> None:
     paths = hourly(tmp_path, *HOURS)
     connection = warehouse()
@@ -82,15 +93,6 @@ def test_plain_landing_never_removes(tmp_path: Path) -> None:
     paths[1].unlink()
     assert land_path(connection, tmp_path).removed == 0
     assert state(connection) == before
-
-
-def test_loading_times_grow_when_the_clock_is_set_back(tmp_path: Path) -> None:
-    connection = warehouse()
-    land_path(connection, write(tmp_path / "a.jsonl", call()))
-    connection.execute("update staging.landed_files set loaded_at = timestamp '2100-01-01'")
-    land_path(connection, write(tmp_path / "b.jsonl", call()))
-    query = "select _loaded_at > timestamp '2100-01-01' from staging.justai_calls order by _file"
-    assert connection.execute(query).fetchall() == [(False,), (True,)]
 
 
 def test_both_data_sets_may_read_one_file(tmp_path: Path) -> None:
@@ -503,7 +505,8 @@ def test_killed_at_any_moment_and_run_again(tmp_path: Path) -> None:
 
 
 def assert_files_are_whole(connection: duckdb.DuckDBPyConnection) -> None:
-    """Every file has the rows and rejects that its ledger row says, and no row lacks a ledger row."""
+    """Every file has the rows and rejects that its ledger row says; no row lacks its
+    ledger row and batch."""
     query = """
         select coalesce(l.file, t._file), l.row_count, l.reject_count, t.good, t.bad
         from staging.landed_files as l full join (
@@ -512,6 +515,10 @@ def assert_files_are_whole(connection: duckdb.DuckDBPyConnection) -> None:
                 union all select _file, false from staging.justai_calls_rejects) group by all
         ) as t on l.file = t._file
         where (l.row_count, l.reject_count) is distinct from (t.good, t.bad)"""
+    assert connection.execute(query).fetchall() == []
+    query = """
+        select _file, _batch_id from staging.justai_calls
+        except select file, batch_id from staging.landed_files join staging.landed_batches using (batch_id)"""
     assert connection.execute(query).fetchall() == []
 
 

@@ -15,13 +15,20 @@ MARTS = (
     "control_metrics_daily",
 )
 
+# What the truth has no word of: dates and first events, which the daily marts are summed up from.
+FLAGS = {
+    "fct_engagement_events": {
+        *("metric_date", "delivery_date", "last_called_at", "is_first", "is_first_human", "is_first_reached")
+    }
+}
+
 # name: (model, text of its compiled SQL, what replaces every occurrence); each breaks one rule of R2 to R8.
 MUTATIONS: dict[str, tuple[str, str, str]] = {
     # R2: calls and deliveries
-    "a repeated call counts twice": ("int_distinct_calls", "select distinct", "select"),
+    "a repeated call counts twice": ("int_distinct_calls", "where occurrence > 1", "where false"),
     "calls without ids share a delivery": (
         "int_distinct_calls",
-        "distinct_calls.journey_id is not null and distinct_calls.action_id is not null",
+        "journey_id is not null and action_id is not null",
         "true",
     ),
     "the first call wins": ("fct_deliveries", "event_timestamp desc", "event_timestamp asc"),
@@ -29,66 +36,55 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "ties of content go to the least copy": ("fct_deliveries", "copy_id desc", "copy_id asc"),
     "calls never disagree on copy": ("fct_deliveries", "!= max(copy_id)", "> max(copy_id)"),
     # R3, R4: versions
-    "key order makes a version": ("int_canonical_vars", "list_sort(", "("),
+    "key order makes a version": ("int_distinct_calls", "list_sort(", "("),
     "an edit makes no version": ("dim_copy_variants", "or previous_hash != content_hash", ""),
+    "an hour makes a version": ("dim_copy_variants", "or previous_hash != content_hash", "or true"),
     "a reverted copy is an edited one": ("dim_copy_variants", "use_of_content > 1", "use_of_content > 99"),
     "an instant has its least content": (
-        "int_copy_contents_by_instant",
-        "max(content_hash)",
-        "min(content_hash)",
+        "int_content_runs",
+        "!= max(calls.content_hash)",
+        "!= min(calls.content_hash)",
     ),
     # R5: events and their match
-    "a repeated event counts twice": ("int_distinct_events", "having count(*) > 1", "having count(*) > 99"),
+    "a repeated event counts twice": ("int_distinct_events", "where recency > 1", "where false"),
     "the earliest payload wins": (
         "int_distinct_events",
         "order by event_timestamp desc",
         "order by event_timestamp asc",
     ),
     "webhook events are engagement": ("int_distinct_events", "('webhook', 'customer')", "('customer')"),
-    "calls match however old": ("int_message_candidates", "cast(-30 as bigint)", "cast(-3000 as bigint)"),
-    "calls match however late": ("int_message_candidates", "cast(7 as bigint)", "cast(700 as bigint)"),
-    "only direct matches": (
-        "int_message_matches",
-        "candidates.action_id = action_map.message_action_id",
-        "false",
-    ),
+    "calls match however old": ("int_messages", "cast(-30 as bigint)", "cast(-3000 as bigint)"),
+    "calls match however late": ("int_messages", "cast(7 as bigint)", "cast(700 as bigint)"),
+    "only direct matches": ("int_messages", "when by_action.message_action_id is not null then 2", ""),
     "the map ignores the webhook": (
-        "int_message_matches",
-        "(action_map.webhook_action_id is null or action_map.webhook_action_id = candidates.call_action_id)",
+        "int_messages",
+        "(by_action.webhook_action_id is null or by_action.webhook_action_id = candidates.call_action_id)",
         "true",
     ),
     "the map ignores the campaign": (
-        "int_message_matches",
-        "action_map.webhook_campaign_id = candidates.campaign_id",
+        "int_messages",
+        "by_action.webhook_campaign_id = candidates.campaign_id",
         "true",
     ),
     "no match through the parent": (
-        "int_message_matches",
-        "candidates.parent_action_id = candidates.call_action_id",
-        "false",
+        "int_messages",
+        "when candidates.parent_action_id = candidates.call_action_id then 3",
+        "",
     ),
-    "no map through the parent": (
-        "int_message_matches",
-        "candidates.parent_action_id = action_map.message_action_id",
-        "false",
-    ),
+    "no map through the parent": ("int_messages", "when by_parent.message_action_id is not null then 4", ""),
     "of several calls the first matches": (
-        "int_message_matches",
+        "int_messages",
         "then first_called_at end desc",
         "then first_called_at end asc",
     ),
-    "a call after the message is as good": (
-        "int_message_matches",
-        "first_called_at <= first_event_at",
-        "true",
-    ),
+    "a call after the message is as good": ("int_messages", "first_called_at <= first_event_at", "true"),
     "ties of calls go to the greatest key": (
-        "int_message_matches",
+        "int_messages",
         "                delivery_key\n        ) as preference",
         "                delivery_key desc\n        ) as preference",
     ),
     "the latest event decides": (
-        "int_message_matches",
+        "int_messages",
         "                first_event_order,\n                method_rank",
         "                first_event_order desc,\n                method_rank",
     ),
@@ -117,28 +113,34 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "events.event_at > messages.window_ends_at",
         "events.event_at >= messages.window_ends_at",
     ),
-    "a delivery counts on its last day": ("int_delivery_outcomes", "min(case when", "max(case when"),
+    "a delivery counts on its last day": (
+        "fct_engagement_events",
+        "order by subjects.event_at, subjects.event_id",
+        "order by subjects.event_at desc, subjects.event_id",
+    ),
+    "every event of a metric is the first": ("fct_engagement_events", "having count(*) > 1", "having false"),
     "in_app is measured on delivered": (
-        "int_delivery_outcomes",
+        "fct_engagement_events",
         "channel in ('in_app', 'slack')",
         "channel in ('slack')",
     ),
     "a cell takes the campaign of its oldest delivery": (
         "copy_cohort_metrics_daily",
-        "max(\n            lpad(",
-        "min(\n            lpad(",
+        "max(last_called_at) as last_called_at",
+        "min(last_called_at) as last_called_at",
+    ),
+    "calls of retries count for the copy that won": (
+        "copy_metrics_daily",
+        "count(case when call_count = 1 then 1 end) as api_calls",
+        "sum(call_count) as api_calls",
     ),
     # R11: the control arm
     "control ignores the campaign": (
-        "int_control_messages",
-        "template_actions.campaign_id = message_ids.campaign_id",
+        "int_messages",
+        "template_actions.campaign_id = unmatched_ids.campaign_id",
         "true",
     ),
-    "a matched message is control too": (
-        "int_control_messages",
-        "where matches.delivery_id is null",
-        "where true",
-    ),
+    "a matched message is control too": ("int_messages", "where matches.delivery_id is null", "where true"),
 }
 
 
@@ -159,6 +161,7 @@ def differences(warehouse: duckdb.DuckDBPyConnection, truth: str, mart: str) -> 
 def test_every_cell_is_what_was_planned(built: Built, mart: str) -> None:
     with built.connect() as warehouse:
         in_mart = {name for name, *_ in warehouse.execute(f"describe marts.{mart}").fetchall()}
+        in_mart -= FLAGS.get(mart, set())
         in_truth = {
             name
             for name, *_ in warehouse.execute(
@@ -193,7 +196,8 @@ def rebuild(warehouse: duckdb.DuckDBPyConnection, models: dict, changed: str, co
         if name == changed or (reads_stale and not relation.startswith("audit.")):
             stale.add(name)
             sql = compiled if name == changed else own
-            warehouse.execute(f"create or replace {materialized} {relation} as {sql}")
+            kind = "view" if materialized == "view" else "table"
+            warehouse.execute(f"create or replace {kind} {relation} as {sql}")
     return stale
 
 

@@ -1,14 +1,20 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    meta={'touched': [{'model': 'int_touched_calls', 'on': {'copy_id': 'copy_id'}}]}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
 with
 
-instants as (
+runs as (
 
-    select * from {{ ref('int_copy_contents_by_instant') }}
-
-),
-
-contents as (
-
-    select * from {{ ref('int_copy_contents') }}
+    select * from {{ ref('int_content_runs') }}
+    where
+        not is_outvoted
+        {% if is_incremental() -%}
+        and copy_id in (select copy_id from {{ ref('int_touched_calls') }})
+        {%- endif %}
 
 ),
 
@@ -16,20 +22,24 @@ compared as (
 
     select
         copy_id,
-        event_timestamp,
+        starts_at,
         content_hash,
-        lag(content_hash) over (partition by copy_id order by event_timestamp) as previous_hash
-    from instants
+        template_id,
+        vars,
+        lag(content_hash) over (partition by copy_id order by starts_at) as previous_hash
+    from runs
 
 ),
 
--- a run of calls with the same content is one version; it starts where the content differs from the call before
+-- a run that goes on in the next hour is one version; a version starts where the content differs from the call before
 starts as (
 
     select
         copy_id,
-        event_timestamp,
-        content_hash
+        starts_at,
+        content_hash,
+        template_id,
+        vars
     from compared
     where previous_hash is null or previous_hash != content_hash
 
@@ -39,11 +49,13 @@ versions as (
 
     select
         copy_id,
-        event_timestamp,
+        starts_at,
         content_hash,
-        lead(event_timestamp) over (partition by copy_id order by event_timestamp) as next_timestamp,
-        row_number() over (partition by copy_id order by event_timestamp) as version_number,
-        row_number() over (partition by copy_id, content_hash order by event_timestamp) as use_of_content
+        template_id,
+        vars,
+        lead(starts_at) over (partition by copy_id order by starts_at) as ends_at,
+        row_number() over (partition by copy_id order by starts_at) as version_number,
+        row_number() over (partition by copy_id, content_hash order by starts_at) as use_of_content
     from starts
 
 ),
@@ -51,26 +63,24 @@ versions as (
 final as (
 
     select
-        {{ surrogate_key(['versions.copy_id', 'versions.event_timestamp']) }} as version_key,
-        versions.copy_id,
-        cast(versions.version_number as {{ dbt.type_bigint() }}) as version_number,
-        contents.template_id,
-        versions.content_hash,
-        {{ json_member('contents.vars', 'subject') }} as subject,
-        {{ json_member('contents.vars', 'preheader') }} as preheader,
-        {{ json_member('contents.vars', 'body') }} as body,
-        contents.vars,
+        {{ surrogate_key(['copy_id', 'starts_at']) }} as version_key,
+        copy_id,
+        cast(version_number as {{ dbt.type_bigint() }}) as version_number,
+        template_id,
+        content_hash,
+        {{ json_member('vars', 'subject') }} as subject,
+        {{ json_member('vars', 'preheader') }} as preheader,
+        {{ json_member('vars', 'body') }} as body,
+        vars,
         case
-            when versions.version_number = 1 then 'created'
-            when versions.use_of_content > 1 then 'reverted'
+            when version_number = 1 then 'created'
+            when use_of_content > 1 then 'reverted'
             else 'edited'
         end as change_type,
-        {{ unix_to_timestamp('versions.event_timestamp') }} as valid_from,
-        {{ unix_to_timestamp('versions.next_timestamp') }} as valid_to,
-        versions.next_timestamp is null as is_current
+        {{ unix_to_timestamp('starts_at') }} as valid_from,
+        {{ unix_to_timestamp('ends_at') }} as valid_to,
+        ends_at is null as is_current
     from versions
-    inner join contents
-        on versions.content_hash = contents.content_hash
 
 )
 

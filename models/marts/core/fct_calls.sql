@@ -1,3 +1,8 @@
+{{ config(
+    materialized='view',
+    meta={'touched': [{'model': 'int_touched_calls', 'on': {'event_timestamp': 'event_timestamp'}}]}
+) }}
+
 with
 
 calls as (

@@ -1,10 +1,37 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    meta={'touched': [
+        {'model': 'int_touched_calls', 'on': {'journey_id': 'journey_id'}},
+        {'model': 'int_touched_calls', 'on': {'last_called_at': 'called_at'}, 'only': 'journey_id is null'},
+    ]}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
 with
 
+{# All calls of a delivery lie in its journey; one without a journey is a delivery of its own. #}
+{% if is_incremental() -%}
+calls as (
+
+    select * from {{ ref('int_distinct_calls') }}
+    where journey_id in (select journey_id from {{ ref('int_touched_calls') }})
+
+    union all
+
+    select * from {{ ref('int_distinct_calls') }}
+    where
+        journey_id is null
+        and event_timestamp in (select event_timestamp from {{ ref('int_touched_calls') }})
+
+),
+{%- else -%}
 calls as (
 
     select * from {{ ref('int_distinct_calls') }}
 
 ),
+{%- endif %}
 
 -- the order is total: within a delivery journey_id and action_id are the same, content_hash holds template_id and vars
 ranked as (

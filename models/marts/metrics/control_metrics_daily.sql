@@ -1,8 +1,33 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    meta={'touched': [{'model': 'int_touched_dates', 'on': {'delivery_date': 'metric_date'}}]}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
 with
 
-outcomes as (
+events as (
 
-    select * from {{ ref('int_control_outcomes') }}
+    select * from {{ ref('fct_engagement_events') }}
+    where
+        counts
+        and control_template_id is not null
+        {% if is_incremental() -%}
+        and delivery_date in (select metric_date from {{ ref('int_touched_dates') }})
+        {%- endif %}
+
+),
+
+counted as (
+
+    select
+        delivery_date,
+        control_template_id as template_id,
+        counts_as,
+        {{ event_counts() }}
+    from events
+    group by delivery_date, control_template_id, counts_as
 
 ),
 
@@ -11,8 +36,8 @@ summed as (
     select
         delivery_date,
         template_id,
-        {{ outcome_sums() }}
-    from outcomes
+        {{ metric_sums() }}
+    from counted
     group by delivery_date, template_id
 
 ),

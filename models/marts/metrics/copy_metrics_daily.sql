@@ -1,28 +1,11 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    meta={'touched': [{'model': 'int_touched_dates', 'on': {'metric_date': 'metric_date'}}]}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
 with
-
-calls as (
-
-    select * from {{ ref('int_distinct_calls') }}
-
-),
-
-deliveries as (
-
-    select * from {{ ref('fct_deliveries') }}
-
-),
-
-events as (
-
-    select * from {{ ref('fct_engagement_events') }}
-
-),
-
-outcomes as (
-
-    select * from {{ ref('int_delivery_outcomes') }}
-
-),
 
 template_settings as (
 
@@ -38,100 +21,187 @@ control_copies as (
 
 ),
 
--- every way a delivery has a part in a cell, as delivery and day
-calls_by_delivery as (
+served as (
 
     select
-        call_date as metric_date,
+        delivery_date as metric_date,
         copy_id,
-        delivery_key,
-        count(*) as api_calls
-    from calls
-    group by call_date, copy_id, delivery_key
+        max(last_called_at) as last_called_at,
+        count(*) as served,
+        count(case when call_count = 1 then 1 end) as api_calls
+    from {{ ref('fct_deliveries') }}
+    {% if is_incremental() -%}
+    where delivery_date in (select metric_date from {{ ref('int_touched_dates') }})
+    {%- endif %}
+    group by delivery_date, copy_id
 
 ),
 
-events_by_delivery as (
+-- the one call of most deliveries is counted where they are; the calls of the others may lie on other days, with
+-- other copies
+retried as (
 
     select
-        {{ reporting_date('event_at') }} as metric_date,
-        copy_id,
         delivery_key,
-        {%- for metric in engagement_metrics() %}
-        count(case when {{ is_metric(metric) }} then 1 end) as {{ metric }}_events{{ ',' if not loop.last }}
-        {%- endfor %}
-    from events
+        last_called_at
+    from {{ ref('fct_deliveries') }}
+    where
+        call_count > 1
+        {% if is_incremental() -%}
+        and delivery_date >= (select min(metric_date) from {{ ref('int_touched_dates') }})
+        {%- endif %}
+
+),
+
+retries as (
+
+    select
+        calls.call_date as metric_date,
+        calls.copy_id,
+        calls.delivery_key,
+        retried.last_called_at,
+        count(*) as api_calls
+    from {{ ref('int_distinct_calls') }} as calls
+    inner join retried
+        on calls.delivery_key = retried.delivery_key
+    {% if is_incremental() -%}
+    where calls.call_date in (select metric_date from {{ ref('int_touched_dates') }})
+    {%- endif %}
+    group by calls.call_date, calls.copy_id, calls.delivery_key, retried.last_called_at
+
+),
+
+called as (
+
+    select
+        metric_date,
+        copy_id,
+        max(last_called_at) as last_called_at,
+        sum(api_calls) as api_calls
+    from retries
+    group by metric_date, copy_id
+
+),
+
+counted as (
+
+    select
+        metric_date,
+        copy_id,
+        counts_as,
+        max(last_called_at) as last_called_at,
+        {{ event_counts() }}
+    from {{ ref('fct_engagement_events') }}
     where
         counts
         and delivery_key is not null
-    group by {{ reporting_date('event_at') }}, copy_id, delivery_key
+        {% if is_incremental() -%}
+        and metric_date in (select metric_date from {{ ref('int_touched_dates') }})
+        {%- endif %}
+    group by metric_date, copy_id, counts_as
+
+),
+
+outcomes as (
+
+    select
+        metric_date,
+        copy_id,
+        max(last_called_at) as last_called_at,
+        {{ metric_sums() }}
+    from counted
+    group by metric_date, copy_id
 
 ),
 
 parts as (
 
     select
-        delivery_date as metric_date,
+        metric_date,
         copy_id,
-        delivery_key,
-        0 as api_calls,
-        1 as served,
-        {%- for metric in engagement_metrics() %}
-        0 as {{ metric }},
-        0 as {{ metric }}_events{{ ',' if not loop.last }}
-        {%- endfor %}
-    from deliveries
+        last_called_at
+    from served
 
     union all
 
     select
         metric_date,
         copy_id,
-        delivery_key,
-        api_calls,
-        0 as served,
-        {%- for metric in engagement_metrics() %}
-        0 as {{ metric }},
-        0 as {{ metric }}_events{{ ',' if not loop.last }}
-        {%- endfor %}
-    from calls_by_delivery
+        last_called_at
+    from called
 
     union all
 
     select
-        events_by_delivery.metric_date,
-        events_by_delivery.copy_id,
-        events_by_delivery.delivery_key,
-        0 as api_calls,
-        0 as served,
-        {%- for metric in engagement_metrics() %}
-        case when outcomes.first_{{ metric }}_date = events_by_delivery.metric_date then 1 else 0 end as {{ metric }},
-        events_by_delivery.{{ metric }}_events{{ ',' if not loop.last }}
-        {%- endfor %}
-    from events_by_delivery
-    inner join outcomes
-        on events_by_delivery.delivery_key = outcomes.delivery_key
+        metric_date,
+        copy_id,
+        last_called_at
+    from outcomes
 
 ),
 
 cells as (
 
     select
-        parts.metric_date,
-        parts.copy_id,
-        max(
-            {{ ordered_key(timestamp_to_unix('deliveries.last_called_at'), 'deliveries.delivery_key') }}
-        ) as newest_delivery,
-        cast(sum(parts.api_calls) as {{ dbt.type_bigint() }}) as api_calls,
-        cast(sum(parts.served) as {{ dbt.type_bigint() }}) as served,
-        {%- for metric in engagement_metrics() %}
-        cast(sum(parts.{{ metric }}) as {{ dbt.type_bigint() }}) as {{ metric }},
-        cast(sum(parts.{{ metric }}_events) as {{ dbt.type_bigint() }}) as {{ metric }}_events{{ ',' if not loop.last }}
-        {%- endfor %}
+        metric_date,
+        copy_id,
+        max(last_called_at) as last_called_at
     from parts
-    inner join deliveries
-        on parts.delivery_key = deliveries.delivery_key
-    group by parts.metric_date, parts.copy_id
+    group by metric_date, copy_id
+
+),
+
+-- of all deliveries with a part in a cell those called last; a retry on the last day of a copy has the delivery itself
+newest_keys as (
+
+    select
+        cells.metric_date,
+        cells.copy_id,
+        deliveries.delivery_key
+    from {{ ref('fct_deliveries') }} as deliveries
+    inner join cells
+        on
+            deliveries.delivery_date = cells.metric_date
+            and deliveries.copy_id = cells.copy_id
+            and deliveries.last_called_at = cells.last_called_at
+
+    union all
+
+    select
+        cells.metric_date,
+        cells.copy_id,
+        retries.delivery_key
+    from retries
+    inner join cells
+        on
+            retries.metric_date = cells.metric_date
+            and retries.copy_id = cells.copy_id
+            and retries.last_called_at = cells.last_called_at
+
+    union all
+
+    select
+        cells.metric_date,
+        cells.copy_id,
+        events.delivery_key
+    from {{ ref('fct_engagement_events') }} as events
+    inner join cells
+        on
+            events.metric_date = cells.metric_date
+            and events.copy_id = cells.copy_id
+            and events.last_called_at = cells.last_called_at
+    where events.counts
+
+),
+
+newest as (
+
+    select
+        metric_date,
+        copy_id,
+        max(delivery_key) as delivery_key
+    from newest_keys
+    group by metric_date, copy_id
 
 ),
 
@@ -143,15 +213,33 @@ final as (
         deliveries.template_id,
         deliveries.campaign_id,
         control_copies.copy_id is not null as is_control,
-        cells.api_calls,
-        cells.served,
+        cast(coalesce(served.api_calls, 0) + coalesce(called.api_calls, 0) as {{ dbt.type_bigint() }}) as api_calls,
+        cast(coalesce(served.served, 0) as {{ dbt.type_bigint() }}) as served,
         {%- for metric in engagement_metrics() %}
-        cells.{{ metric }},
-        cells.{{ metric }}_events{{ ',' if not loop.last }}
+        coalesce(outcomes.{{ metric }}, 0) as {{ metric }},
+        coalesce(outcomes.{{ metric }}_events, 0) as {{ metric }}_events{{ ',' if not loop.last }}
         {%- endfor %}
     from cells
-    inner join deliveries
-        on {{ key_of('cells.newest_delivery') }} = deliveries.delivery_key
+    inner join newest
+        on
+            cells.metric_date = newest.metric_date
+            and cells.copy_id = newest.copy_id
+    inner join {{ ref('fct_deliveries') }} as deliveries
+        on
+            newest.delivery_key = deliveries.delivery_key
+            and cells.last_called_at = deliveries.last_called_at
+    left join served
+        on
+            cells.metric_date = served.metric_date
+            and cells.copy_id = served.copy_id
+    left join called
+        on
+            cells.metric_date = called.metric_date
+            and cells.copy_id = called.copy_id
+    left join outcomes
+        on
+            cells.metric_date = outcomes.metric_date
+            and cells.copy_id = outcomes.copy_id
     left join control_copies
         on cells.copy_id = control_copies.copy_id
 

@@ -1,3 +1,6 @@
+{# tests of this view run before the run has marked its batches: new is what no model has read #}
+{{ config(meta={'new_batches': 'batch_id'}) }}
+
 with
 
 source as (
@@ -21,7 +24,8 @@ final as (
         attrs,
         _file as source_file,
         _line as source_line,
-        _loaded_at as loaded_at
+        _loaded_at as loaded_at,
+        _batch_id as batch_id
     from source
 
 )

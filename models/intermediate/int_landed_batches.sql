@@ -1,0 +1,80 @@
+{# A run consumes what this table holds, so it is made once, before all others. #}
+with
+
+landed as (
+
+    select * from {{ source('justai', 'landed_batches') }}
+
+),
+
+settings_changes as (
+
+    select * from {{ ref('int_settings_changes') }}
+
+),
+
+consumed as (
+
+    select * from {{ source('copymart', 'consumed_batches') }}
+
+),
+
+batches as (
+
+    select
+        batch_id,
+        dataset
+    from landed
+
+    union all
+
+    select distinct
+        batch_id,
+        'settings' as dataset
+    from settings_changes
+
+),
+
+consumed_by_models as (
+
+    select distinct
+        model,
+        batch_id
+    from consumed
+    where model in ({{ incremental_models() }})
+
+),
+
+-- a model that never consumed anything is yet to be built, and then reads everything
+built_models as (
+
+    select count(distinct model) as model_count
+    from consumed_by_models
+
+),
+
+consumptions as (
+
+    select
+        batch_id,
+        count(*) as model_count
+    from consumed_by_models
+    group by batch_id
+
+),
+
+final as (
+
+    select
+        batches.batch_id,
+        batches.dataset,
+        built_models.model_count > coalesce(consumptions.model_count, 0)
+        {%- if flags.FULL_REFRESH %} and false{% endif %} as is_pending
+    from batches
+    cross join built_models
+    left join consumptions
+        on batches.batch_id = consumptions.batch_id
+
+)
+
+select * from final

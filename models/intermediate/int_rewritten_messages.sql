@@ -1,0 +1,46 @@
+with
+
+touched_messages as (
+
+    select * from {{ ref('int_touched_messages') }}
+
+),
+
+journeys as (
+
+    select distinct journey_id
+    from touched_messages
+    where journey_id is not null
+
+),
+
+-- whichever message of a delivery comes first, the others do not: they are written again together
+rewritten as (
+
+    select
+        delivery_id,
+        first_event_date
+    from touched_messages
+    where delivery_id is not null
+
+    union all
+
+    select
+        delivery_id,
+        first_event_date
+    from {{ ref('int_messages') }}
+    where journey_id in (select journey_id from journeys)
+
+),
+
+final as (
+
+    select
+        delivery_id,
+        min(first_event_date) as first_event_date
+    from rewritten
+    group by delivery_id
+
+)
+
+select * from final

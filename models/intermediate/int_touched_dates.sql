@@ -1,0 +1,120 @@
+with
+
+batches as (
+
+    select * from {{ ref('int_landed_batches') }}
+
+),
+
+touched_calls as (
+
+    select * from {{ ref('int_touched_calls') }}
+
+),
+
+touched_events as (
+
+    select * from {{ ref('int_touched_events') }}
+
+),
+
+touched_messages as (
+
+    select * from {{ ref('int_touched_messages') }}
+
+),
+
+rewritten_messages as (
+
+    select * from {{ ref('int_rewritten_messages') }}
+
+),
+
+settings_changes as (
+
+    select * from {{ ref('int_settings_changes') }}
+
+),
+
+journeys as (
+
+    select distinct journey_id
+    from touched_messages
+    where journey_id is not null
+
+),
+
+pending as (
+
+    select batch_id
+    from batches
+    where is_pending
+
+),
+
+changed_templates as (
+
+    select template_id
+    from settings_changes
+    where batch_id in (select batch_id from pending)
+
+),
+
+changed_copies as (
+
+    select distinct control_copy_id
+    from settings_changes
+    where
+        control_copy_id is not null
+        and template_id in (select template_id from changed_templates)
+
+),
+
+-- where deliveries are counted, or were before their calls or messages changed
+dates as (
+
+    select {{ reporting_date('called_at') }} as metric_date
+    from touched_calls
+
+    union
+
+    select call_date as metric_date
+    from {{ ref('int_distinct_calls') }}
+    where journey_id in (select journey_id from journeys)
+
+    union
+
+    select {{ reporting_date('event_at') }} as metric_date
+    from touched_events
+
+    union
+
+    select events.metric_date
+    from {{ ref('fct_engagement_events') }} as events
+    inner join rewritten_messages
+        on
+            events.delivery_id = rewritten_messages.delivery_id
+            and events.event_date >= rewritten_messages.first_event_date
+
+    union
+
+    select call_date as metric_date
+    from {{ ref('int_distinct_calls') }}
+    where copy_id in (select control_copy_id from changed_copies)
+
+    union
+
+    select metric_date
+    from {{ ref('fct_engagement_events') }}
+    where copy_id in (select control_copy_id from changed_copies)
+
+),
+
+final as (
+
+    select distinct metric_date
+    from dates
+
+)
+
+select * from final

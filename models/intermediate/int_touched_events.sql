@@ -1,0 +1,80 @@
+with
+
+batches as (
+
+    select * from {{ ref('int_landed_batches') }}
+
+),
+
+removed_events as (
+
+    select * from {{ source('customerio', 'customerio_events_removed') }}
+
+),
+
+pending as (
+
+    select batch_id
+    from batches
+    where is_pending
+
+),
+
+touched_ids as (
+
+    select event_id
+    from {{ source('customerio', 'customerio_events') }}
+    where _batch_id in (select batch_id from pending)
+
+    union
+
+    select event_id
+    from removed_events
+    where batch_id in (select batch_id from pending)
+
+),
+
+lines as (
+
+    select * from {{ source('customerio', 'customerio_events') }}
+    where event_id in (select event_id from touched_ids)
+
+),
+
+{{ events_of_lines('lines', 'events') }},
+
+-- every payload that an event ever came with, since a message may lose the event to another one
+payloads as (
+
+    select
+        event_id,
+        event_at,
+        case when {{ is_about_message('channel', 'delivery_id') }} then delivery_id end as delivery_id,
+        journey_id
+    from events
+
+    union all
+
+    select
+        event_id,
+        {{ unix_to_timestamp('removed_events.timestamp') }} as event_at,
+        delivery_id,
+        journey_id
+    from removed_events
+    where batch_id in (select batch_id from pending)
+
+),
+
+final as (
+
+    select distinct
+        event_id,
+        event_at,
+        cast(event_at as date) as event_date,
+        delivery_id,
+        journey_id
+    from payloads
+
+)
+
+select * from final

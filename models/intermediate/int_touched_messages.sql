@@ -1,0 +1,146 @@
+with
+
+batches as (
+
+    select * from {{ ref('int_landed_batches') }}
+
+),
+
+touched_calls as (
+
+    select * from {{ ref('int_touched_calls') }}
+
+),
+
+touched_events as (
+
+    select * from {{ ref('int_touched_events') }}
+
+),
+
+settings_changes as (
+
+    select * from {{ ref('int_settings_changes') }}
+
+),
+
+call_journeys as (
+
+    select distinct journey_id
+    from touched_calls
+    where journey_id is not null
+
+),
+
+pending as (
+
+    select batch_id
+    from batches
+    where is_pending
+
+),
+
+changed_templates as (
+
+    select template_id
+    from settings_changes
+    where batch_id in (select batch_id from pending)
+
+),
+
+-- all actions that a changed template ever had: the old ones must lose what the new ones win
+changed_actions as (
+
+    select distinct action_id
+    from settings_changes
+    where
+        action_id is not null
+        and template_id in (select template_id from changed_templates)
+
+),
+
+message_ids as (
+
+    select delivery_id
+    from touched_events
+    where delivery_id is not null
+
+    union
+
+    select delivery_id
+    from {{ ref('int_distinct_events') }}
+    where
+        is_about_message
+        and journey_id in (select journey_id from call_journeys)
+
+    union
+
+    select delivery_id
+    from {{ ref('int_distinct_events') }}
+    where
+        is_about_message
+        and action_id in (select action_id from changed_actions)
+
+    union
+
+    select delivery_id
+    from {{ ref('int_distinct_events') }}
+    where
+        is_about_message
+        and parent_action_id in (select action_id from changed_actions)
+
+),
+
+journeys as (
+
+    select
+        delivery_id,
+        journey_id,
+        min(event_date) as first_event_date
+    from {{ ref('int_distinct_events') }}
+    where
+        is_about_message
+        and delivery_id in (select delivery_id from message_ids)
+    group by delivery_id, journey_id
+
+    union all
+
+    select
+        delivery_id,
+        journey_id,
+        min(event_date) as first_event_date
+    from touched_events
+    where delivery_id is not null
+    group by delivery_id, journey_id
+
+    union all
+
+    select
+        null as delivery_id,
+        journey_id,
+        null as first_event_date
+    from call_journeys
+
+),
+
+dated as (
+
+    select
+        delivery_id,
+        journey_id,
+        min(first_event_date) over (partition by delivery_id) as first_event_date
+    from journeys
+
+),
+
+final as (
+
+    select distinct
+        delivery_id,
+        journey_id,
+        first_event_date
+    from dated
+
+)
+
+select * from final
