@@ -54,13 +54,37 @@ from staging.justai_calls
 group by all;
 
 -- step: contents
-create temp macro canonical(object) as '{' || coalesce(array_to_string(list_transform(
+create temp macro holds_numbers(text) as
+    regexp_matches(text, '"\s*:\s*[-0-9\[{]') and regexp_matches(text, '[:\[,]\s*-?[0-9]+[.eE]|[:\[,]\s*-0');
+-- numbers keep their text, which DuckDB's parser would change: they are parsed as marked strings
+create temp macro numbers_to_strings(text) as replace(replace(
+    array_to_string(list_transform(
+        regexp_extract_all(text, '(?:"[^"\\]*(?:\\.[^"\\]*)*"|[^-"0-9]+)+|-?[0-9][-+.0-9eE]*|-'),
+        lambda token: case when regexp_matches(token, '^-?[0-9]') then chr(1) || token || chr(2) else token end
+    ), ''),
+    chr(1), '"number:' || md5(text)
+), chr(2), md5(text) || '"');
+create temp macro strings_to_numbers(parsed, text) as
+    replace(replace(parsed, '"number:' || md5(text), ''), md5(text) || '"', '');
+create temp macro sorted_members(object) as '{' || coalesce(array_to_string(list_transform(
     list_sort(list_filter(
         map_entries(cast(object as map(varchar, json))),
         lambda member: member.value is not null and cast(member.value as varchar) != 'null'
     )),
     lambda member: cast(to_json(member.key) as varchar) || ':' || cast(member.value as varchar)
 ), ','), '') || '}';
+create temp macro canonical(object) as case
+    when holds_numbers(cast(object as varchar))
+        then strings_to_numbers(
+            sorted_members(cast(numbers_to_strings(cast(object as varchar)) as json)), cast(object as varchar)
+        )
+    else sorted_members(object)
+end;
+create temp macro member(text, path) as case
+    when holds_numbers(text) and json_type(text, path) not in ('VARCHAR', 'NULL')
+        then strings_to_numbers(cast(json_extract(numbers_to_strings(text), path) as varchar), text)
+    else json_extract_string(text, path)
+end;
 create table baseline.canonical_vars as
 select template_id, logged_vars, vars, md5(template_id || chr(10) || vars) as content_hash
 from (
@@ -116,9 +140,9 @@ select
     version_number,
     contents.template_id,
     content_hash,
-    contents.vars->>'$.subject' as subject,
-    contents.vars->>'$.preheader' as preheader,
-    contents.vars->>'$.body' as body,
+    member(contents.vars, '$.subject') as subject,
+    member(contents.vars, '$.preheader') as preheader,
+    member(contents.vars, '$.body') as body,
     contents.vars,
     case when version_number = 1 then 'created' when use_of_content > 1 then 'reverted' else 'edited' end as change_type,
     make_timestamp(event_timestamp * 1000000) as valid_from,
@@ -438,7 +462,7 @@ create type baseline.copy as enum (select distinct copy_id from baseline.fct_del
 create table baseline.candidates (
     delivery_id varchar using compression uncompressed, journey_id varchar using compression uncompressed, action_id bigint, parent_action_id bigint, campaign_id bigint,
     first_timestamp bigint, has_human_click boolean, is_uniform boolean, tally bigint, first_event_order varchar,
-    delivery_key varchar using compression uncompressed, copy_id baseline.copy, delivery_date date, first_called_at timestamp, method utinyint,
+    delivery_key varchar using compression uncompressed, copy_id baseline.copy, delivery_date date, first_called_at timestamp, last_called_at timestamp, method utinyint,
     is_in_range boolean
 );
 insert into baseline.candidates
@@ -459,6 +483,7 @@ select
     deliveries.copy_id,
     deliveries.delivery_date,
     deliveries.first_called_at,
+    deliveries.last_called_at,
     case
         when deliveries.delivery_key is null then null
         when not (
@@ -575,6 +600,7 @@ with verdicts as (
             when method is not null then delivery_date
             when control_template_id is not null then cast(make_timestamp(first_timestamp * 1000000) as date)
         end as delivery_date,
+        case when method is not null then last_called_at end as last_called_at,
         first_timestamp,
         has_human_click,
         unmatched_reason,
@@ -634,6 +660,7 @@ select
     end as uncounted_reason,
     uncounted_reason is null as counts,
     delivery_date,
+    last_called_at,
     coalesce(
         (counts_as = 'delivered' and channel not in ('in_app', 'slack'))
         or (counts_as = 'sent' and channel in ('in_app', 'slack')), false
@@ -644,17 +671,17 @@ select
 from events
 inner join verdicts using (delivery_id);
 create table baseline.fct_engagement_events (
-    event_id varchar $id_storage, event_date date, event_at timestamp, channel varchar, metric varchar, counts_as varchar,
+    event_id varchar $id_storage, event_date date, event_at timestamp, metric_date date, channel varchar, metric varchar, counts_as varchar,
     delivery_id varchar $id_storage, journey_id varchar $id_storage, action_id bigint, parent_action_id bigint,
     campaign_id bigint, is_machine boolean, delivery_key varchar $id_storage, copy_id varchar, control_template_id varchar,
     match_method varchar, unmatched_reason varchar, counts boolean, uncounted_reason varchar, delivery_date date,
-    is_first boolean, is_first_human boolean, is_first_reached boolean
+    last_called_at timestamp, is_first boolean, is_first_human boolean, is_first_reached boolean
 );
 insert into baseline.fct_engagement_events
 select
-    event_id, event_date, event_at, channel, metric, counts_as, delivery_id, journey_id, action_id, parent_action_id,
+    event_id, event_date, event_at, event_date, channel, metric, counts_as, delivery_id, journey_id, action_id, parent_action_id,
     campaign_id, is_machine, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
-    uncounted_reason, delivery_date,
+    uncounted_reason, delivery_date, last_called_at,
     counts as is_first, counts and not is_machine as is_first_human, counts and is_reached as is_first_reached
 from judged
 where is_alone;
@@ -674,9 +701,9 @@ set variable untold_from = (
 );
 insert into baseline.fct_engagement_events
 select
-    event_id, event_date, event_at, channel, metric, counts_as, delivery_id, journey_id, action_id, parent_action_id,
+    event_id, event_date, event_at, event_date, channel, metric, counts_as, delivery_id, journey_id, action_id, parent_action_id,
     campaign_id, is_machine, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
-    uncounted_reason, delivery_date,
+    uncounted_reason, delivery_date, last_called_at,
     counts and row_number() over (
         partition by coalesce(delivery_key, delivery_id), counts, counts_as order by event_at, event_id
     ) = 1,

@@ -22,19 +22,10 @@ COPIES = 100
 # 2025-01-01, in days and seconds since 1970
 FIRST_DAY = 20_089
 MEMORY_LIMIT = "4GB"
+# dbt takes seeds only from a folder of the project.
+SEEDS = Path("data/bench/seeds")
 # Raise it when the generated rows change, so that cached files are made anew.
-VERSION = 1
-
-_LANDING = (
-    "alter table staging.justai_calls add column if not exists _batch_id varchar",
-    "alter table staging.customerio_events add column if not exists _batch_id varchar",
-    "create table if not exists staging.landed_batches"
-    " (batch_id varchar, dataset varchar, landed_at timestamp)",
-    "create table if not exists staging.justai_calls_removed (batch_id varchar, event_timestamp bigint,"
-    " copy_id varchar, template_id varchar, campaign_id bigint, journey_id varchar, action_id bigint)",
-    "create table if not exists staging.customerio_events_removed (batch_id varchar, event_id varchar,"
-    " timestamp bigint, delivery_id varchar, journey_id varchar)",
-)
+VERSION = 2
 
 _DIMENSIONS = f"""
 create temp macro dice
@@ -324,9 +315,10 @@ from (from ids order by second % 86400, dice(number))
 # The landing tables' ledger and batches, from the rows of one day.
 LEDGER = """
 insert into staging.landed_files
+    (dataset, file, path_hour, size_bytes, content_hash, row_count, reject_count, loaded_at, batch_id)
 select
     $dataset, _file, strptime(regexp_extract(_file, '[0-9]{4}(/[0-9]{2}){3}'), '%Y/%m/%d/%H'),
-    count(*) * 400, md5(_file), count(*), 0, any_value(_loaded_at)
+    count(*) * 400, md5(_file), count(*), 0, any_value(_loaded_at), any_value(_batch_id)
 from rows_of_day
 group by _file
 """
@@ -347,7 +339,7 @@ def generated(calls: int, folder: Path) -> Input:
     made = Input(
         folder / f"input_{calls}_v{VERSION}.duckdb",
         folder / f"days_{calls}_v{VERSION}.duckdb",
-        folder / "seeds",
+        SEEDS,
     )
     folder.mkdir(parents=True, exist_ok=True)
     _write_seeds(made.seeds)
@@ -368,7 +360,7 @@ def _generate(days: int, warehouse: Path, increments: Path) -> None:
         connection.execute(f"set memory_limit = '{MEMORY_LIMIT}'")
         connection.execute("set threads = 2")
         connection.execute(f"attach '{increments}' as days")
-        for statement in (*ddl(), *_LANDING):
+        for statement in ddl():
             connection.execute(statement)
         connection.execute(_DIMENSIONS)
         with progress(f"generate {days} + {INCREMENTS} days", days + INCREMENTS) as advance:

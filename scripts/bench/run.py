@@ -72,8 +72,9 @@ def bench(
     """Measure full refresh, daily increments and unload of the dbt project beside hand-tuned SQL.
 
     The hand-tuned DuckDB script makes the same tables; they are compared in the same run, and a difference
-    ends it. The naive dbt project rebuilds plain tables and takes a snapshot. The input is generated once per size
-    and kept. All run in turn on one DuckDB file with the profile's settings, each in a process of its own.
+    ends it. The naive dbt project rebuilds plain tables and takes a snapshot. The input is generated once per
+    size and kept. All run in turn on one DuckDB file with the settings of the profile, each in a process of
+    its own.
 
     Prints Markdown and writes it to FOLDER/results.md, every single run to FOLDER/results.json.
     COPYMART_MEMORY_LIMIT sets DuckDB's memory (4GB unless set). Exit status 1 when tables differ.
@@ -165,7 +166,7 @@ def _environment(folder: Path, made: Input, database: Path) -> dict[str, str]:
     return kept | {
         "DO_NOT_TRACK": "1",
         "COPYMART_DUCKDB": str(database),
-        "COPYMART_SEEDS": str(made.seeds.relative_to(Path.cwd())),
+        "COPYMART_SEEDS": str(made.seeds),
         "DBT_PROFILES_DIR": str(folder / "profiles"),
         "DBT_TARGET": "duckdb",
         "DBT_TARGET_PATH": str(folder / "target"),
