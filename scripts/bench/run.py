@@ -47,7 +47,8 @@ class Bench:
         error_console.print(
             f"{_short(self.calls)} {what}: {cost.work:.1f} s, wall {cost.wall:.1f}, "
             f"processor {cost.processor:.1f}, memory {cost.memory / GIB:.2f} GiB, "
-            f"temporary disk {cost.temporary / GIB:.2f} GiB"
+            f"temporary disk {cost.temporary / GIB:.2f} GiB",
+            soft_wrap=True,
         )
 
 
@@ -265,7 +266,9 @@ def _compare_table(connection: duckdb.DuckDBPyConnection, table: str) -> None:
     if wrong:
         raise UserError(f"baseline.{table} lacks columns of marts.{table} or has other types: {wrong}")
     for name in theirs.keys() - ours.keys():
-        error_console.print(f"warning: marts.{table} has no column {name}, which the baseline makes")
+        error_console.print(
+            f"warning: marts.{table} has no column {name}, which the baseline makes", soft_wrap=True
+        )
     columns = ", ".join(ours)
     # hashes add up in any order and in bounded memory; EXCEPT ALL of 100 M rows would not
     sums = [
@@ -312,7 +315,7 @@ def _ratio(what: str, cost: Cost, costs: dict[str, Cost], by_size: dict[int, dic
     if what in ("full refresh", "naive dbt", "chain") and "baseline" in costs:
         return f"{cost.work / costs['baseline'].work:.2f} of the baseline"
     if what == "daily increment":
-        ratios = [f"1/{costs['full refresh'].work / cost.work:.0f} of the full refresh"]
+        ratios = [f"{cost.work / costs['full refresh'].work:.3f} of the full refresh"]
         smaller = [calls for calls, other in by_size.items() if other is not costs and what in other]
         ratios += [
             f"{cost.work / by_size[calls][what].work:.2f} of that at {_short(calls)}"
