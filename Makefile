@@ -7,6 +7,8 @@ BASE ?=
 CALLS ?= 1000000
 EXAMPLES ?= 300
 SEED ?=
+SIZES ?= 1M 10M 40M
+BENCH_OPTIONS ?=
 
 BIN := .venv/bin
 DBT := $(BIN)/dbt
@@ -44,7 +46,7 @@ SAMPLE_SEEDS := COPYMART_SEEDS=scripts/sample_seeds
 RUN := $(call settings,data,$(DUCKDB)) $(if $(LANDED),$(SAMPLE_SEEDS))
 TEST := $(call settings,data/test,data/test/test.duckdb) $(SAMPLE_SEEDS)
 
-.PHONY: help venv run lint parse pytest truth replay build-test test ci-slim clean
+.PHONY: help venv run daily lint parse pytest truth replay build-test test ci-slim bench clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -56,6 +58,8 @@ help: ## list the targets
 	@echo "  BASE=REF     make ci-slim: the branch or commit to compare with, e.g. origin/main"
 	@echo "  CALLS=N      make truth: the number of calls; default 1000000"
 	@echo "  EXAMPLES=N   make replay: the number of histories; default 300. SEED=N plays those of an earlier run again"
+	@echo "  SIZES='1M 10M'  make bench: the numbers of calls; default 1M 10M 40M"
+	@echo "  BENCH_OPTIONS='--runs 5 --no-naive'  more options of python -m scripts.bench, see its --help"
 
 venv: ## make .venv and install requirements.lock into it
 	@sh scripts/make_venv.sh .venv "$$PYTHON"
@@ -147,6 +151,9 @@ test: ## everything: lint, parse, pytest, build-test
 
 ci-slim: venv ## build only what differs from BASE=ref, on top of BASE's tables
 	@$(BIN)/python -m scripts.ci_slim --base "$$BASE"
+
+bench: venv ## speed, memory and disk beside hand-written SQL; hours and 60 GB at the default SIZES
+	@$(BIN)/python -m scripts.bench $(SIZES) $(BENCH_OPTIONS)
 
 clean: ## remove what make made: .venv and data/, but no warehouse of yours (data/own*)
 	rm -rf .venv
