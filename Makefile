@@ -3,6 +3,8 @@ SHELL := /bin/sh
 PYTHON ?=
 LANDING ?=
 LAND_OPTIONS ?=
+EXPORT ?=
+UNLOAD_OPTIONS ?=
 BASE ?=
 CALLS ?= 1000000
 EXAMPLES ?= 300
@@ -15,8 +17,11 @@ DBT := $(BIN)/dbt
 COPYMART := $(BIN)/copymart
 HERE := $(CURDIR)
 
-# The user's own dbt and Python settings must not reach these builds, nor these builds the user's warehouse.
+# The user's own dbt and Python settings must not reach these builds, nor these builds the user's warehouse. The daily
+# job is the exception: it works on that warehouse.
+ifneq ($(MAKECMDGOALS),daily)
 $(foreach name,$(filter-out COPYMART_MEMORY_LIMIT,$(filter DBT_% COPYMART_%,$(.VARIABLES))),$(eval unexport $(name)))
+endif
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export DO_NOT_TRACK := 1
 export PYTHON LANDING BASE
@@ -53,6 +58,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
 	@echo "Variables:"
 	@echo "  LANDING=DIR  make run on your own files: a folder or s3://bucket/prefix that holds justai/calls and customerio/events"
+	@echo "  EXPORT=DIR   make daily: the folder to unload to; default export. UNLOAD_OPTIONS='--start 2026-01-01' and more"
 	@echo "  LAND_OPTIONS='--role-arn ARN --region R'  more options of copymart land"
 	@echo "  PYTHON=/usr/bin/python3.12  the Python that makes .venv; default: the newest of 3.11 to 3.14 on the path"
 	@echo "  BASE=REF     make ci-slim: the branch or commit to compare with, e.g. origin/main"
@@ -93,6 +99,12 @@ data/sample/.complete: $(wildcard scripts/simulat*.py) | venv
 	@mkdir -p data
 	@$(COPYMART) simulate data/sample --calls 20000 --days 14 --seed 1
 	@touch $@
+
+daily: venv ## the day on your own warehouse and profile: land LANDING, build, unload to EXPORT
+	@[ -n "$$LANDING" ] || { echo "error: say where the logs lie: make daily LANDING=s3://bucket/prefix EXPORT=folder" >&2; exit 1; }
+	@$(COPYMART) land --calls "$$LANDING/justai/calls" --events "$$LANDING/customerio/events" $(LAND_OPTIONS)
+	@$(DBT) build --exclude-resource-type unit_test --vars 'test_scope: changed'
+	@$(COPYMART) unload --to "$(or $(EXPORT),export)" $(UNLOAD_OPTIONS)
 
 lint: venv ## ruff, mypy, sqlfluff
 	$(call say,"ruff")
@@ -141,6 +153,8 @@ build-test: venv ## dbt build with all tests on a fresh small sample
 	$(call say,"the README's backfill and its unload of one day")
 	@$(TEST) $(COPYMART) land --calls data/test/sample/justai/calls --backfill 2026-01-01 2026-01-08
 	@$(TEST) $(COPYMART) unload --dataset calls --to data/test/export --start 2026-01-01 --end 2026-01-02
+	$(call say,"the daily job on the same sample: all has landed")
+	@$(TEST) $(MAKE) --no-print-directory daily LANDING=data/test/sample EXPORT=data/test/export
 
 # What fails fast comes first.
 test: ## everything: lint, parse, pytest, build-test

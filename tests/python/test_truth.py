@@ -115,10 +115,20 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "a delivery counts on its last day": (
         "fct_engagement_events",
-        "order by subjects.event_at, subjects.event_id",
-        "order by subjects.event_at desc, subjects.event_id",
+        "order by event_at, event_id",
+        "order by event_at desc, event_id",
     ),
-    "every event of a metric is the first": ("fct_engagement_events", "having count(*) > 1", "having false"),
+    "every event of a metric is the first": (
+        "fct_engagement_events",
+        "coalesce(ordered.occurrence, 1) = 1",
+        "true",
+    ),
+    "messages of one delivery are first apart": (
+        "fct_engagement_events",
+        "having count(*) > 1",
+        "having false",
+    ),
+    "repeats are of no matter": ("fct_engagement_events", "has_repeats\n", "false\n"),
     "in_app is measured on delivered": (
         "fct_engagement_events",
         "channel in ('in_app', 'slack')",
