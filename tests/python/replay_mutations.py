@@ -194,9 +194,9 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
 
 # Kinds of steps without which a history hardly notices.
 NEEDED = {
-    "calls that were removed": {"land_gone", "land_edited", "land_shorter"},
-    "events that were removed": {"land_moved", "land_gone"},
-    "payloads of events that were removed": {"land_gone", "land_edited", "land_shorter"},
+    "calls that were removed": {"land_gone", "land_edited"},
+    "events that were removed": {"land_moved", "land_undone"},
+    "payloads of events that were removed": {"land_gone", "land_edited"},
     "earlier payloads of events that landed": {"land_moved"},
     "messages of changed settings, by action": {"edit_actions"},
     "messages of changed settings, by parent": {"edit_actions"},

@@ -344,16 +344,28 @@ def _edit_event(draw: Random, record: Record, other: Line) -> None:
 def land_gone(history: History, draw: Random) -> None:
     """Remove one file or all of an hour, by a backfill; sometimes their lines come in another file."""
     if history.files:
-        newest = max(history.files, key=lambda path: path.name)
-        path = newest if draw.random() < 0.5 else draw.choice(sorted(history.files))
+        path = draw.choice(sorted(history.files))
         dataset = history.dataset_of(path)
-        hour = datetime(*map(int, path.parts[-5:-1]))  # type: ignore[arg-type]
         alike = [other for other in history.files if other.parent == path.parent]
         gone = [line for file in (alike if draw.random() < 0.7 else [path]) for line in history.remove(file)]
-        history.backfill(dataset, hour)
+        history.backfill(dataset, hour_of(path))
         if draw.random() < 0.3:
             history.add(draw, dataset, gone)
             history.land(draw, dataset)
+
+
+def land_undone(history: History, draw: Random) -> None:
+    """Remove one of the files that came last, alone, by a backfill."""
+    if history.files:
+        path = draw.choice(sorted(history.files, key=lambda path: path.name)[-3:])
+        dataset = history.dataset_of(path)
+        history.remove(path)
+        history.backfill(dataset, hour_of(path))
+
+
+def hour_of(path: Path) -> datetime:
+    year, month, day, hour = map(int, path.parts[-5:-1])
+    return datetime(year, month, day, hour)
 
 
 def land_late_edit(history: History, draw: Random) -> None:
@@ -489,7 +501,8 @@ LANDINGS: dict[Act, int] = {
     land_shorter: 3,
     land_edited: 3,
     land_moved: 3,
-    land_gone: 4,
+    land_gone: 3,
+    land_undone: 3,
     land_late_edit: 5,
     land_retry: 4,
     land_earlier_open: 3,
