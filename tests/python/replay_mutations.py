@@ -83,18 +83,20 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
         "int_touched_calls", _PENDING, f"where event_timestamp >= {_SINCE_SECONDS}", 1
     ),
     "events that landed": Mutation(
-        "int_touched_events", _PENDING, f"where event_timestamp >= {_SINCE_SECONDS}", 0
+        "int_touched_events",
+        "where _batch_id in (select batch_id from pending)",
+        f'where "timestamp" >= {_SINCE_SECONDS}',
     ),
     "events that were removed": Mutation(
-        "int_touched_events", _PENDING, f'where "timestamp" >= {_SINCE_SECONDS}', 1
+        "int_touched_events", _PENDING, f'where "timestamp" >= {_SINCE_SECONDS}', 0
     ),
     "payloads of events that were removed": Mutation(
-        "int_touched_events", _PENDING, f"{_PENDING} and removed_events.timestamp >= {_SINCE_SECONDS}", 2
+        "int_touched_events", _PENDING, f"{_PENDING} and removed_events.timestamp >= {_SINCE_SECONDS}", 1
     ),
     "earlier payloads of events that landed": Mutation(
         "int_touched_events",
         "where event_id in (select event_id from touched_ids)",
-        f"where event_id in (select event_id from touched_ids) and event_timestamp >= {_SINCE_SECONDS}",
+        f'where event_id in (select event_id from touched_ids) and "timestamp" >= {_SINCE_SECONDS}',
     ),
     # messages
     "messages of the journeys of calls": Mutation(
