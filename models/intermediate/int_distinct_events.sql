@@ -1,6 +1,7 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
+    cluster_by=['event_date'],
     meta={'touched': [{'model': 'int_touched_events', 'on': {'event_id': 'event_id'}}]}
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}

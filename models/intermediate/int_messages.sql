@@ -1,6 +1,7 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
+    cluster_by=['first_event_date'],
     meta={'touched': [{
         'model': 'int_touched_messages',
         'on': {'delivery_id': 'delivery_id'},

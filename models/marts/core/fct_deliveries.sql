@@ -1,6 +1,7 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
+    cluster_by=['delivery_date'],
     meta={'touched': [
         {'model': 'int_touched_calls', 'on': {'journey_id': 'journey_id'}},
         {'model': 'int_touched_calls', 'on': {'last_called_at': 'called_at'}, 'only': 'journey_id is null'},

@@ -1,6 +1,7 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
+    cluster_by=['event_date'],
     meta={'touched': [{
         'model': 'int_rewritten_messages',
         'on': {'delivery_id': 'delivery_id'},
