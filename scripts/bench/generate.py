@@ -309,7 +309,7 @@ select
     row_number() over () as _line,
     make_timestamp(({FIRST_DAY} + $day + 1) * 86400000000 + 1800000000) as _loaded_at,
     'events-' || lpad(cast($day as varchar), 5, '0') as _batch_id
-from (from ids order by second % 86400, dice(number))
+from (from ids order by second % 86400, dice(number), source, kind_no, copy_of_row)
 """
 
 # The landing tables' ledger and batches, from the rows of one day.
