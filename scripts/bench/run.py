@@ -167,7 +167,10 @@ def _environment(folder: Path, made: Input, database: Path) -> dict[str, str]:
     return kept | {
         "DO_NOT_TRACK": "1",
         "COPYMART_DUCKDB": str(database),
-        "COPYMART_SEEDS": str(made.seeds),
+        # dbt writes over seeds at an absolute path
+        "COPYMART_SEEDS": os.path.relpath(made.seeds),
+        # one node at a time: two at once would both be charged for the cores that they share
+        "COPYMART_THREADS": "1",
         "DBT_PROFILES_DIR": str(folder / "profiles"),
         "DBT_TARGET": "duckdb",
         "DBT_TARGET_PATH": str(folder / "target"),
