@@ -43,7 +43,7 @@
 {%- endmacro %}
 
 
-{# The relation of a model that a test reads only because of test_scope, so that ref() would be a dependency too many. #}
+{# The relation of a model that a test reads only because of test_scope; ref() would be a dependency too many. #}
 {% macro this_runs(model_name) -%}
     {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.name == model_name -%}
         {{ return(api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias)) }}

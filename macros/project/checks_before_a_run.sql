@@ -11,8 +11,8 @@
 {%- endmacro %}
 
 
-{# dbt writes what it ran for a seed to target/run/<path of the seed>: an absolute path leaves the target folder, and dbt
-   would write over the owner's CSV. #}
+{# dbt writes what it ran for a seed to target/run/<path of the seed>: an absolute path leaves the target folder, and
+   dbt would write over the owner's CSV. #}
 {% macro require_seeds_in_project() -%}
     {%- if execute and env_var('COPYMART_SEEDS', 'seeds').startswith('/') -%}
         {{ exceptions.raise_compiler_error(

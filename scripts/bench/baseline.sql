@@ -5,17 +5,17 @@
 -- * Writing text costs more than anything else, because DuckDB tries DICT_FSST on every column: 24 M rows of
 --   parsed events (event_id, delivery_id, journey_id and numbers) take 40 to write and 9 to parse. So events are
 --   parsed again in each pass (three times) and never stored before the fact. Ids of high entropy declared
---   `varchar using compression uncompressed` cost a third (7 M rows of the event fact 8.0, else 13.6; file 1.6 times).
+--   `varchar using compression uncompressed` cost less (7 M rows of the event fact 8.0, else 13.6); the fact has them as the dbt project's fact has.
 -- * Parsing: one json_transform of the needed fields 9, one ->> 5; `variables` is taken as JSON (nested it costs 1.6 more).
 -- * Calls by (copy, hour, template, vars): 0.8; it gives the distinct contents, the runs of versions (only hours with
 --   two contents are read by the second) and nothing else needs all rows.
--- * hash(journey_id, action_id) having count(*) > 1: 2.4, finds the retried calls; all others (91 %) are deliveries
+-- * hash(journey_id, action_id) having count(*) > 1: 2.4, finds the retried calls; all others (nine of ten) are deliveries
 --   without any window or distinct. The same with hash(event_id), 9, for events: only they are compared in full.
 -- * Joining 10 M calls to canonical vars and attrs by their JSON text: 0.4, as the text is dictionary-compressed.
--- * Messages grouped by delivery_id alone with any_value(ids) and a check that all ids agree: 14, against 18 for
---   grouping by all ids; the rare messages whose ids differ go another way.
+-- * Messages are grouped by delivery_id with any_value(ids) and a check that all ids agree, and those whose ids differ
+--   go another way; grouping by all ids costs about the same (2.2 and 2.4 at 1 M calls, written out).
 -- * Firsts need no window over all events: a message's count per metric (nibbles of one sum) says which events
---   are alone, only the others (14 %) are ranked.
+--   are alone, only the others are ranked.
 -- * Daily marts: one group by over the fact (2.3) gives the cells of all three; the pivot works on these.
 -- * A cell's template and campaign are its copy's when the copy has only one of each; only other copies look for the
 --   newest delivery.

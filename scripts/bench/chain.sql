@@ -1,5 +1,5 @@
--- Deliveries, versions, engagement per delivery and one daily mart, with far less work than the project does: no JSON is
--- parsed but for four ids, events are not deduplicated, nothing goes by the action map or a window in time, and
+-- Deliveries, versions, engagement per delivery and one daily mart, with far less work than the project does: of the JSON
+-- only journey_id is read, events are not deduplicated, nothing goes by the action map or a window in time, and
 -- days are the deliveries'. The floor that full chains are compared with.
 
 -- step: deliveries
