@@ -118,7 +118,15 @@ CASES = {
                     on calls.journey_id = events.data->>'journey_id'
                 where calls._batch_id not in {_OLD} and events.data->>'delivery_id' = now.delivery_id
             )
-            and not exists (from staging.justai_calls_removed where batch_id not in {_OLD})""",
+            and not exists (
+                from staging.justai_calls_removed as calls
+                join staging.customerio_events as events on calls.journey_id = events.data->>'journey_id'
+                where calls.batch_id not in {_OLD} and events.data->>'delivery_id' = now.delivery_id
+            )
+            and now.delivery_id not in (
+                select delivery_id from staging.customerio_events_removed
+                where batch_id not in {_OLD} and delivery_id is not null
+            )""",
     "an edit is reverted": """
         select 1
         from marts.dim_copy_variants as now

@@ -447,22 +447,31 @@ def edit_actions(history: History, draw: Random) -> None:
         (calls[_journey(line)], line.data)
         for line in history.landed(EVENTS.name)
         if line.data.get("action_id") and _journey(line) in calls
+        if line.data["action_id"] != calls[_journey(line)].get("action_id")
     ]
     if pairs and draw.random() < 0.8:
-        call, event = draw.choice(pairs)
-        role = draw.choice(("message", "message", "message", "webhook", "control"))
-        acted = call if role == "webhook" else event
-        campaign = draw.choice(("", acted.get("campaign_id")))
-        row = {"template_id": call["template_id"], "role": role, "action_id": str(acted.get("action_id"))}
+        row, campaign = _mapping(draw, pairs)
         others = [other for other in rows if row.items() <= other.items()]
         for other in others:
             rows.remove(other)
-        if not others and acted.get("action_id"):
+        if not others:
             rows.append({**row, "campaign_id": campaign})
     else:
         with (SAMPLE_SEEDS / "template_actions.csv").open() as file:
             rows[:] = csv.DictReader(file)
     history.save("template_actions")
+
+
+def _mapping(draw: Random, pairs: list[tuple[Record, Record]]) -> tuple[Record, object]:
+    """A row of the action map for one of the pairs of call and event, and its campaign."""
+    with_parent = [pair for pair in pairs if pair[1].get("parent_action_id")]
+    by_parent = with_parent and draw.random() < 0.3
+    call, event = draw.choice(with_parent if by_parent else pairs)
+    role = draw.choice(("message", "message", "message", "message", "message", "webhook", "control"))
+    acted = call if role == "webhook" and call.get("action_id") else event
+    action = acted["parent_action_id" if by_parent and acted is event else "action_id"]
+    row = {"template_id": call["template_id"], "role": role, "action_id": str(action)}
+    return row, draw.choice(("", acted.get("campaign_id")))
 
 
 def build(history: History, draw: Random) -> None:
@@ -507,7 +516,7 @@ LANDINGS: dict[Act, int] = {
     land_retry: 4,
     land_earlier_open: 3,
     edit_control: 3,
-    edit_actions: 5,
+    edit_actions: 6,
 }
 BUILDS: dict[Act, int] = {build: 13, build_dies: 5, build_while_landing: 2, build_part: 2, build_refresh: 1}
 STEPS = {act.__name__: act for act in (*LANDINGS, *BUILDS)}
