@@ -31,7 +31,8 @@
 
 
 {# Post-hook. A model built anew has read everything that had landed when the run began, an incremental run what was
-   pending then; what landed meanwhile is left for the next run. #}
+   pending then; what landed meanwhile is left for the next run. A model that is built without the models that tell what is
+   pending and what that touched has read nothing that they did not tell before. #}
 {% macro consume_batches() %}
     {%- if config.get('incremental_strategy') == 'replace_touched' -%}
         {{ adapter.dispatch('in_one_transaction')(consume_statements()) }}
@@ -53,6 +54,7 @@
         where
             {%- if not anew %}
             is_pending
+            and run_id = '{{ invocation_id }}'
             and
             {%- endif %}
             batch_id not in (
