@@ -30,11 +30,19 @@ catalogue as (
 
 ),
 
+-- a bit for each metric that counts: the bits of a message add up to their union when none comes twice
 metric_names as (
 
     select
         metric,
-        max(counts_as) as counts_as
+        max(
+            case counts_as
+                {%- for metric in catalogue_metrics() %}
+                when '{{ metric }}' then {{ 2 ** loop.index0 }}
+                {%- endfor %}
+                else 0
+            end
+        ) as metric_bit
     from catalogue
     group by metric
 
@@ -66,9 +74,7 @@ message_ids as (
         {{ dbt.bool_or("events.metric = 'clicked' and not coalesce(events.is_machine_click, false)") }}
             as has_human_click,
         min(events.channel) != max(events.channel)
-        or count(metric_names.counts_as) > {% for metric in catalogue_metrics() -%}
-            max(case when metric_names.counts_as = '{{ metric }}' then 1 else 0 end){{ ' + ' if not loop.last }}
-        {%- endfor %} as has_repeats
+        or sum(coalesce(metric_names.metric_bit, 0)) != {{ bit_or('coalesce(metric_names.metric_bit, 0)') }} as has_repeats
     from {{ ref('int_distinct_events') }} as events
     left join metric_names
         on events.metric = metric_names.metric

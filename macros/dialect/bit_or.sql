@@ -1,0 +1,12 @@
+{# The union of the bits of whole numbers, as an aggregate. #}
+{% macro bit_or(number) -%}
+    {{ adapter.dispatch('bit_or')(number) }}
+{%- endmacro %}
+
+{% macro duckdb__bit_or(number) -%}
+    bit_or({{ number }})
+{%- endmacro %}
+
+{% macro snowflake__bit_or(number) -%}
+    bitor_agg({{ number }})
+{%- endmacro %}
