@@ -93,7 +93,8 @@ def test_another_metric_catalogue_stops_the_build(copied: Built) -> None:
         output = failing_dbt(changed, *BUILD)
     finally:
         shutil.rmtree(seeds)
-    assert "fct_engagement_events was built with other settings" in output
+    assert "int_messages was built with other settings" in output
+    assert "forwarded=replied" in output
 
 
 def test_a_killed_build_is_completed_by_the_next(copied: Built) -> None:
