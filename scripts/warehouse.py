@@ -96,7 +96,9 @@ def connect(
     path = Path(settings["path"])
     _check_access(path, read_only)
     try:
-        connection = duckdb.connect(str(path), read_only=read_only)
+        connection = duckdb.connect(
+            str(path), read_only=read_only, config=settings.get("config_options") or {}
+        )
     except duckdb.IOException as error:
         raise UserError(f"cannot open {path.resolve()}: {error}") from error
     for name, value in (settings.get("settings") or {}).items():
