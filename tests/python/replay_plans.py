@@ -427,8 +427,11 @@ def _journey(line: Line) -> str:
 def edit_control(history: History, draw: Random) -> None:
     """The owner names a template's control copy, another one or none."""
     calls = [line.data for line in history.landed(CALLS.name)]
+    mapped = {row["template_id"] for row in history.settings["template_actions"]}
+    # a change of these touches no message, so nothing else leads to the dates of their events
+    unmapped = [call for call in calls if call["template_id"] not in mapped]
     if calls:
-        call = draw.choice(calls)
+        call = draw.choice(unmapped if unmapped and draw.random() < 0.4 else calls)
         copy = str(call["copy_id"]).lower() if draw.random() < 0.7 else ""
         rows = history.settings["template_settings"]
         row = next((row for row in rows if row["template_id"] == call["template_id"]), None)
