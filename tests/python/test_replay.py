@@ -225,7 +225,7 @@ def test_following_the_clock_is_noticed(
 
 
 def likely(mutation: str) -> list[Plan]:
-    """The plans of the long form, those first that are short and have what the mutation needs."""
+    """The plans of the long form, first those with what the mutation needs, many journeys and few steps."""
     found: list[Plan] = []
 
     def keep_it(plan: Plan) -> None:
@@ -235,5 +235,10 @@ def likely(mutation: str) -> list[Plan]:
     needed = NEEDED.get(mutation, set())
     return sorted(
         found,
-        key=lambda plan: (bool(needed - {step.kind for step in plan.steps}), len(plan.steps)),
+        key=lambda plan: (
+            bool(needed) and plan.steps[-1].kind not in needed,
+            bool(needed - {step.kind for step in plan.steps}),
+            -plan.journeys,
+            len(plan.steps),
+        ),
     )
