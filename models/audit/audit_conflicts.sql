@@ -18,8 +18,8 @@ days_of_event_ids as (
         event_id,
         min(event_date) as first_date
     from events
+    where is_on_several_days
     group by event_id
-    having count(*) > 1
 
 ),
 

@@ -1,40 +1,22 @@
 with
 
-deliveries as (
-
-    select * from {{ ref('fct_deliveries') }}
-
-),
-
 events as (
 
     select * from {{ ref('fct_engagement_events') }}
 
 ),
 
-sends as (
-
-    select
-        delivery_key,
-        min(event_at) as first_sent_at
-    from events
-    where
-        counts
-        and counts_as = 'sent'
-        and delivery_key is not null
-    group by delivery_key
-
-),
-
 sent_deliveries as (
 
     select
-        deliveries.delivery_date,
-        {{ reporting_date('sends.first_sent_at') }} != deliveries.delivery_date as is_sent_other_day,
-        deliveries.last_called_at > sends.first_sent_at as is_called_after_send
-    from deliveries
-    inner join sends
-        on deliveries.delivery_key = sends.delivery_key
+        delivery_date,
+        metric_date != delivery_date as is_sent_other_day,
+        last_called_at > event_at as is_called_after_send
+    from events
+    where
+        is_first
+        and counts_as = 'sent'
+        and delivery_key is not null
 
 ),
 

@@ -94,6 +94,15 @@ conflicts as (
 
 ),
 
+several_days as (
+
+    select event_id
+    from hashed
+    group by event_id
+    having count(distinct event_date) > 1
+
+),
+
 lines as (
 
     select source.*
@@ -130,12 +139,15 @@ final as (
         events.is_synthetic,
         events.is_machine_click,
         conflicts.event_id is not null as has_conflict,
+        several_days.event_id is not null as is_on_several_days,
         {{ is_about_message('events.channel', 'events.delivery_id') }} as is_about_message
     from events
     left join conflicts
         on
             events.event_id = conflicts.event_id
             and cast(events.event_at as date) = conflicts.event_date
+    left join several_days
+        on events.event_id = several_days.event_id
 
 )
 
