@@ -37,4 +37,5 @@ adapter = SimpleNamespace(dispatch=_dispatch, quote=lambda name: f'"{name}"')
 dbt = _DbtMacros()
 target = SimpleNamespace(type="duckdb", name="duckdb", database="warehouse", schema="main")
 execute = False
+invocation_id = "invocation"
 flags = SimpleNamespace(FULL_REFRESH=False, WHICH="compile")

@@ -74,7 +74,8 @@ message_ids as (
         {{ dbt.bool_or("events.metric = 'clicked' and not coalesce(events.is_machine_click, false)") }}
             as has_human_click,
         min(events.channel) != max(events.channel)
-        or sum(coalesce(metric_names.metric_bit, 0)) != {{ bit_or('coalesce(metric_names.metric_bit, 0)') }} as has_repeats
+        or sum(coalesce(metric_names.metric_bit, 0)) != {{ bit_or('coalesce(metric_names.metric_bit, 0)') }}
+            as has_repeats
     from {{ ref('int_distinct_events') }} as events
     left join metric_names
         on events.metric = metric_names.metric
