@@ -129,9 +129,9 @@ parse: venv ## dbt parse for both targets and compile for Snowflake; any dbt war
 	    --target-path data/test/target-snowflake --vars "compile_incremental: $$incremental" || exit 1; \
 	done
 
-pytest: venv ## the Python tests
+pytest: venv ## the Python tests, by file on two workers
 	$(call say,"pytest")
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 truth: venv ## every mart cell against the truth of CALLS simulated calls
 	$(call say,"$(CALLS) simulated calls against their truth")
