@@ -75,12 +75,10 @@ canonical_attrs as (
 -- a distinct over all calls would cost several times more than over those that can be equal at all
 moments as (
 
-    select
-        event_timestamp,
-        journey_id
+    select hash(event_timestamp, journey_id) as moment_hash
     from {{ ref('stg_justai__calls') }}
     {{ in_touched_seconds }}
-    group by event_timestamp, journey_id
+    group by hash(event_timestamp, journey_id)
     having count(*) > 1
 
 ),
@@ -104,15 +102,16 @@ numbered as (
         ) as occurrence
     from {{ ref('stg_justai__calls') }} as calls
     inner join moments
-        on
-            calls.event_timestamp = moments.event_timestamp
-            and calls.journey_id is not distinct from moments.journey_id
+        on hash(calls.event_timestamp, calls.journey_id) = moments.moment_hash
     inner join contents
         on
             calls.template_id = contents.template_id
             and calls.vars = contents.logged_vars
     inner join canonical_attrs
         on calls.attrs = canonical_attrs.logged_attrs
+    {% if is_incremental() -%}
+    where calls.event_timestamp in (select event_timestamp from {{ ref('int_touched_calls') }})
+    {%- endif %}
 
 ),
 

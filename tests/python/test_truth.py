@@ -150,7 +150,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "template_actions.campaign_id = unmatched_ids.campaign_id",
         "true",
     ),
-    "a matched message is control too": ("int_messages", "where matches.delivery_id is null", "where true"),
+    "a matched message is control too": ("int_messages", "judged.method_rank is null", "true"),
 }
 
 

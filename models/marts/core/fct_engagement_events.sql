@@ -83,14 +83,14 @@ metric_names as (
 
 shared_deliveries as (
 
-    select delivery_key
+    select hash(delivery_key) as key_hash
     from {{ ref('int_messages') }}
     where
         delivery_key is not null
         {% if is_incremental() -%}
         and delivery_id in (select delivery_id from {{ ref('int_rewritten_messages') }})
         {%- endif %}
-    group by delivery_key
+    group by hash(delivery_key)
     having count(*) > 1
 
 ),
@@ -101,8 +101,13 @@ messages_to_order as (
     select delivery_id
     from {{ ref('int_messages') }}
     where
-        has_repeats
-        or delivery_key in (select delivery_key from shared_deliveries)
+        (
+            has_repeats
+            or hash(delivery_key) in (select key_hash from shared_deliveries)
+        )
+        {% if is_incremental() -%}
+        and delivery_id in (select delivery_id from {{ ref('int_rewritten_messages') }})
+        {%- endif %}
 
 ),
 
