@@ -124,7 +124,7 @@ lines as (
 
 ),
 
-{{ events_of_lines('lines', 'events') }},
+{{ events_of_lines('lines', 'events', with_payload=false) }},
 
 final as (
 

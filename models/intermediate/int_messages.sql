@@ -436,3 +436,7 @@ final as (
 )
 
 select * from final
+{% if not is_incremental() -%}
+-- in the order of days, in which later runs add to it: what a day needs then lies together
+order by first_event_date
+{%- endif %}

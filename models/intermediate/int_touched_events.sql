@@ -41,7 +41,7 @@ lines as (
 
 ),
 
-{{ events_of_lines('lines', 'events') }},
+{{ events_of_lines('lines', 'events', with_payload=false) }},
 
 -- every payload that an event ever came with, since a message may lose the event to another one
 payloads as (

@@ -128,7 +128,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "having count(*) > 1",
         "having false",
     ),
-    "repeats are of no matter": ("fct_engagement_events", "has_repeats\n", "false\n"),
+    "repeats are of no matter": ("fct_engagement_events", "messages.has_repeats\n", "false\n"),
     "in_app is measured on delivered": (
         "fct_engagement_events",
         "channel in ('in_app', 'slack')",

@@ -10,6 +10,15 @@
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
+{% set if_rewritten -%}
+    {%- if is_incremental() -%}
+    inner join {{ ref('int_rewritten_messages') }} as rewritten
+        on
+            messages.delivery_id = rewritten.delivery_id
+            and messages.first_event_date >= rewritten.first_event_date
+    {%- endif -%}
+{%- endset %}
+
 {# An event with what is known of its message. Written out twice, because DuckDB copies out a CTE that two places read:
    24 M events of 25 columns, which spilled to disk and took most of the time. #}
 {% set judged_events -%}
@@ -57,7 +66,11 @@
             and events.event_date >= rewritten.first_event_date
     {% endif -%}
     inner join {{ ref('int_messages') }} as messages
-        on events.delivery_id = messages.delivery_id
+        on
+            events.delivery_id = messages.delivery_id
+            {% if is_incremental() -%}
+            and rewritten.first_event_date <= messages.first_event_date
+            {%- endif %}
     left join metric_names
         on events.metric = metric_names.metric
 {%- endset %}
@@ -83,14 +96,11 @@ metric_names as (
 
 shared_deliveries as (
 
-    select hash(delivery_key) as key_hash
-    from {{ ref('int_messages') }}
-    where
-        delivery_key is not null
-        {% if is_incremental() -%}
-        and delivery_id in (select delivery_id from {{ ref('int_rewritten_messages') }})
-        {%- endif %}
-    group by hash(delivery_key)
+    select hash(messages.delivery_key) as key_hash
+    from {{ ref('int_messages') }} as messages
+    {{ if_rewritten }}
+    where messages.delivery_key is not null
+    group by hash(messages.delivery_key)
     having count(*) > 1
 
 ),
@@ -98,16 +108,12 @@ shared_deliveries as (
 -- most messages have each metric once, and need no order
 messages_to_order as (
 
-    select delivery_id
-    from {{ ref('int_messages') }}
+    select messages.delivery_id
+    from {{ ref('int_messages') }} as messages
+    {{ if_rewritten }}
     where
-        (
-            has_repeats
-            or hash(delivery_key) in (select key_hash from shared_deliveries)
-        )
-        {% if is_incremental() -%}
-        and delivery_id in (select delivery_id from {{ ref('int_rewritten_messages') }})
-        {%- endif %}
+        messages.has_repeats
+        or hash(messages.delivery_key) in (select key_hash from shared_deliveries)
 
 ),
 

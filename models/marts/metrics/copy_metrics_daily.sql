@@ -190,7 +190,11 @@ newest_keys as (
             events.metric_date = cells.metric_date
             and events.copy_id = cells.copy_id
             and events.last_called_at = cells.last_called_at
-    where events.counts
+    where
+        events.counts
+        {% if is_incremental() -%}
+        and events.metric_date in (select metric_date from {{ ref('int_touched_dates') }})
+        {%- endif %}
 
 ),
 
