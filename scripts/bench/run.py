@@ -63,6 +63,7 @@ def bench(
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Runs of each full refresh; the median counts.")] = 3,
     days: Annotated[int, typer.Option(min=0, max=INCREMENTS, help="Daily increments.")] = INCREMENTS,
+    baseline: Annotated[bool, typer.Option(help="Also run the hand-tuned script, and compare.")] = True,
     naive: Annotated[bool, typer.Option(help="Also run the naive dbt project.")] = True,
     chain: Annotated[
         bool, typer.Option(help="Also run the short chain: parse-free, which does less work.")
@@ -89,7 +90,7 @@ def bench(
     profiles = folder / "profiles"
     profiles.mkdir(parents=True, exist_ok=True)
     shutil.copyfile("profiles.yml.example", profiles / "profiles.yml")
-    results = [_bench_size(count, folder, runs, days, naive, chain, keep) for count in counts]
+    results = [_bench_size(count, folder, runs, days, baseline, naive, chain, keep) for count in counts]
     table = markdown(results)
     (folder / "results.md").write_text(table, encoding="utf-8")
     raw = {
@@ -116,14 +117,14 @@ def _short(calls: int) -> str:
 
 
 def _bench_size(
-    calls: int, folder: Path, runs: int, days: int, naive: bool, chain: bool, keep: bool
+    calls: int, folder: Path, runs: int, days: int, baseline: bool, naive: bool, chain: bool, keep: bool
 ) -> Bench:
     made = generated(calls, folder)
     database = folder / f"work_{calls}.duckdb"
     _remove(database)
     shutil.copyfile(made.warehouse, database)
     one = Bench(calls, made, database, _environment(folder, made, database))
-    others: list[Callable[[], None]] = [lambda: _script(one, "baseline")]
+    others: list[Callable[[], None]] = [lambda: _script(one, "baseline")] if baseline else []
     others += [lambda: _script(one, "chain")] if chain else []
     others += [lambda: _naive(one)] if naive else []
     total = runs * (1 + len(others)) + 2 * days + 2 * runs + 2 * runs + 4
@@ -136,7 +137,7 @@ def _bench_size(
                 for other in others:
                     other()
                     advance(1)
-                if run == 0:
+                if run == 0 and baseline:
                     compare(database)
             for day in range(1, days + 1):
                 _land(one, day)
@@ -147,7 +148,7 @@ def _bench_size(
                 advance(1)
                 _dbt(one, "daily build, nothing new", "build", *DAILY_BUILD)
                 advance(1)
-            if days:
+            if days and baseline:
                 _script(one, "baseline", "baseline after the increments")
                 compare(database)
             for _ in range(runs):
