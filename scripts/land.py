@@ -1,9 +1,9 @@
 """`copymart land`: raw files to the landing tables of the staging schema, every line to exactly one place."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from itertools import chain
@@ -28,6 +28,7 @@ from scripts.land_rules import (
     MACROS,
     Dataset,
     check_query,
+    duckdb_key,
     exact_query,
     name,
     quoted,
@@ -47,7 +48,15 @@ from scripts.sources import (
     open_files,
     printable,
 )
-from scripts.warehouse import ProfilesDir, ProjectDir, Target, connect, credentials, project_vars
+from scripts.warehouse import (
+    ProfilesDir,
+    ProjectDir,
+    Target,
+    connect,
+    connect_snowflake,
+    credentials,
+    project_vars,
+)
 
 _TRACE = "_file varchar, _line bigint, _loaded_at timestamp, _batch_id varchar"
 _LEDGER = """
@@ -80,6 +89,19 @@ def ddl() -> list[str]:
         ]
     ledger = "alter table staging.landed_files add column if not exists"
     return [*statements, f"{ledger} batch_id varchar", f"{ledger} unknown_fields varchar"]
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Which landing transaction a row belongs to."""
+
+    batch_id: str
+    landed_at: datetime
+
+
+Publish = Callable[[duckdb.DuckDBPyConnection, Dataset, Stamp, dict[str, str | None]], None]
+"""Brings what an open transaction holds to another warehouse: its connection, data set and stamp, and for
+each of its files the content that the ledger gave for it before, None for a new file."""
 
 
 @dataclass(frozen=True)
@@ -197,11 +219,12 @@ def land(
     locations = [(dataset, locate(uri)) for dataset, uri in named]
     remote = any(location.is_s3 for _, location in locations)
     store = s3.client(role_arn, external_id, endpoint_url, region) if remote else None
-    bounds = _bounds(project_vars(project_dir))
+    settings = project_vars(project_dir)
+    bounds = _bounds(settings)
     listed = [(dataset, location, list_files(location, store)) for dataset, location in locations]
 
-    connection = _open(project_dir, profiles_dir, target, dry_run)
-    try:
+    with _open(project_dir, profiles_dir, target, dry_run, settings["production_schema"]) as warehouse:
+        connection, publish = warehouse
         plans = [plan_landing(connection, *item, span, allow_empty) for item in listed]
         for plan in plans:
             _print_removals(plan)
@@ -209,27 +232,44 @@ def land(
             for plan in plans:
                 _print_dry_run(plan)
             return
-        for statement in ddl():
+        outcomes = [run(connection, plan, bounds, store, publish) for plan in plans]
+    _print_outcomes(outcomes)
+    if any(outcome.refused for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _open(
+    project_dir: Path, profiles_dir: Path | None, target: str | None, dry_run: bool, production_schema: str
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, Publish | None]]:
+    """Yield the DuckDB to land in, with its landing tables; for Snowflake one that is thrown away, and what
+    brings its transactions there."""
+    settings = credentials(project_dir, profiles_dir, target)
+    if settings["type"] == "snowflake":
+        # imported here because the connector takes half a second, which DuckDB targets should not
+        from scripts.land_snowflake import make_tables, open_landing, publisher, scratch
+
+        session = connect_snowflake(project_dir, profiles_dir, target, verb="land")
+        with open_landing(session, settings, production_schema) as landing:
+            if not dry_run:
+                make_tables(landing)
+            with scratch(landing, ddl()) as connection:
+                yield connection, publisher(landing)
+        return
+    if dry_run and settings["type"] == "duckdb" and not Path(settings["path"]).exists():
+        connection = duckdb.connect()
+    else:
+        connection = connect(project_dir, profiles_dir, target, read_only=dry_run)
+    try:
+        for statement in () if dry_run else ddl():
             connection.execute(statement)
-        outcomes = [run(connection, plan, bounds, store) for plan in plans]
+        yield connection, None
     except (duckdb.IOException, duckdb.TransactionException) as error:
         raise UserError(
             f"the warehouse cannot be written: {error}; files landed before this one are complete"
         ) from error
     finally:
         connection.close()
-    _print_outcomes(outcomes)
-    if any(outcome.refused for outcome in outcomes):
-        raise typer.Exit(1)
-
-
-def _open(project_dir: Path, profiles_dir: Path | None, target: str | None, dry_run: bool) -> Any:
-    if not dry_run:
-        return connect(project_dir, profiles_dir, target)
-    settings = credentials(project_dir, profiles_dir, target)
-    if settings["type"] == "duckdb" and not Path(settings["path"]).exists():
-        return duckdb.connect()
-    return connect(project_dir, profiles_dir, target, read_only=True)
 
 
 def _span(start: str, end: str) -> tuple[datetime, datetime]:
@@ -336,21 +376,26 @@ def _ledger(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> dict[str
 
 
 def run(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, bounds: tuple[int, int], store: Any = None
+    connection: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    bounds: tuple[int, int],
+    store: Any = None,
+    publish: Publish | None = None,
 ) -> Outcome:
     """Land the files of a plan; each is committed whole, together with its row in the ledger.
 
-    Then the rows of removed files go, unless a file was refused: it may hold what theirs held.
+    Then the rows of removed files go, unless a file was refused: it may hold what theirs held. With `publish`
+    a transaction is brought elsewhere, and `connection` keeps nothing of it.
     """
     started = perf_counter()
     outcome = Outcome(plan.dataset)
     connection.execute(MACROS)
     with progress(f"landing {plan.dataset.name}", len(plan.files)) as advance:
-        _land_files(connection, plan, bounds, store, outcome, advance)
+        _land_files(connection, plan, bounds, store, outcome, advance, publish)
     if outcome.refused:
         outcome.held_back = len(plan.removed)
     elif plan.removed:
-        _remove(connection, plan)
+        _remove(connection, plan, publish)
         outcome.removed = len(plan.removed)
     outcome.seconds = perf_counter() - started
     return outcome
@@ -363,6 +408,7 @@ def _land_files(
     store: Any,
     outcome: Outcome,
     advance: Any,
+    publish: Publish | None,
 ) -> None:
     batch: Batch | None = None
     try:
@@ -377,7 +423,7 @@ def _land_files(
                 else:
                     outcome.unchanged += 1
                 continue
-            batch = batch or Batch(connection, plan, bounds)
+            batch = batch or Batch(connection, plan, bounds, publish)
             batch.add(item)
             if item.closes:
                 batch.commit(outcome)
@@ -472,14 +518,6 @@ def _chunk(held: list[tuple[Opened, Piece]], closes: bool = True) -> Chunk:
     return Chunk(table, {number: opened for number, (opened, _) in enumerate(held)}, closes, unknown)
 
 
-@dataclass(frozen=True)
-class Stamp:
-    """Which landing transaction a row belongs to."""
-
-    batch_id: str
-    landed_at: datetime
-
-
 def _begin(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> Stamp:
     """Begin a transaction that leaves a row in landed_batches if it is committed."""
     now = datetime.now(UTC).replace(tzinfo=None)
@@ -494,8 +532,14 @@ def _begin(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> Stamp:
 class Batch:
     """One transaction: some files whole, with their rows in the ledger."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, plan: Plan, bounds: tuple[int, int]) -> None:
-        self.connection, self.plan, self.bounds = connection, plan, bounds
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        plan: Plan,
+        bounds: tuple[int, int],
+        publish: Publish | None = None,
+    ) -> None:
+        self.connection, self.plan, self.bounds, self.publish = connection, plan, bounds, publish
         self.files: dict[str, Opened] = {}
         self.counts: dict[str, Counter[str | None]] = {}
         self.unknown: dict[str, set[str]] = {}
@@ -602,7 +646,7 @@ class Batch:
         self.connection.register("ledger", ledger)
         self.connection.execute("insert into staging.landed_files by name from ledger")
         self.connection.unregister("ledger")
-        self.connection.commit()
+        _end(self.connection, self.plan, self.stamp, self.files, self.publish)
 
         outcome.files += len(rows)
         outcome.replaced += sum(uri in self.plan.known for uri in self.files)
@@ -612,12 +656,33 @@ class Batch:
         outcome.unknown |= self.unknown
 
 
+def _end(
+    connection: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    stamp: Stamp,
+    files: Iterable[str],
+    publish: Publish | None,
+) -> None:
+    """End the transaction, here or where `publish` brings it."""
+    if publish is None:
+        connection.commit()
+        return
+    known = {file: plan.known.get(file) for file in files}
+    publish(
+        connection,
+        plan.dataset,
+        stamp,
+        {file: entry.digest if entry else None for file, entry in known.items()},
+    )
+    connection.rollback()
+
+
 def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[str], stamp: Stamp) -> None:
     """Delete what files brought; the keys of their rows stay behind, for models to make those anew."""
     if not uris:
         return
     connection.register("gone", pa.table({"file": pa.array(uris, pa.string())}))
-    keys = ", ".join(f"{value} as {name(column)}" for column, _, value in dataset.keys)
+    keys = ", ".join(f"{duckdb_key(value)} as {name(column)}" for column, _, value in dataset.keys)
     connection.execute(
         f"insert into staging.{dataset.name}_removed by name select distinct $batch_id as batch_id, {keys} "
         f"from staging.{dataset.name} where _file in (from gone)",
@@ -631,10 +696,10 @@ def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[
     connection.unregister("gone")
 
 
-def _remove(connection: duckdb.DuckDBPyConnection, plan: Plan) -> None:
+def _remove(connection: duckdb.DuckDBPyConnection, plan: Plan, publish: Publish | None) -> None:
     stamp = _begin(connection, plan.dataset)
     _delete(connection, plan.dataset, plan.removed, stamp)
-    connection.commit()
+    _end(connection, plan, stamp, plan.removed, publish)
 
 
 def _print_removals(plan: Plan) -> None:

@@ -18,8 +18,9 @@ class Dataset:
 
     `table` holds each column's name, type and value, `reasons` a reject reason and its condition, tried in
     this order. In both, `f.x` is the JSON text of field x and `t_x` its text (null when empty); in a
-    condition, `v_x` is the value of column x. `keys` are the columns (name, type, value in the landing table)
-    by which models find what a row belongs to. `maps` are columns in which no key may stand twice.
+    condition, `v_x` is the value of column x. `keys` are the columns (name, type, value) by which models find
+    what a row belongs to; a value is a column of the landing table, or column.member of a JSON column. `maps`
+    are columns in which no key may stand twice.
     """
 
     name: str
@@ -202,13 +203,19 @@ EVENTS = Dataset(
     ),
     keys=(
         ("event_id", "varchar", "event_id"),
-        ("timestamp", "bigint", '"timestamp"'),
-        ("delivery_id", "varchar", "nullif(data->>'$.delivery_id', '')"),
-        ("journey_id", "varchar", "nullif(data->>'$.journey_id', '')"),
+        ("timestamp", "bigint", "timestamp"),
+        ("delivery_id", "varchar", "data.delivery_id"),
+        ("journey_id", "varchar", "data.journey_id"),
     ),
 )
 
 DATASETS = (CALLS, EVENTS)
+
+
+def duckdb_key(value: str) -> str:
+    """The SQL of a key's value on DuckDB; a member of a JSON column is null when empty."""
+    column, _, member = value.partition(".")
+    return f"nullif({name(column)}->>{quoted('$.' + member)}, '')" if member else name(column)
 
 
 def check_query(dataset: Dataset, schema: pa.Schema) -> str:

@@ -1,5 +1,6 @@
 """The warehouse a dbt profile points at, so that connection settings stand in one place."""
 
+import json
 import os
 from argparse import Namespace
 from pathlib import Path
@@ -34,6 +35,12 @@ def credentials(project_dir: Path, profiles_dir: Path | None, target: str | None
     Raises:
         UserError: no project or profile is found, or dbt cannot render it.
     """
+    found = _credentials(project_dir, profiles_dir, target)
+    return {"type": found.type, **found.to_dict()}
+
+
+def _credentials(project_dir: Path, profiles_dir: Path | None, target: str | None) -> Any:
+    """What dbt makes of the profile's target: an object of its adapter's own class."""
     project(project_dir)
     folder = profiles_dir or (
         project_dir if (project_dir / "profiles.yml").exists() else Path.home() / ".dbt"
@@ -56,7 +63,7 @@ def credentials(project_dir: Path, profiles_dir: Path | None, target: str | None
         profile = load_profile(str(project_dir), {}, target_override=target)
     except DbtBaseException as error:
         raise UserError(f"{folder / 'profiles.yml'}: {error}") from error
-    return {"type": profile.credentials.type, **profile.credentials.to_dict()}
+    return profile.credentials
 
 
 def project(project_dir: Path) -> dict[str, Any]:
@@ -104,6 +111,56 @@ def connect(
     for name, value in (settings.get("settings") or {}).items():
         connection.execute(f"set {name} = {_literal(value)}")
     return connection
+
+
+def connect_snowflake(
+    project_dir: Path,
+    profiles_dir: Path | None = None,
+    target: str | None = None,
+    verb: str = "",
+) -> Any:
+    """Open a session of the Snowflake target, with the profile's settings as dbt reads them: key pair, single
+    sign-on, OAuth, host and port. Returns a `SnowflakeConnection` that commits each statement by itself; its
+    queries are tagged with the verb, so that their cost can be told.
+
+    Raises:
+        UserError: the target is not Snowflake, or its session cannot be opened.
+    """
+    settings = _credentials(project_dir, profiles_dir, target)
+    if settings.type != "snowflake":
+        raise UserError(f"this needs a Snowflake target; the profile's target is of type {settings.type}")
+    # imported here because it takes half a second, which DuckDB targets should not
+    import snowflake.connector
+    from dbt_common.exceptions import DbtBaseException
+
+    try:
+        return snowflake.connector.connect(
+            account=settings.account,
+            database=settings.database,
+            schema=settings.schema,
+            warehouse=settings.warehouse,
+            role=settings.role,
+            autocommit=True,
+            application="copymart",
+            client_session_keep_alive=True,
+            # as dbt does: asking the clouds' metadata servers who we are takes seconds where there are none
+            platform_detection_timeout_seconds=settings.platform_detection_timeout_seconds,
+            session_parameters={"QUERY_TAG": json.dumps({"app": "copymart", "verb": verb})},
+            **settings.auth_args(),
+        )
+    except (snowflake.connector.errors.Error, DbtBaseException, ValueError, OSError) as error:
+        raise UserError(
+            f"no session on the Snowflake account {settings.account} as {settings.user}: {error}. "
+            "Check account, user, role and key of the profile's target; `dbt debug` tries the same"
+        ) from error
+
+
+def layer_schema(settings: dict[str, Any], layer: str, production_schema: str) -> str:
+    """The schema of a layer, such as staging, as macros/project/generate_schema_name.sql names it."""
+    own = settings["schema"]
+    if settings["type"] == "duckdb" or own.upper() == production_schema.upper():
+        return layer
+    return f"{own}_{layer}"
 
 
 def _check_access(path: Path, read_only: bool) -> None:

@@ -18,8 +18,10 @@
     json_transform({{ column }}, '{{ tojson(structure) }}')
 {%- endmacro %}
 
+{# JSON is text on Snowflake too: a VARIANT would write 41.50 as 41.5. 'd' takes a key that stands twice, as DuckDB
+   does. #}
 {% macro snowflake__json_fields(column, paths) -%}
-    {{ column }}
+    parse_json({{ column }}, 'd')
 {%- endmacro %}
 
 
@@ -65,6 +67,28 @@
 {%- endmacro %}
 
 
+{# The same on Snowflake, where PARSE_JSON keeps no number's text at all. The pattern takes all before a number, strings
+   whole, and then the number; the 0 put at the end lets the last match reach the end, so that none begins in a string. #}
+{% macro snowflake__holds_numbers(json_text) -%}
+    regexp_instr({{ json_text }}, '[:,[][[:space:]]*-?[0-9]') > 0
+{%- endmacro %}
+
+{% macro snowflake__numbers_to_strings(json_text) -%}
+    regexp_replace(
+        regexp_replace(
+            {{ json_text }} || '0',
+            $$(([^-"0-9]|"([^"\\]|\\.)*")*)(-?[0-9][-+.0-9eE]*)$$,
+            $$\1"number:$$ || md5({{ json_text }}) || $$\4$$ || md5({{ json_text }}) || '"'
+        ),
+        '"number:[0-9a-f]{32}0[0-9a-f]{32}"$'
+    )
+{%- endmacro %}
+
+{% macro snowflake__strings_to_numbers(parsed, json_text) -%}
+    replace(replace({{ parsed }}, '"number:' || md5({{ json_text }}), ''), md5({{ json_text }}) || '"', '')
+{%- endmacro %}
+
+
 {# One member of a JSON object given as text. #}
 {% macro json_member(json_text, key) -%}
     {{ adapter.dispatch('json_member')(json_text, key) }}
@@ -80,8 +104,17 @@
     end
 {%- endmacro %}
 
+{# A number alone loses its quotes by the cast, and its mark without them after. #}
 {% macro snowflake__json_member(json_text, key) -%}
-    cast(parse_json({{ json_text }}):"{{ key }}" as varchar)
+    {%- set member = 'cast(parse_json(' ~ snowflake__numbers_to_strings(json_text) ~ '):"' ~ key ~ '" as varchar)' -%}
+    case
+        when {{ snowflake__holds_numbers(json_text) }}
+            then replace(
+                replace({{ snowflake__strings_to_numbers(member, json_text) }}, 'number:' || md5({{ json_text }}), ''),
+                md5({{ json_text }}), ''
+            )
+        else cast(parse_json({{ json_text }}):"{{ key }}" as varchar)
+    end
 {%- endmacro %}
 
 
@@ -119,14 +152,23 @@
 {%- endmacro %}
 
 {% macro snowflake__canonical_json(json_object) -%}
-    '{' || array_to_string(
-        transform(
-            array_sort(filter(
-                object_keys({{ json_object }}),
-                member_name -> not is_null_value(get({{ json_object }}, member_name::varchar))
-            )),
-            member_name -> to_json(member_name) || ':' || to_json(get({{ json_object }}, member_name::varchar))
-        ),
-        ','
-    ) || '}'
+    {%- set parsed -%}
+        parse_json(case
+            when {{ snowflake__holds_numbers(json_object) }} then {{ snowflake__numbers_to_strings(json_object) }}
+            else {{ json_object }}
+        end)
+    {%- endset -%}
+    {%- set members -%}
+        '{' || array_to_string(
+            transform(
+                array_sort(filter(
+                    object_keys({{ parsed }}),
+                    member_name -> not is_null_value(get({{ parsed }}, member_name::varchar))
+                )),
+                member_name -> to_json(member_name) || ':' || to_json(get({{ parsed }}, member_name::varchar))
+            ),
+            ','
+        ) || '}'
+    {%- endset -%}
+    {{ snowflake__strings_to_numbers(members, json_object) }}
 {%- endmacro %}

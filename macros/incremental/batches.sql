@@ -13,7 +13,7 @@
 
 
 {% macro state_table(name) -%}
-    {{ return(api.Relation.create(database=target.database, schema='staging', identifier=name)) }}
+    {{ return(api.Relation.create(database=target.database, schema=layer_schema('staging'), identifier=name)) }}
 {%- endmacro %}
 
 

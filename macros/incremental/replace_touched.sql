@@ -42,8 +42,9 @@
     {{ return(statements) }}
 {% endmacro %}
 
+{# Two semicolons in a row are an empty statement, which Snowflake refuses. #}
 {% macro snowflake__in_one_transaction(statements) %}
-    {{ return(snowflake_dml_explicit_transaction(statements)) }}
+    {{ return(snowflake_dml_explicit_transaction((statements | trim).rstrip(';'))) }}
 {% endmacro %}
 
 
