@@ -1,5 +1,6 @@
 """One S3 client for every verb, and S3's errors in words a person can act on."""
 
+import logging
 import os
 from functools import partial
 from typing import Any
@@ -33,18 +34,25 @@ def client(
     external_id: str | None = None,
     endpoint_url: str | None = None,
     region: str | None = None,
+    session_name: str | None = None,
 ) -> Any:
     """Return a boto3 S3 client; with `role_arn` it acts as that role and renews its credentials by itself.
 
+    `session_name` is what the trail of the account shows for the role.
+
     Raises:
-        UserError: `external_id` without `role_arn`, or no credentials to assume the role with.
+        UserError: `external_id` or `session_name` without `role_arn`, or no credentials to assume the role
+            with.
     """
-    if external_id and not role_arn:
-        raise UserError("--external-id belongs to a role: give --role-arn as well")
+    for option, value in (("--external-id", external_id), ("--session-name", session_name)):
+        if value and not role_arn:
+            raise UserError(f"{option} belongs to a role: give --role-arn as well")
     session = botocore.session.get_session()
     if region:
         session.set_config_variable("region", region)
     if role_arn:
+        # it says at length, with a stack trace, what the error that follows says in a line
+        logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
         source = session.get_credentials()
         if source is None:
             raise UserError(f"no AWS credentials to assume {role_arn} with: {_CREDENTIALS_HINT}")
@@ -55,7 +63,8 @@ def client(
             client_creator=partial(session.create_client, endpoint_url=sts_url),
             source_credentials=source,
             role_arn=role_arn,
-            extra_args={"RoleSessionName": "copymart"} | ({"ExternalId": external_id} if external_id else {}),
+            extra_args={"RoleSessionName": session_name or "copymart"}
+            | ({"ExternalId": external_id} if external_id else {}),
         )
         session = botocore.session.get_session()
         if region:

@@ -1,196 +1,93 @@
-"""copymart unload: marts to Parquet, one file per UTC hour, day or table, each replaced as a whole."""
+"""copymart unload: marts to Parquet or Avro by UTC hour, day or table, in a folder or on S3.
 
+Only partitions whose content differs from what the manifest at the destination says are written. DuckDB
+encodes one chunk of hours while the files of the chunk before are hashed and uploaded.
+"""
+
+import errno
 import fcntl
 import hashlib
-import json
 import os
 import re
+import secrets
 import shutil
+import signal
+import socket
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import duckdb
-import pyarrow
 import pyarrow.parquet as parquet
 import typer
 from rich.table import Table
 
-from scripts import warehouse
+from scripts import encode, lease, publish, s3, warehouse
 from scripts.console import console, progress
+from scripts.contents import columns_of, contents_of, is_empty, require_relations
+from scripts.datasets import (
+    DATASETS,
+    EVERYTHING,
+    SCHEMA_VERSION,
+    Dataset,
+    Format,
+    Layout,
+    Span,
+    chosen_datasets,
+    parse_span,
+)
+from scripts.encode import Compression
 from scripts.errors import UserError
+from scripts.manifest import (
+    DataFile,
+    Partition,
+    State,
+    joined,
+    object_name,
+    part_name,
+    read_state,
+    shape_of,
+)
+from scripts.place_s3 import (
+    EndpointUrl,
+    ExternalId,
+    Region,
+    RoleArn,
+    SessionName,
+    open_place,
+    write_headers,
+)
+from scripts.places import STAGING, Place, Run, StillOurs
+from scripts.publish import Contents, Plan, Publisher
 
-# Raise it when a column of a dataset is renamed, retyped or removed; readers find it in the manifest.
-SCHEMA_VERSION = 1
-MANIFEST = "_manifest.json"
-STAGING = ".staging-"
-
-
-class Layout(StrEnum):
-    """Whether calls and deliveries carry the copy's text or leave it to copy_variants."""
-
-    FULL = "full"
-    SPLIT = "split"
-
-
-@dataclass(frozen=True)
-class Period:
-    """The time one file covers: the folders of a moment, and the step to the next."""
-
-    folders: str
-    step: timedelta
-
-    def floor(self, moment: datetime) -> datetime:
-        """Return the start of the period that holds the moment."""
-        return moment - (moment - datetime.min) % self.step
-
-    def ceiling(self, moment: datetime) -> datetime:
-        """Return the end of the period that the moment is the end of or lies in."""
-        return -(-(moment - datetime.min) // self.step) * self.step + datetime.min
-
-
-HOUR = Period("%Y/%m/%d/%H", timedelta(hours=1))
-DAY = Period("%Y/%m/%d", timedelta(days=1))
-
-# A dataset of one file has one partition, of no name and no time.
-WHOLE = ""
+# A run that is killed writes at most so much again.
+SETTLE_SECONDS = 30
+_UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """A relation to unload. `moment` is a timestamp or date in SQL; without period all rows make one file."""
+class Options:
+    """How files are written."""
 
-    name: str
-    mart: str
-    period: Period | None
-    moment: str
-    columns: tuple[str, ...]
-    joined: str = ""
-    text_columns: tuple[str, ...] = ()
-
-    @property
-    def file_name(self) -> str:
-        """The one file name in every partition, so that a new file takes the place of the old one."""
-        return f"{self.name}.parquet"
-
-    @property
-    def relations(self) -> list[str]:
-        """Every relation that is read, as schema.table."""
-        return [self.mart, *re.findall(r"(?:marts|intermediate)\.\w+", self.joined)]
-
-    @property
-    def source(self) -> str:
-        """The from clause of its rows."""
-        return f"from {self.mart} as mart {self.joined}"
-
-    def select(self, layout: Layout) -> str:
-        """Return the columns of a file as a select list."""
-        dropped = self.text_columns if layout is Layout.SPLIT else ()
-        return ", ".join(column for column in self.columns if column not in dropped)
-
-
-def _seconds(column: str, name: str | None = None) -> str:
-    return f"cast(epoch({column}) as bigint) as {name or column.split('.')[-1]}"
-
-
-DATASETS = {
-    dataset.name: dataset
-    for dataset in (
-        # Exactly the vendor's record: names, order and types are the agreement.
-        Dataset(
-            "calls",
-            "marts.fct_calls",
-            HOUR,
-            "make_timestamp(mart.event_timestamp * 1000000)",
-            (
-                *("event_timestamp", "user_id", "campaign_id", "action_id", "journey_id", "copy_id"),
-                *("template_id", "vars", "attrs"),
-            ),
-            text_columns=("vars",),
-        ),
-        Dataset(
-            "deliveries",
-            "marts.fct_deliveries",
-            HOUR,
-            "mart.last_called_at",
-            (
-                *(_seconds("mart.last_called_at", "event_timestamp"), "mart.user_id", "mart.campaign_id"),
-                *("mart.action_id", "mart.journey_id", "mart.copy_id", "mart.template_id", "contents.vars"),
-                *("mart.attrs", "mart.delivery_key", "mart.content_hash", "mart.delivery_date"),
-                *("mart.first_called_at", "mart.last_called_at", "mart.call_count", "mart.copy_conflict"),
-            ),
-            joined="left join intermediate.int_copy_contents as contents using (content_hash)",
-            text_columns=("contents.vars",),
-        ),
-        Dataset(
-            "copy_variants",
-            "marts.dim_copy_variants",
-            None,
-            "mart.valid_from",
-            (
-                *("version_key", "copy_id", "version_number", "template_id", "content_hash", "subject"),
-                *("preheader", "body", "vars", "change_type", _seconds("valid_from"), _seconds("valid_to")),
-                "is_current",
-            ),
-        ),
-        Dataset("copy_metrics_daily", "marts.copy_metrics_daily", DAY, "mart.metric_date", ("mart.*",)),
-        Dataset(
-            "copy_cohort_metrics_daily",
-            "marts.copy_cohort_metrics_daily",
-            DAY,
-            "mart.delivery_date",
-            ("mart.*",),
-        ),
-    )
-}
-
-
-@dataclass(frozen=True)
-class Span:
-    """Whole UTC hours from start to before end; None is open."""
-
-    start: datetime | None
-    end: datetime | None
-
-    def of(self, period: Period) -> "Span":
-        """Return the span widened to whole periods: a day's file is only ever written as a whole."""
-        start = period.floor(self.start) if self.start else None
-        return Span(start, period.ceiling(self.end) if self.end else None)
-
-    def holds(self, moment: datetime) -> bool:
-        """Tell whether the moment lies in the span."""
-        return (self.start is None or self.start <= moment) and (self.end is None or moment < self.end)
-
-    def where(self, moment: str) -> str:
-        """Return the span as a SQL condition on a timestamp."""
-        bounds = ((">=", self.start), ("<", self.end))
-        tests = [f"{moment} {sign} timestamp '{bound}'" for sign, bound in bounds if bound]
-        return " and ".join(tests) or "true"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one dataset's run will do: rows per partition to write, partitions to remove.
-
-    `is_empty`: its mart has no rows at all, in the span or outside it.
-    """
-
-    dataset: Dataset
-    span: Span
     layout: Layout
-    rows: dict[str, int]
-    obsolete: list[str]
-    is_empty: bool
+    format: Format
+    compression: Compression
+    max_file_size: int
+    concurrency: int
+    staging: Path
 
 
 def unload(
-    to: Annotated[str, typer.Option(help="Folder to write to; each dataset gets a folder in it.")],
+    to: Annotated[
+        str, typer.Option(help="Folder or s3://bucket/prefix to write to; each dataset gets a folder in it.")
+    ],
     dataset: Annotated[
         list[str] | None,
         typer.Option(help=f"{', '.join(DATASETS)}; may be repeated.", show_default="all of them"),
@@ -200,127 +97,175 @@ def unload(
         typer.Option(help="First UTC hour, 2026-09-01T05 or 2026-09-01; daily marts take whole days."),
     ] = None,
     end: Annotated[str | None, typer.Option(help="UTC hour to stop before.")] = None,
+    backfill: Annotated[
+        bool, typer.Option("--backfill", help="Write every partition of the range anew, changed or not.")
+    ] = False,
     layout: Annotated[
         Layout, typer.Option(help="split leaves vars out of calls and deliveries; copy_variants has them.")
     ] = Layout.FULL,
+    format: Annotated[
+        Format, typer.Option(help="In Avro, vars and attrs are maps of text.")
+    ] = Format.PARQUET,
+    compression: Annotated[
+        Compression | None,
+        typer.Option(help="Avro takes zstd, gzip and none.", show_default="zstd, gzip for Avro"),
+    ] = None,
+    max_file_size: Annotated[
+        str, typer.Option(help="A partition with a larger file becomes several; 512M, 1G.")
+    ] = "512M",
+    part_size: Annotated[
+        str,
+        typer.Option(help="On S3 a larger file goes up in parts; a broken connection costs one of them."),
+    ] = "64M",
+    concurrency: Annotated[int, typer.Option(min=1, max=32, help="Files on their way at once.")] = 8,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be written and removed, and write nothing.")
+        bool,
+        typer.Option("--dry-run", help="List every object to be written and deleted, and change nothing."),
+    ] = False,
+    role_arn: RoleArn = None,
+    external_id: ExternalId = None,
+    session_name: SessionName = None,
+    endpoint_url: EndpointUrl = None,
+    region: Region = None,
+    sse: Annotated[
+        str | None, typer.Option(help="Encryption on S3: AES256, aws:kms.", show_default="the bucket's own")
+    ] = None,
+    kms_key_id: Annotated[str | None, typer.Option(help="KMS key for --sse aws:kms.")] = None,
+    acl: Annotated[
+        str | None,
+        typer.Option(help="bucket-owner-full-control, for a bucket of another account that uses ACLs."),
+    ] = None,
+    staging: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for files on their way, at most two chunks of a million rows.",
+            show_default="in TO for a folder, the system's for S3",
+        ),
+    ] = None,
+    lease_seconds: Annotated[
+        int,
+        typer.Option(
+            min=1, help="On S3: how long the lock of a killed run keeps others out. Renewed at a third."
+        ),
+    ] = lease.DEFAULT_SECONDS,
+    no_if_match: Annotated[
+        bool,
+        typer.Option(
+            "--no-if-match",
+            help="For S3 servers without If-Match on PUT, such as OpenStack Swift: one run at a time, "
+            "and the lock of a killed run must be deleted by hand.",
+        ),
     ] = False,
     project_dir: warehouse.ProjectDir = Path(),
     profiles_dir: warehouse.ProfilesDir = None,
     target: warehouse.Target = None,
 ) -> None:
-    """Write marts as Parquet under TO/<dataset>/YYYY/MM/DD/HH/, by UTC hour.
+    """Write marts under TO/<dataset>/YYYY/MM/DD/HH/, by UTC hour, where they changed since the last unload.
 
-    Without --start and --end every hour of a dataset is replaced, and hours without rows are removed; with
-    them exactly that range is. A mart without rows is skipped, and an error when --dataset names it. Run the
-    same command again to finish a run that was cut short.
+    TO/<dataset>/_manifest.json tells what is there. Hours that have no rows any more are removed. --start and
+    --end limit both to a range. A mart without rows is skipped, and an error when --dataset names it. Run the
+    same command again to finish a run that was cut short. Exit status 1 when anything was not done.
 
     Raises:
-        UserError: TO, a dataset or the range cannot be used, the warehouse lacks a mart or its rows, or
-            writing failed.
+        UserError: TO, a dataset or the range cannot be used, the warehouse lacks a mart or its rows, another
+            run is writing there, or writing failed.
     """
-    folder = _folder(to)
-    chosen = _chosen(dataset)
-    span = _span(start, end)
+    headers = write_headers(sse, kms_key_id, acl)
+    place = open_place(
+        to,
+        "--to",
+        lambda: s3.client(role_arn, external_id, endpoint_url, region, session_name),
+        headers,
+        if_match=not no_if_match,
+        part_size=_size("--part-size", part_size),
+    )
+    chosen = chosen_datasets(dataset)
+    span = parse_span(start, end)
+    options = Options(
+        layout,
+        format,
+        encode.compression_for(format, compression),
+        _size("--max-file-size", max_file_size),
+        concurrency,
+        staging or place.drafts(),
+    )
     connection = warehouse.connect(project_dir, profiles_dir, target, read_only=True)
+    with _told(place, options.staging), _terminable():
+        try:
+            require_relations(connection, chosen)
+            chosen = _with_rows(connection, chosen, place, span, named=bool(dataset))
+            if dry_run:
+                _print_plans(
+                    [_plan(connection, each, place, span, options, backfill) for each in chosen], place
+                )
+                return
+            run = new_run()
+            with place.lock(run, lease_seconds) as require:
+                _unload_all(connection, chosen, place, require, run, span, options, backfill)
+        finally:
+            connection.close()
+
+
+def new_run() -> Run:
+    """Return a run that begins now."""
+    now = datetime.now(UTC)
+    return Run(
+        f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
+        socket.gethostname(),
+        now.isoformat(timespec="seconds"),
+    )
+
+
+@contextmanager
+def _told(place: Place, staging: Path) -> Iterator[None]:
+    """Say in one line what the file system or DuckDB refused."""
+    again = "What is published there is whole; mend it and run the same command again"
     try:
-        _require_relations(connection, chosen)
-        plans = [_plan(connection, each, folder / each.name, span, layout) for each in chosen]
-        plans = _with_rows(plans, folder, named=bool(dataset))
-        if dry_run:
-            _print_plans(plans, folder)
-            return
-        _unload_all(connection, plans, folder)
+        yield
     except OSError as error:
-        place = error.filename2 or error.filename or folder
-        raise UserError(
-            f"cannot write {place}: {error.strerror}. What is published there is whole; "
-            "mend it and run the same command again"
-        ) from error
+        where = error.filename2 or error.filename or place.uri
+        if error.errno == errno.ENOSPC:
+            raise UserError(f"no space left on the disk of {where}: {_space(staging)}. {again}") from error
+        raise UserError(f"cannot write {where}: {error.strerror or error}. {again}") from error
     except duckdb.Error as error:
-        raise UserError(f"unloading to {folder} failed, run the same command again: {error}") from error
-    finally:
-        connection.close()
+        if "No space left" in str(error):
+            raise UserError(f"no space left on the disk of {staging}: {_space(staging)}. {again}") from error
+        raise UserError(f"unloading to {place.uri} failed, run the same command again: {error}") from error
 
 
-def _folder(to: str) -> Path:
-    if not to:
-        raise UserError("--to is empty: name the folder to write to")
-    if "://" in to:
-        raise UserError(f"--to {to}: unloading to an object store is not available yet; unload to a folder")
-    folder = Path(to).expanduser()
-    for path in (folder, *folder.parents):
-        if path.exists() and not path.is_dir():
-            raise UserError(f"--to {to}: {path} is a file; name a folder")
-    return folder
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """End a run that a scheduler stops as ctrl-C would: it settles what is done and frees the lock."""
 
+    def stop(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
 
-def _chosen(names: list[str] | None) -> list[Dataset]:
-    unknown = [name for name in names or () if name not in DATASETS]
-    if unknown:
-        raise UserError(f"unknown dataset {', '.join(unknown)}; there are {', '.join(DATASETS)}")
-    return [DATASETS[name] for name in dict.fromkeys(names or DATASETS)]
-
-
-def _span(start: str | None, end: str | None) -> Span:
-    span = Span(_hour("--start", start), _hour("--end", end))
-    if span.start and span.end and span.start >= span.end:
-        raise UserError(f"--start {start} is not before --end {end}; the range is [start, end)")
-    return span
-
-
-def _hour(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"{option} {text} is no time; write 2026-09-01T05 or 2026-09-01 (UTC)") from None
-    if moment.tzinfo:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    if not 1970 <= moment.year < 9999:
-        raise UserError(f"{option} {text} lies outside the years 1970 to 9998")
-    if moment != HOUR.floor(moment):
-        raise UserError(f"{option} {text} is not a whole UTC hour; write 2026-09-01T05 or 2026-09-01")
-    return moment
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _require_relations(connection: duckdb.DuckDBPyConnection, datasets: list[Dataset]) -> None:
-    query = "select table_schema || '.' || table_name from information_schema.tables"
-    there = {name for (name,) in connection.execute(query).fetchall()}
-    missing = sorted({name for dataset in datasets for name in dataset.relations} - there)
-    if missing:
-        raise UserError(f"the warehouse has no {', '.join(missing)}: run `dbt build` first")
+def _space(staging: Path) -> str:
+    return f"make room, or name another folder than {staging} with --staging"
 
 
-def _plan(
-    connection: duckdb.DuckDBPyConnection, dataset: Dataset, folder: Path, span: Span, layout: Layout
-) -> Plan:
-    if dataset.period is None:
-        total = _row(connection, f"select count(*) from {dataset.mart}")[0]
-        rows = {WHOLE: total} if total else {}
-        span = Span(None, None)
-    else:
-        span = span.of(dataset.period)
-        query = (
-            f"select strftime(cast({dataset.moment} as timestamp), '{dataset.period.folders}'), count(*) "
-            f"from {dataset.mart} as mart where {span.where(dataset.moment)} group by all order by all"
-        )
-        rows = dict(connection.execute(query).fetchall())
-    everything = span == Span(None, None)
-    _require_layout(dataset, folder, layout, everything)
-    obsolete = [
-        partition
-        for partition in _partitions(dataset, folder)
-        if partition not in rows and (dataset.period is None or span.holds(_start(dataset.period, partition)))
-    ]
-    is_empty = not rows and _row(connection, f"select not exists (from {dataset.mart})")[0]
-    return Plan(dataset, span, layout, rows, obsolete, is_empty)
+def _size(option: str, text: str) -> int:
+    match = re.fullmatch(r"(\d+)([kMG]?)", text)
+    size = int(match[1]) * _UNITS[match[2]] if match else 0
+    if not size:
+        raise UserError(f"{option} {text}: write a size such as 512M or 1G")
+    return size
 
 
-def _with_rows(plans: list[Plan], folder: Path, named: bool) -> list[Plan]:
-    """Leave out the plans of empty marts, with a note.
+def _with_rows(
+    connection: duckdb.DuckDBPyConnection, chosen: list[Dataset], place: Place, span: Span, named: bool
+) -> list[Dataset]:
+    """Leave out datasets with empty marts, with a note.
 
     An empty mart is a build that went wrong, or data that never landed, more often than a reason to empty an
     export. Only a range of a dataset that the caller `named` may be emptied by one.
@@ -328,256 +273,246 @@ def _with_rows(plans: list[Plan], folder: Path, named: bool) -> list[Plan]:
     Raises:
         UserError: all of a named dataset is to be unloaded and its mart is empty, or all marts are empty.
     """
-    empty = [plan for plan in plans if plan.is_empty and not (named and plan.span != Span(None, None))]
-    if empty and (named or len(empty) == len(plans)):
-        marts = ", ".join(plan.dataset.mart for plan in empty)
-        raise UserError(f"nothing to unload: no rows in {marts}. {folder} stays as it is")
-    for plan in empty:
+    empty = [
+        each
+        for each in chosen
+        if not (named and span.of(each.period) != EVERYTHING) and is_empty(connection, each)
+    ]
+    if empty and (named or len(empty) == len(chosen)):
+        marts = ", ".join(each.mart for each in empty)
+        raise UserError(f"nothing to unload: no rows in {marts}. {place.uri} stays as it is")
+    for each in empty:
         console.print(
-            f"skipped {plan.dataset.name}: {plan.dataset.mart} has no rows; "
-            f"{folder / plan.dataset.name} stays as it is",
+            f"skipped {each.name}: {each.mart} has no rows; {place.uri}/{each.name} stays as it is",
             soft_wrap=True,
         )
-    return [plan for plan in plans if plan not in empty]
+    return [each for each in chosen if each not in empty]
 
 
-def _require_layout(dataset: Dataset, folder: Path, layout: Layout, everything: bool) -> None:
-    """Refuse to mix two layouts in one dataset; replacing all of it may change the layout."""
-    before = _manifest(folder / MANIFEST).get("layout", layout)
-    if dataset.text_columns and before != layout and not everything:
-        raise UserError(
-            f"{folder} has the layout {before}: give --layout {before}, or change all of it by leaving out "
-            "--start and --end"
+def _plan(
+    connection: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    place: Place,
+    span: Span,
+    options: Options,
+    backfill: bool,
+) -> tuple[Plan, State]:
+    columns = columns_of(connection, dataset, options.layout)
+    shape = shape_of(options.layout.value, options.format, columns, SCHEMA_VERSION)
+    contents = contents_of(connection, dataset, span.of(dataset.period))
+    state = read_state(place, dataset)
+    plan = publish.plan(dataset, span, shape, columns, contents, state, backfill)
+    if plan.unknown:
+        console.print(
+            f"{place.uri}/{dataset.name}: {len(plan.unknown):,} objects outside the range are in no manifest "
+            f"(e.g. {plan.unknown[0]}); a run without --start and --end settles them",
+            soft_wrap=True,
         )
-
-
-def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
-    row = connection.execute(query).fetchone()
-    assert row is not None
-    return row
-
-
-def _start(period: Period, partition: str) -> datetime:
-    return datetime.strptime(partition, period.folders)
-
-
-def _partitions(dataset: Dataset, folder: Path) -> list[str]:
-    """Return the partitions of the dataset that have a file, sorted."""
-    if dataset.period is None:
-        return [WHOLE] if (folder / dataset.file_name).exists() else []
-    depth = dataset.period.folders.count("/") + 1
-    # Only folders that we would have made ourselves: anything else in there is not ours.
-    digits = "/".join(["[0-9][0-9][0-9][0-9]"] + ["[0-9][0-9]"] * (depth - 1))
-    found = (
-        path.parent.relative_to(folder).as_posix() for path in folder.glob(f"{digits}/{dataset.file_name}")
-    )
-    return sorted(partition for partition in found if _is_date(dataset.period, partition))
-
-
-def _is_date(period: Period, partition: str) -> bool:
+    if plan.expired:
+        console.print(
+            f"{place.uri}/{dataset.name}: objects of {len(plan.expired):,} partitions are gone (e.g. "
+            f"{plan.expired[0]}), expired by the place's retention or deleted. They are left so; --backfill "
+            "writes them again",
+            soft_wrap=True,
+        )
     try:
-        _start(period, partition)
-    except ValueError:
-        return False
-    return True
+        uploads = place.unfinished(f"{dataset.name}/")
+    except UserError as error:
+        # the vendor's agreement does not name this permission
+        console.print(f"unfinished uploads cannot be looked for: {error}", soft_wrap=True)
+        uploads = ()
+    return publish.with_uploads(plan, uploads), state
 
 
-def _unload_all(connection: duckdb.DuckDBPyConnection, plans: list[Plan], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    table = _table("seconds")
-    with _only_writer(folder):
-        for leftover in folder.glob(f"{STAGING}*"):
-            shutil.rmtree(leftover)
-        for plan in plans:
-            began = time.monotonic()
-            staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=folder))
-            try:
-                _stage(connection, plan, staging)
-                _publish(plan, staging, folder / plan.dataset.name)
-                size = _write_manifest(connection, plan, staging, folder / plan.dataset.name)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-            _add_row(table, plan, f"{size:,}", f"{time.monotonic() - began:.1f}")
+def _unload_all(
+    connection: duckdb.DuckDBPyConnection,
+    chosen: list[Dataset],
+    place: Place,
+    require: StillOurs,
+    run: Run,
+    span: Span,
+    options: Options,
+    backfill: bool,
+) -> None:
+    table = Table("dataset")
+    for name in ("written", "kept", "removed", "rows", "bytes", "seconds"):
+        table.add_column(name, justify="right")
+    for dataset in chosen:
+        began = time.monotonic()
+        plan, state = _plan(connection, dataset, place, span, options, backfill)
+        written: tuple[Partition, ...] = ()
+        if not plan.changes_nothing:
+            written = _write(connection, plan, state, place, require, run, options)
+        size = sum(file.bytes for each in written for file in each.files)
+        counts = (len(written), plan.kept, len(plan.remove), sum(each.rows for each in written), size)
+        table.add_row(dataset.name, *(f"{count:,}" for count in counts), f"{time.monotonic() - began:.1f}")
     console.print(table)
 
 
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    state: State,
+    place: Place,
+    require: StillOurs,
+    run: Run,
+    options: Options,
+) -> tuple[Partition, ...]:
+    """Write, upload and settle what the plan says, and return the partitions that were written.
+
+    When something fails, what was uploaded until then is settled, so that the manifest tells the truth.
+    """
+    for upload in plan.uploads:
+        require()
+        place.abort(upload)
+    publisher = Publisher(place, require, run, state, plan)
+    with progress(f"unload {plan.dataset.name}", len(plan.write)) as advance:
+        try:
+            _write_chunks(connection, plan, place, require, run, options, publisher, advance)
+        except BaseException:
+            with suppress(UserError, OSError):
+                publisher.settle(last=False)
+            raise
+    publisher.settle(last=True)
+    return publisher.outcome.written
+
+
+def _write_chunks(
+    connection: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    place: Place,
+    require: StillOurs,
+    run: Run,
+    options: Options,
+    publisher: Publisher,
+    advance: Callable[[int], None],
+) -> None:
+    """Encode a chunk while the files of the one before go to the place: no more than two are on disk."""
+    settled = time.monotonic()
+    on_their_way: list[Future[Partition]] = []
+    with _staging_folder(options.staging) as folder, ThreadPoolExecutor(options.concurrency) as pool:
+
+        def arrive() -> None:
+            """Wait for the files on their way; of a run that failed those that arrived are noted too."""
+            done, waiting = wait(on_their_way, return_when=FIRST_EXCEPTION)
+            for future in waiting:
+                future.cancel()
+            failed = None
+            # those that were running when one failed end before the manifest is written
+            for future in (*done, *(each for each in waiting if not each.cancelled())):
+                error = future.exception()
+                if error is None:
+                    publisher.add(future.result())
+                failed = failed or error
+            on_their_way.clear()
+            if failed:
+                raise failed
+
+        try:
+            for number, chunk in enumerate(encode.chunks(plan.write, encode.CHUNK_ROWS)):
+                place_of_chunk = folder / str(number)
+                place_of_chunk.mkdir()
+                files = encode.encode(
+                    connection, plan.dataset, options.layout, options.compression, chunk, place_of_chunk
+                )
+                arrive()
+                if number:
+                    shutil.rmtree(folder / str(number - 1))
+                if time.monotonic() - settled > SETTLE_SECONDS:
+                    publisher.settle(last=False)
+                    settled = time.monotonic()
+                for name, held in chunk.items():
+                    future = pool.submit(_send, name, held, files[name], plan, place, require, run, options)
+                    future.add_done_callback(lambda _: advance(1))
+                    on_their_way.append(future)
+        finally:
+            arrive()
+
+
+def _send(
+    name: str,
+    held: Contents,
+    path: Path,
+    plan: Plan,
+    place: Place,
+    require: StillOurs,
+    run: Run,
+    options: Options,
+) -> Partition:
+    """Bring a partition's file to the place, in parts when it is too large."""
+    dataset = plan.dataset.name
+    pieces = [path]
+    if path.stat().st_size > options.max_file_size:
+        pieces = encode.split(path, -(-path.stat().st_size // options.max_file_size), options.compression)
+    files = []
+    for number, piece in enumerate(pieces, start=1):
+        file_name = (
+            object_name(dataset, options.format)
+            if len(pieces) == 1
+            else part_name(dataset, options.format, run.run_id, number)
+        )
+        rows, times = parquet.read_metadata(piece).num_rows, encode.time_range(piece)
+        if options.format is Format.AVRO:
+            piece = encode.to_avro(piece, dataset, options.compression)
+        with piece.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        size = piece.stat().st_size
+        key = joined(name, file_name)
+        require()
+        etag = place.put_file(joined(dataset, key), piece, sha256)
+        files.append(DataFile(key, rows, size, sha256, etag, *times))
+        piece.unlink(missing_ok=True)
+    return Partition(name, held.rows, held.hash_sum, plan.shape, run.run_id, tuple(files))
+
+
 @contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder for this run, so that no other run sweeps its staging folder away."""
+def _staging_folder(parent: Path) -> Iterator[Path]:
+    """Make a folder for files on their way, and sweep those of runs that were killed: nobody holds them."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for leftover in parent.glob(f"{STAGING}unload-*"):
+        with suppress(OSError), _held(leftover):
+            shutil.rmtree(leftover)
+    folder = Path(tempfile.mkdtemp(prefix=f"{STAGING}unload-", dir=parent))
+    try:
+        with _held(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another unload is writing to {folder}; wait for it to end") from None
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(handle)
 
 
-def _stage(connection: duckdb.DuckDBPyConnection, plan: Plan, staging: Path) -> None:
-    """Write the plan's partitions below `staging` and check their rows against the warehouse's.
-
-    DuckDB keeps no order of rows inside a file; sorting 1 M rows first costs 1.3 times the time (2.7 with one
-    thread, which the same bytes every time would need).
-    """
-    dataset, period = plan.dataset, plan.dataset.period
-    if not plan.rows:
-        return
-    # A relative name with a quote in it must not end the literal.
-    place = str(staging.absolute()).replace("'", "''")
-    if period is None:
-        query = f"select {dataset.select(plan.layout)} {dataset.source}"
-        connection.execute(
-            f"copy ({query}) to '{place}/{dataset.file_name}' (format parquet, compression zstd)"
+def _print_plans(plans: list[tuple[Plan, State]], place: Place) -> None:
+    console.print(f"Dry run: nothing is written to {place.uri}", soft_wrap=True)
+    for plan, state in plans:
+        folder = f"{place.uri}/{plan.dataset.name}"
+        published = state.manifest.partitions if state.manifest else {}
+        name = object_name(plan.dataset.name, Format(plan.shape.format))
+        kept = {joined(partition, name) for partition in plan.write}
+        gone = [
+            file.key
+            for partition in (*plan.write, *plan.remove)
+            if partition in published
+            for file in published[partition].files
+        ]
+        for partition, held in plan.write.items():
+            console.print(
+                f"would write {folder}/{joined(partition, name)} ({held.rows:,} rows)", soft_wrap=True
+            )
+        for key in sorted({*gone, *plan.strays} - kept):
+            console.print(f"would delete {folder}/{key}", soft_wrap=True)
+        for upload in plan.uploads:
+            console.print(f"would abort the unfinished upload of {place.uri}/{upload.key}", soft_wrap=True)
+        console.print(
+            f"{plan.dataset.name}: {len(plan.write):,} to write, {plan.kept:,} kept, "
+            f"{len(plan.remove):,} to remove",
+            soft_wrap=True,
         )
-    else:
-        query = (
-            f"select {dataset.select(plan.layout)}, cast({dataset.moment} as timestamp) as _moment "
-            f"{dataset.source} where {plan.span.where(dataset.moment)}"
-        )
-        unit = "hour" if period is HOUR else "day"
-        connection.execute(
-            f"copy (select * replace (date_trunc('{unit}', _moment) as _moment) from ({query})) to '{place}' "
-            "(format parquet, compression zstd, partition_by (_moment), "
-            f"partition_path (strftime(_moment, '{period.folders}')))"
-        )
-        for path in staging.glob("**/data_0.parquet"):
-            path.rename(path.with_name(dataset.file_name))
-    staged = {
-        path.parent.relative_to(staging).as_posix(): parquet.read_metadata(path).num_rows
-        for path in staging.glob("**/*.parquet")
-    }
-    staged = {WHOLE if partition == "." else partition: rows for partition, rows in staged.items()}
-    if staged != plan.rows:
-        off = sorted(set(staged.items()) ^ set(plan.rows.items()))[:3]
-        raise UserError(
-            f"{dataset.name}: the files written have other rows than the warehouse (e.g. {off}); nothing was "
-            f"published. Run `dbt build` and unload again; when it happens again, it is a fault of copymart"
-        )
-
-
-def _publish(plan: Plan, staging: Path, folder: Path) -> None:
-    """Move each staged file over its predecessor, then remove the partitions that have no rows any more."""
-    name = plan.dataset.file_name
-    with progress(f"unload {plan.dataset.name}", len(plan.rows) + len(plan.obsolete)) as advance:
-        for partition in plan.rows:
-            (folder / partition).mkdir(parents=True, exist_ok=True)
-            os.replace(staging / partition / name, folder / partition / name)
-            advance(1)
-        for partition in plan.obsolete:
-            (folder / partition / name).unlink()
-            _remove_empty(folder / partition, folder)
-            advance(1)
-
-
-def _remove_empty(path: Path, top: Path) -> None:
-    while path != top and not any(path.iterdir()):
-        path.rmdir()
-        path = path.parent
-
-
-def _write_manifest(connection: duckdb.DuckDBPyConnection, plan: Plan, staging: Path, folder: Path) -> int:
-    """Describe every file of the dataset in its manifest, and return the bytes of those that this run wrote.
-
-    Files of other partitions keep their entry unless they changed since it was written, as they do in a run
-    that is killed before its manifest.
-    """
-    manifest = folder / MANIFEST
-    known = {entry["partition"]: entry for entry in _manifest(manifest).get("partitions", [])}
-    written = manifest.stat().st_mtime_ns if known else 0
-    entries = []
-    for partition in _partitions(plan.dataset, folder):
-        path = folder / partition / plan.dataset.file_name
-        status = path.stat()
-        entry = known.get(partition)
-        if (
-            partition in plan.rows
-            or entry is None
-            or entry["bytes"] != status.st_size
-            or status.st_mtime_ns >= written
-        ):
-            entry = _describe(path, partition, folder)
-        entries.append(entry)
-    if not entries and not folder.exists():
-        return 0
-    query = f"select {plan.dataset.select(plan.layout)} {plan.dataset.source}"
-    columns = connection.execute(f"describe {query}").fetchall()
-    text = json.dumps(
-        {
-            "dataset": plan.dataset.name,
-            "schema_version": SCHEMA_VERSION,
-            "layout": plan.layout.value,
-            "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "columns": [{"name": column[0], "type": column[1]} for column in columns],
-            "rows": sum(entry["rows"] for entry in entries),
-            "partitions": entries,
-        },
-        indent=1,
-    )
-    draft = staging / MANIFEST
-    draft.write_text(text + "\n", encoding="utf-8")
-    os.replace(draft, manifest)
-    return sum(entry["bytes"] for entry in entries if entry["partition"] in plan.rows)
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest; an empty one where none is readable, so that all files are described anew."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
-        return {}
-
-
-def _describe(path: Path, partition: str, folder: Path) -> dict[str, Any]:
-    try:
-        metadata = parquet.read_metadata(path)
-    except pyarrow.ArrowInvalid as error:
-        raise UserError(
-            f"{path} is no readable Parquet file: remove it and run the same command again"
-        ) from error
-    with path.open("rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
-    low, high = _time_range(metadata)
-    return {
-        "partition": partition,
-        "file": path.relative_to(folder).as_posix(),
-        "rows": metadata.num_rows,
-        "bytes": path.stat().st_size,
-        "sha256": checksum,
-        "min_event_timestamp": low,
-        "max_event_timestamp": high,
-    }
-
-
-def _time_range(metadata: Any) -> tuple[int | None, int | None]:
-    """Return a file's least and greatest event_timestamp from its footer; None without that column."""
-    names = metadata.schema.names
-    if "event_timestamp" not in names:
-        return None, None
-    column = names.index("event_timestamp")
-    groups = [metadata.row_group(group).column(column).statistics for group in range(metadata.num_row_groups)]
-    return min(group.min for group in groups), max(group.max for group in groups)
-
-
-def _table(*more: str) -> Table:
-    table = Table("dataset")
-    for name in ("partitions", "removed", "rows", "bytes", *more):
-        table.add_column(name, justify="right")
-    return table
-
-
-def _add_row(table: Table, plan: Plan, *cells: str) -> None:
-    rows = sum(plan.rows.values())
-    table.add_row(plan.dataset.name, f"{len(plan.rows):,}", f"{len(plan.obsolete):,}", f"{rows:,}", *cells)
-
-
-def _print_plans(plans: list[Plan], folder: Path) -> None:
-    table = _table()
-    for plan in plans:
-        _add_row(table, plan, "")
-    console.print(f"Dry run: nothing is written to {folder}", soft_wrap=True)
-    console.print(table)
-    for plan in plans:
-        for partition in plan.obsolete:
-            console.print(f"would remove {folder / plan.dataset.name / partition}", soft_wrap=True)

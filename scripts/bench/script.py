@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from time import monotonic
 
-from scripts.unload import DATASETS, Layout
+from scripts.datasets import DATASETS, Layout
 from scripts.warehouse import connect
 
 HERE = Path(__file__).parent

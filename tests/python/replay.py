@@ -22,6 +22,7 @@ BOOKKEEPING = (
     "int_touched_events",
     "int_touched_messages",
     "int_touched_dates",
+    "int_touched_hours",
     "int_rewritten_messages",
     "int_settings_changes",
 )

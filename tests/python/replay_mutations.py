@@ -19,6 +19,7 @@ _EVENT_TIME = {
     "int_touched_messages": "first_event_date",
     "int_rewritten_messages": "first_event_date",
     "int_touched_dates": "metric_date",
+    "int_touched_hours": "partition_hour",
 }
 
 
@@ -176,6 +177,29 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
         f"where copy_id in (select control_copy_id from changed_copies) and {_since('event_at')}",
         1,
     ),
+    # hours
+    "hours of calls": Mutation(
+        "int_touched_hours",
+        "from touched_calls\n\n    union",
+        f"from touched_calls where {_since('called_at')}\n\n    union",
+        0,
+    ),
+    "hours of the deliveries of calls": Mutation(
+        "int_touched_hours",
+        "from touched_calls\n\n    union",
+        f"from touched_calls where {_since('called_at')}\n\n    union",
+        1,
+    ),
+    "hours of the other calls of deliveries": Mutation(
+        "int_touched_hours",
+        "and delivery_key in (select delivery_key from touched_keys)",
+        f"and delivery_key in (select delivery_key from touched_keys) and {_since('called_at')}",
+    ),
+    "hours of the deliveries of removed calls": Mutation(
+        "int_touched_hours",
+        "where journey_id in (select journey_id from journeys_of_removed)",
+        f"where journey_id in (select journey_id from journeys_of_removed) and {_since('called_at')}",
+    ),
     # what each model takes from them
     **{
         f"what {model} builds again": Lookback(model, touched)
@@ -186,6 +210,7 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
             "int_touched_events": ("int_distinct_events",),
             "int_touched_messages": ("int_messages",),
             "int_rewritten_messages": ("fct_engagement_events",),
+            "int_touched_hours": ("int_partition_contents",),
             "int_touched_dates": (
                 *("control_metrics_daily", "copy_cohort_metrics_daily", "copy_metrics_daily"),
             ),
@@ -203,6 +228,7 @@ NEEDED = {
     "messages of changed settings, by action": {"edit_actions"},
     "messages of changed settings, by parent": {"edit_actions"},
     "templates with changed settings, for messages": {"edit_actions"},
+    "hours of the deliveries of removed calls": {"land_gone", "land_edited"},
     "dates of the calls of control copies": {"edit_control"},
     "dates of the events of control copies": {"edit_control"},
 }

@@ -1,10 +1,12 @@
 """copymart unload against a small warehouse made by hand; no dbt build is needed."""
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -12,16 +14,23 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import fastavro
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from unload_helpers import CALLS, HOUR, NOON, Warehouse, at, call, fill, snapshot
 
+from scripts import encode
+from scripts.datasets import DATASETS, Format, Layout
+from scripts.encode import Compression
 from scripts.errors import UserError
-from scripts.unload import DATASETS, Layout, unload
+from scripts.places import Folder
+from scripts.unload import unload
 
 ROOT = Path(__file__).parents[2]
 VENDOR_FIELDS = [
@@ -35,97 +44,6 @@ VENDOR_FIELDS = [
     ("vars", pa.string()),
     ("attrs", pa.string()),
 ]
-HOUR = 3600
-NOON = 1_767_268_800  # 2026-01-01 12:00 UTC
-
-TABLES = """
-create schema marts;
-create schema intermediate;
-create table marts.fct_calls (
-    event_timestamp bigint, user_id varchar, campaign_id bigint, action_id bigint, journey_id varchar,
-    copy_id varchar, template_id varchar, vars varchar, attrs varchar, content_hash varchar);
-create table marts.fct_deliveries (
-    delivery_key varchar, journey_id varchar, action_id bigint, campaign_id bigint, template_id varchar,
-    copy_id varchar, content_hash varchar, user_id varchar, delivery_date date, first_called_at timestamp,
-    last_called_at timestamp, call_count bigint, copy_conflict boolean, attrs varchar);
-create table marts.dim_copy_variants (
-    version_key varchar, copy_id varchar, version_number bigint, template_id varchar, content_hash varchar,
-    subject varchar, preheader varchar, body varchar, vars varchar, change_type varchar,
-    valid_from timestamp, valid_to timestamp, is_current boolean);
-create table intermediate.int_copy_contents (content_hash varchar, template_id varchar, vars varchar);
-create table marts.copy_metrics_daily (metric_date date, copy_id varchar, served bigint);
-create table marts.copy_cohort_metrics_daily (delivery_date date, copy_id varchar, served bigint);
-insert into intermediate.int_copy_contents
-values ('h1', 't', '{"subject":"one"}'), ('h2', 't', '{"subject":"two"}');
-"""
-
-
-def call(timestamp: int, journey: str = "j", content: int = 1) -> tuple[object, ...]:
-    """Return a row of fct_calls."""
-    text = '{"subject":"one"}' if content == 1 else '{"subject":"two"}'
-    return (timestamp, "u", 7, 41, journey, "c", "t", text, "{}", f"h{content}")
-
-
-CALLS = [
-    call(NOON, "a"),
-    call(NOON + HOUR - 1, "b", 2),
-    call(NOON + HOUR, "c"),
-    call(NOON + 25 * HOUR, "d"),
-    (NOON + 26 * HOUR, None, None, None, None, "c", "t", '{"subject":"one"}', '{"plan":"gröẞe"}', "h1"),
-]
-
-
-class Warehouse:
-    """A DuckDB file with the marts' tables, its dbt project and the folder to unload to."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.file = folder / "test.duckdb"
-        self.out = folder / "out"
-        (folder / "dbt_project.yml").write_text("name: copymart\nprofile: copymart\n")
-        (folder / "profiles.yml").write_text(
-            "copymart:\n  target: duckdb\n  outputs:\n"
-            f"    duckdb: {{type: duckdb, path: '{self.file}', schema: main}}\n"
-            "    snowflake: {type: snowflake, account: a, user: u, password: p, database: d, schema: s}\n"
-        )
-        with duckdb.connect(str(self.file)) as connection:
-            connection.execute(TABLES)
-
-    def insert(self, table: str, rows: list[tuple[object, ...]]) -> None:
-        """Put rows into a table."""
-        with duckdb.connect(str(self.file)) as connection:
-            connection.executemany(f"insert into {table} values ({', '.join('?' * len(rows[0]))})", rows)
-
-    def execute(self, sql: str) -> None:
-        """Run a statement on the file."""
-        with duckdb.connect(str(self.file)) as connection:
-            connection.execute(sql)
-
-    def unload(self, *datasets: str, to: Path | str | None = None, **options: object) -> None:
-        """Run copymart unload here."""
-        unload(
-            to=str(to or self.out),
-            dataset=list(datasets) or None,
-            project_dir=self.folder,
-            profiles_dir=self.folder,
-            **options,  # type: ignore[arg-type]
-        )
-
-    def files(self, dataset: str) -> dict[str, list[dict[str, object]]]:
-        """Return the rows of each file of a dataset by its path below the dataset's folder."""
-        folder = self.out / dataset
-        return {
-            path.relative_to(folder).as_posix(): parquet.read_table(path).to_pylist()
-            for path in sorted(folder.glob("**/*.parquet"))
-        }
-
-    def rows(self, dataset: str) -> list[tuple[object, ...]]:
-        """Return all rows of a dataset's files, sorted."""
-        return sorted((tuple(row.values()) for rows in self.files(dataset).values() for row in rows), key=str)
-
-    def manifest(self, dataset: str) -> dict[str, object]:
-        """Return a dataset's manifest."""
-        return dict(json.loads((self.out / dataset / "_manifest.json").read_text()))
 
 
 @pytest.fixture
@@ -137,63 +55,7 @@ def store(tmp_path: Path) -> Warehouse:
 @pytest.fixture
 def filled(store: Warehouse) -> Warehouse:
     """A warehouse with calls in four hours of two days, and something in every other mart."""
-    store.insert("marts.fct_calls", CALLS)
-    store.insert(
-        "marts.fct_deliveries",
-        [("k1", "j", 41, 7, "t", "c", "h2", "u", date(2026, 1, 1), at(NOON), at(NOON + 5), 2, False, "{}")],
-    )
-    store.insert(
-        "marts.dim_copy_variants",
-        [
-            (
-                "v1",
-                "c",
-                1,
-                "t",
-                "h1",
-                "one",
-                None,
-                None,
-                '{"subject":"one"}',
-                "created",
-                at(NOON),
-                at(NOON + 9),
-                False,
-            ),
-            (
-                "v2",
-                "c",
-                2,
-                "t",
-                "h2",
-                "two",
-                None,
-                None,
-                '{"subject":"two"}',
-                "edited",
-                at(NOON + 9),
-                None,
-                True,
-            ),
-        ],
-    )
-    for mart in ("copy_metrics_daily", "copy_cohort_metrics_daily"):
-        store.insert(f"marts.{mart}", [(date(2026, 1, 1), "c", 3), (date(2026, 1, 2), "c", 2)])
-    return store
-
-
-def at(timestamp: int) -> datetime:
-    """Return unix seconds as a naive UTC time."""
-    return datetime.fromtimestamp(timestamp, UTC).replace(tzinfo=None)
-
-
-def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Return every file below a folder with its time of change and bytes."""
-    return {
-        path.relative_to(folder).as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
-        for path in folder.glob("**/*")
-        if path.is_file()
-    }
+    return fill(store)
 
 
 def test_calls_lie_under_the_hour_of_their_timestamp(filled: Warehouse) -> None:
@@ -295,8 +157,9 @@ def test_a_range_replaces_its_hours_and_nothing_else(filled: Warehouse) -> None:
     filled.unload("calls", start="2026-01-01T13", end="2026-01-01T15")
     after = snapshot(filled.out / "calls")
     assert set(before) - set(after) == {"2026/01/01/13/calls.parquet"}
-    assert set(after) - set(before) == {"2026/01/01/14/calls.parquet"}
-    untouched = set(before) & set(after) - {"_manifest.json"}
+    new = {path for path in set(after) - set(before) if not path.startswith("_manifests/")}
+    assert new == {"2026/01/01/14/calls.parquet"}
+    untouched = {path for path in set(before) & set(after) if path.endswith(".parquet")}
     assert len(untouched) == 3
     assert {path: after[path] for path in untouched} == {path: before[path] for path in untouched}
 
@@ -346,35 +209,89 @@ def test_foreign_files_are_left_alone(filled: Warehouse) -> None:
 
 def test_the_manifest_describes_every_file(filled: Warehouse) -> None:
     filled.unload("calls")
+    first = filled.manifest("calls")
     filled.insert("marts.fct_calls", [call(NOON + 2, "late")])
     filled.unload("calls", start="2026-01-01T12", end="2026-01-01T13")
     manifest = filled.manifest("calls")
-    partitions = manifest["partitions"]
-    assert isinstance(partitions, list)
-    files = {f"{entry['partition']}/calls.parquet": entry for entry in partitions}
-    assert files.keys() == filled.files("calls").keys()
-    for name, entry in files.items():
-        path = filled.out / "calls" / name
-        rows = filled.files("calls")[name]
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    partitions = {entry["partition"]: entry for entry in manifest["partitions"]}
+    assert {f"{name}/calls.parquet" for name in partitions} == filled.files("calls").keys()
+    for name, entry in partitions.items():
+        (file,) = entry["files"]
+        path = filled.out / "calls" / file["key"]
+        rows = filled.files("calls")[f"{name}/calls.parquet"]
         times = [row["event_timestamp"] for row in rows]
-        assert entry == {
-            "partition": name.removesuffix("/calls.parquet"),
-            "file": name,
+        said = {**file, "etag": ""}
+        assert said == {
+            "key": f"{name}/calls.parquet",
             "rows": len(rows),
             "bytes": path.stat().st_size,
-            "sha256": sha256,
-            "min_event_timestamp": min(times),  # type: ignore[type-var]
-            "max_event_timestamp": max(times),  # type: ignore[type-var]
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "etag": "",
+            "min_event_timestamp": min(times),
+            "max_event_timestamp": max(times),
         }
+        assert (entry["rows"], entry["layout"], entry["format"]) == (len(rows), "full", "parquet")
+        assert (entry["min_event_timestamp"], entry["max_event_timestamp"]) == (min(times), max(times))
     assert manifest["rows"] == len(CALLS) + 1
     assert (manifest["dataset"], manifest["schema_version"], manifest["layout"]) == ("calls", 1, "full")
-    assert manifest["columns"][0] == {"name": "event_timestamp", "type": "BIGINT"}  # type: ignore[index]
+    assert manifest["columns"][0] == {"name": "event_timestamp", "type": "BIGINT"}
+    # the hour that was written again names the run that did it, and its record tells the same
+    changed = {name for name, entry in partitions.items() if entry["run_id"] != first["run_id"]}
+    assert changed == {"2026/01/01/12"}
+    record = json.loads((filled.out / f"calls/_manifests/{manifest['run_id']}.json").read_text())
+    assert record["written"] == [partitions["2026/01/01/12"]]
+    assert (record["removed"], record["deleted"]) == ([], [])
 
 
-def test_the_manifest_sees_files_that_changed_since(filled: Warehouse) -> None:
+def test_a_run_that_finds_nothing_to_do_changes_nothing(filled: Warehouse) -> None:
+    filled.unload()
+    before = snapshot(filled.out)
+    filled.unload()
+    assert snapshot(filled.out) == before
+
+
+def test_only_what_changed_is_written(filled: Warehouse) -> None:
+    filled.unload()
+    before = snapshot(filled.out)
+    filled.execute(
+        f"update marts.fct_calls set content_hash = 'h3' where event_timestamp = {NOON + HOUR};"
+        "update marts.copy_metrics_daily set served = 4 where metric_date = date '2026-01-02';"
+        "update marts.dim_copy_variants set preheader = '' where version_number = 1"
+    )
+    filled.unload()
+    after = snapshot(filled.out)
+    changed = {path for path in before if after.get(path) != before[path] and path.endswith(".parquet")}
+    assert changed == {
+        "calls/2026/01/01/13/calls.parquet",
+        "copy_metrics_daily/2026/01/02/copy_metrics_daily.parquet",
+        "copy_variants/copy_variants.parquet",
+    }
+
+
+def test_a_backfill_writes_its_range_whatever_the_state(filled: Warehouse) -> None:
     filled.unload("calls")
+    before = snapshot(filled.out / "calls")
+    filled.unload("calls", backfill=True, start="2026-01-02")
+    after = snapshot(filled.out / "calls")
+    changed = {path for path in before if after[path] != before[path] and path.endswith(".parquet")}
+    assert changed == {"2026/01/02/13/calls.parquet", "2026/01/02/14/calls.parquet"}
+
+
+def test_another_layout_or_column_or_format_writes_everything(filled: Warehouse) -> None:
+    filled.unload("copy_metrics_daily")
+    filled.execute("alter table marts.copy_metrics_daily add column sent bigint")
+    filled.unload("copy_metrics_daily")
+    assert all("sent" in row for rows in filled.files("copy_metrics_daily").values() for row in rows)
+    filled.unload("copy_metrics_daily", format=Format.AVRO)
+    assert not filled.files("copy_metrics_daily")
+    assert len(list((filled.out / "copy_metrics_daily").glob("**/*.avro"))) == 2
+
+
+def test_files_that_changed_since_are_written_again(filled: Warehouse) -> None:
+    filled.unload("calls")
+    before = filled.rows("calls")
     hours = [filled.out / f"calls/2026/01/{hour}/calls.parquet" for hour in ("01/12", "01/13", "02/13")]
+    untouched = hours[2].stat().st_mtime_ns
     # As a run leaves a file that dies between publishing and its manifest: here of as many bytes as before.
     assert hours[1].stat().st_size == hours[2].stat().st_size
     shutil.copy(hours[2], hours[1])
@@ -382,10 +299,186 @@ def test_the_manifest_sees_files_that_changed_since(filled: Warehouse) -> None:
     shutil.copy(hours[2], hours[0])
     os.utime(hours[0], (0, 0))
     filled.unload("calls", start="2026-01-03")
-    checksum = hashlib.sha256(hours[2].read_bytes()).hexdigest()
-    entries = filled.manifest("calls")["partitions"]
-    assert isinstance(entries, list)
-    assert [(entry["rows"], entry["sha256"]) for entry in entries[:3]] == [(1, checksum)] * 3
+    assert filled.rows("calls") != before
+    filled.unload("calls")
+    assert filled.rows("calls") == before
+    assert hours[2].stat().st_mtime_ns == untouched
+
+
+def test_a_range_over_an_older_manifest_is_refused(filled: Warehouse) -> None:
+    """It would leave a manifest that names the range alone, while the rest lies there still."""
+    filled.unload("calls")
+    manifest = filled.out / "calls/_manifest.json"
+    manifest.write_text('{"dataset": "calls", "partitions": []}')
+    before = snapshot(filled.out)
+    with pytest.raises(UserError, match="without --start and --end"):
+        filled.unload("calls", start="2026-01-02")
+    assert snapshot(filled.out) == before
+    filled.unload("calls")
+    assert filled.manifest("calls")["rows"] == len(CALLS)
+    manifest.write_text(manifest.read_text().replace('"manifest_version": 2', '"manifest_version": 3'))
+    with pytest.raises(UserError, match="newer copymart"):
+        filled.unload("calls")
+
+
+def test_a_lost_manifest_loses_no_objects_outside_the_range(
+    filled: Warehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled.unload("calls")
+    before = filled.rows("calls")
+    (filled.out / "calls/_manifest.json").unlink()
+    filled.unload("calls", start="2026-01-02")
+    assert filled.rows("calls") == before
+    assert "2 objects outside the range are in no manifest" in capsys.readouterr().out
+    filled.unload("calls")
+    assert filled.manifest("calls")["rows"] == len(CALLS)
+
+
+def parts(store: Warehouse, hour: str) -> list[str]:
+    return sorted(path.name for path in (store.out / "calls" / hour).iterdir())
+
+
+def test_large_hours_are_parts_and_small_ones_are_not(filled: Warehouse) -> None:
+    for number in range(40):
+        filled.insert("marts.fct_calls", [call(NOON + number, f"{number * 7919:x}" * 20)])
+    filled.unload("calls", max_file_size="2k")
+    large = filled.out / "calls/2026/01/01/12"
+    names = parts(filled, "2026/01/01/12")
+    assert len(names) > 1
+    assert all(re.fullmatch(r"calls-\d{8}T\d{6}Z-[0-9a-f]{8}-\d{5}\.parquet", name) for name in names)
+    assert parts(filled, "2026/01/01/13") == ["calls.parquet"]
+    with duckdb.connect(str(filled.file)) as connection:
+        everything = connection.execute("select * exclude (content_hash) from marts.fct_calls").fetchall()
+    assert filled.rows("calls") == sorted(everything, key=str)
+    entry = filled.manifest("calls")["partitions"][0]
+    assert entry["partition"] == "2026/01/01/12"
+    assert sorted(file["key"].rpartition("/")[2] for file in entry["files"]) == names
+    assert sum(file["rows"] for file in entry["files"]) == entry["rows"] == 42
+    # other parts take their place, then one object, then parts again
+    filled.insert("marts.fct_calls", [call(NOON + 3, "late")])
+    filled.unload("calls", max_file_size="2k")
+    assert not set(parts(filled, "2026/01/01/12")) & set(names)
+    filled.unload("calls", backfill=True)
+    assert parts(filled, "2026/01/01/12") == ["calls.parquet"]
+    assert len(filled.rows("calls")) == len(everything) + 1
+    filled.unload("calls", backfill=True, max_file_size="2k")
+    assert "calls.parquet" not in parts(filled, "2026/01/01/12")
+    filled.execute(f"delete from marts.fct_calls where event_timestamp < {NOON + HOUR}")
+    filled.unload("calls")
+    assert not large.exists()
+
+
+def test_parts_of_a_killed_run_are_swept(filled: Warehouse) -> None:
+    filled.unload("calls")
+    hour = filled.out / "calls/2026/01/01/12"
+    stray = hour / "calls-20260101T000000Z-0123456789abcdef-00001.parquet"
+    killed = hour / "calls-20260101T000000Z-01234567-00001.parquet"
+    for path in (stray, killed):
+        path.write_text("half")
+    filled.unload("calls")
+    # the first is not named as ours are
+    assert parts(filled, "2026/01/01/12") == sorted(["calls.parquet", stray.name])
+
+
+def test_a_long_run_is_encoded_in_chunks(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    chunks = []
+    encoded = encode.encode
+
+    def spy(*arguments: Any) -> Any:
+        chunks.append(list(arguments[4]))
+        return encoded(*arguments)
+
+    monkeypatch.setattr(encode, "encode", spy)
+    monkeypatch.setattr(encode, "CHUNK_ROWS", 3)
+    # two settlements at least: the manifest is written between chunks too
+    monkeypatch.setattr("scripts.unload.SETTLE_SECONDS", 0)
+    filled.unload("calls")
+    assert chunks == [["2026/01/01/12", "2026/01/01/13"], ["2026/01/02/13", "2026/01/02/14"]]
+    assert filled.rows("calls") == sorted((row[:9] for row in CALLS), key=str)
+    # a gap between the hours of a chunk
+    filled.execute("update marts.fct_calls set user_id = 'new' where journey_id in ('c', 'd')")
+    filled.unload("calls")
+    assert chunks[2:] == [["2026/01/01/13", "2026/01/02/13"]]
+    assert {row["user_id"] for row in filled.files("calls")["2026/01/02/13/calls.parquet"]} == {"new"}
+
+
+def test_contents_that_disagree_with_the_mart_ask_for_a_build(filled: Warehouse) -> None:
+    filled.execute(
+        "create table contents as from intermediate.int_partition_contents;"
+        "drop view intermediate.int_partition_contents;"
+        "create table intermediate.int_partition_contents as from contents"
+    )
+    filled.unload("calls")
+    before = snapshot(filled.out)
+    filled.insert("marts.fct_calls", [call(NOON + 2, "late")])
+    with pytest.raises(UserError, match=r"counts 5 rows of calls, .* has 6: run `dbt build`"):
+        filled.unload("calls")
+    assert snapshot(filled.out) == before
+
+
+def test_a_full_disk_is_told_and_the_next_run_goes_on(
+    filled: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = Folder.put_file
+
+    def refuse(folder: Folder, key: str, path: Path, sha256: str) -> str:
+        if "02/13" in key:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return put(folder, key, path, sha256)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "put_file", refuse)
+        with pytest.raises(UserError, match=r"no space left on the disk .*--staging"):
+            filled.unload("calls", concurrency=1)
+    # what arrived is in the manifest
+    arrived = {each["partition"] for each in filled.manifest("calls")["partitions"]}
+    assert {"2026/01/01/12", "2026/01/01/13"} <= arrived
+    assert "2026/01/02/13" not in arrived
+    filled.unload("calls")
+    assert filled.manifest("calls")["rows"] == len(CALLS)
+    assert not list(filled.out.glob(".staging-*"))
+
+
+def test_staging_may_lie_on_another_disk(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    move = os.replace
+
+    def other_disk(source: Any, target: Any) -> None:
+        if str(source).startswith(str(filled.folder / "elsewhere")):
+            raise OSError(errno.EXDEV, "Invalid cross-device link", str(source))
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", other_disk)
+    filled.unload("calls", staging=filled.folder / "elsewhere")
+    assert filled.rows("calls") == sorted((row[:9] for row in CALLS), key=str)
+    assert not list(filled.out.glob(".staging-*"))
+    assert not list((filled.folder / "elsewhere").iterdir())
+
+
+def test_avro_holds_the_record_with_maps_and_types(filled: Warehouse) -> None:
+    filled.execute(
+        "insert into intermediate.int_copy_contents values "
+        '(\'h4\', \'t\', \'{"a":"x, \\"y\\"","b":41.50,"c":{"d":[1,2]},"e":true,"é":"ß"}\');'
+        "update marts.fct_deliveries set content_hash = 'h4', attrs = '{}'"
+    )
+    filled.unload("deliveries", "copy_metrics_daily", "copy_variants", format=Format.AVRO)
+    (path,) = filled.out.glob("deliveries/**/*.avro")
+    assert path.name == "deliveries.avro"
+    with path.open("rb") as file:
+        reader = fastavro.reader(file)
+        kinds = {field["name"]: field["type"][1] for field in reader.writer_schema["fields"]}  # type: ignore[index, call-overload]
+        (row,) = list(reader)
+    assert kinds["vars"] == kinds["attrs"] == {"type": "map", "values": "string"}
+    assert (kinds["event_timestamp"], kinds["user_id"], kinds["copy_conflict"]) == (
+        "long",
+        "string",
+        "boolean",
+    )
+    assert isinstance(row, dict)
+    assert row["vars"] == {"a": 'x, "y"', "b": "41.50", "c": '{"d":[1,2]}', "e": "true", "é": "ß"}
+    assert (row["attrs"], row["copy_conflict"], row["delivery_date"]) == ({}, False, date(2026, 1, 1))
+    assert row["last_called_at"] == datetime(2026, 1, 1, 12, 0, 5, tzinfo=UTC)
+    with pytest.raises(UserError, match="Avro takes zstd, gzip, none"):
+        filled.unload("calls", format=Format.AVRO, compression=Compression.SNAPPY)
 
 
 def test_a_reader_of_the_old_file_keeps_it_whole(filled: Warehouse) -> None:
@@ -402,7 +495,7 @@ def test_a_reader_of_the_old_file_keeps_it_whole(filled: Warehouse) -> None:
 def test_a_range_cannot_mix_layouts(filled: Warehouse) -> None:
     filled.unload("calls", "copy_variants")
     with pytest.raises(UserError, match="--layout full"):
-        filled.unload("calls", start="2026-01-01", layout=Layout.SPLIT)
+        filled.unload("calls", start="2026-01-02", layout=Layout.SPLIT)
     filled.unload("copy_variants", layout=Layout.SPLIT)
     filled.unload("calls", layout=Layout.SPLIT)
     assert filled.manifest("calls")["layout"] == "split"
@@ -421,7 +514,7 @@ def test_dry_run_writes_nothing_and_says_what_it_would(
     filled.unload("calls", dry_run=True)
     assert snapshot(filled.out) == before
     printed = capsys.readouterr().out
-    assert f"would remove {filled.out}/calls/2026/01/01/13" in printed
+    assert f"would delete {filled.out}/calls/2026/01/01/13/calls.parquet" in printed
 
 
 def test_a_join_that_multiplies_rows_publishes_nothing(filled: Warehouse) -> None:
@@ -429,7 +522,7 @@ def test_a_join_that_multiplies_rows_publishes_nothing(filled: Warehouse) -> Non
     before = snapshot(filled.out)
     filled.insert("intermediate.int_copy_contents", [("h2", "t", '{"subject":"two, again"}')])
     with pytest.raises(UserError, match="other rows than the warehouse"):
-        filled.unload("deliveries")
+        filled.unload("deliveries", backfill=True)
     assert snapshot(filled.out) == before
 
 
@@ -470,7 +563,11 @@ def test_usage_errors_are_told_and_nothing_is_written(filled: Warehouse, tmp_pat
         ("--start 9999-12-31T23 lies outside", {"start": "9999-12-31T23"}),
         ("is a file", {"to": file}),
         ("is a file", {"to": file / "below"}),
-        ("not available yet", {"to": "s3://bucket/prefix"}),
+        ("give a folder, or s3://", {"to": "gs://bucket/prefix"}),
+        ("write s3://bucket/prefix", {"to": "s3:///prefix"}),
+        ("belongs to a role", {"to": "s3://bucket", "session_name": "me"}),
+        ("belongs to --sse aws:kms", {"to": "s3://bucket", "kms_key_id": "k"}),
+        ("--max-file-size 5T", {"max_file_size": "5T"}),
         ("type snowflake", {"target": "snowflake"}),
     ]
     for message, options in wrong:
@@ -553,12 +650,12 @@ def test_an_unwritable_folder_is_told(filled: Warehouse, monkeypatch: pytest.Mon
         filled.unload("calls")
 
 
-def test_a_broken_file_outside_the_range_is_named(filled: Warehouse) -> None:
+def test_a_broken_file_outside_the_range_is_left_to_a_run_over_all(filled: Warehouse) -> None:
     filled.unload("calls")
     broken = filled.out / "calls/2026/01/01/12/calls.parquet"
     broken.write_text("junk")
-    with pytest.raises(UserError, match=r"01/12/calls\.parquet is no readable Parquet file"):
-        filled.unload("calls", start="2026-01-02")
+    filled.unload("calls", start="2026-01-02")
+    assert broken.read_text() == "junk"
     filled.unload("calls")
     assert len(filled.rows("calls")) == len(CALLS)
 

@@ -1,0 +1,109 @@
+with
+
+batches as (
+
+    select * from {{ ref('int_landed_batches') }}
+
+),
+
+touched_calls as (
+
+    select * from {{ ref('int_touched_calls') }}
+
+),
+
+removed_calls as (
+
+    select * from {{ source('justai', 'justai_calls_removed') }}
+
+),
+
+pending as (
+
+    select batch_id
+    from batches
+    where is_pending
+
+),
+
+-- a removed call does not tell its action, so that all deliveries of its journey may be others now
+journeys_of_removed as (
+
+    select distinct journey_id
+    from removed_calls
+    where
+        journey_id is not null
+        and batch_id in (select batch_id from pending)
+
+),
+
+keys_of_removed as (
+
+    select delivery_key
+    from {{ ref('int_distinct_calls') }}
+    where journey_id in (select journey_id from journeys_of_removed)
+
+),
+
+keys_of_landed as (
+
+    select calls.delivery_key
+    from {{ ref('int_distinct_calls') }} as calls
+    inner join touched_calls
+        on
+            calls.event_timestamp = touched_calls.event_timestamp
+            and calls.copy_id = touched_calls.copy_id
+            and calls.journey_id = touched_calls.journey_id
+
+),
+
+touched_keys as (
+
+    select delivery_key
+    from keys_of_removed
+
+    union
+
+    select delivery_key
+    from keys_of_landed
+
+),
+
+-- a delivery lies in the hour of its last call, and lay in that of a call which is there still or was removed; outside
+-- any journey it has one call; journeys lie in order of time, keys do not
+hours as (
+
+    select
+        'calls' as dataset,
+        call_hour as partition_hour
+    from touched_calls
+
+    union
+
+    select
+        'deliveries' as dataset,
+        call_hour as partition_hour
+    from touched_calls
+
+    union
+
+    select
+        'deliveries' as dataset,
+        call_hour as partition_hour
+    from {{ ref('int_distinct_calls') }}
+    where
+        journey_id in (select journey_id from touched_calls)
+        and delivery_key in (select delivery_key from touched_keys)
+
+),
+
+final as (
+
+    select
+        dataset,
+        partition_hour
+    from hours
+
+)
+
+select * from final

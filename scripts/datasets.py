@@ -1,0 +1,228 @@
+"""What can be unloaded: the datasets, the time one partition covers, and the range of a run."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from scripts.errors import UserError
+
+# Raise it when a column of a dataset is renamed, retyped or removed; readers find it in the manifest.
+SCHEMA_VERSION = 1
+
+
+class Layout(StrEnum):
+    """Whether calls and deliveries carry the copy's text or leave it to copy_variants."""
+
+    FULL = "full"
+    SPLIT = "split"
+
+
+class Format(StrEnum):
+    """How rows are written; it is the ending of the files' names too."""
+
+    PARQUET = "parquet"
+    AVRO = "avro"
+
+
+@dataclass(frozen=True)
+class Period:
+    """The time one partition covers: the folders of a moment, and the step to the next."""
+
+    folders: str
+    step: timedelta
+
+    def floor(self, moment: datetime) -> datetime:
+        """Return the start of the period that holds the moment."""
+        return moment - (moment - datetime.min) % self.step
+
+    def ceiling(self, moment: datetime) -> datetime:
+        """Return the end of the period that the moment is the end of or lies in."""
+        return -(-(moment - datetime.min) // self.step) * self.step + datetime.min
+
+    def start(self, partition: str) -> datetime:
+        """Return the first moment of a partition.
+
+        Raises:
+            ValueError: the text names no moment, such as 2026/13/45/99.
+        """
+        return datetime.strptime(partition, self.folders)
+
+
+HOUR = Period("%Y/%m/%d/%H", timedelta(hours=1))
+DAY = Period("%Y/%m/%d", timedelta(days=1))
+
+# A dataset without period has one partition, of no name and no time.
+WHOLE = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A relation to unload.
+
+    `moment` is a timestamp or date in SQL, made of the column `seconds` where that is given. Without period
+    all rows make one partition.
+    """
+
+    name: str
+    mart: str
+    period: Period | None
+    moment: str
+    columns: tuple[str, ...]
+    joined: str = ""
+    text_columns: tuple[str, ...] = ()
+    seconds: str = ""
+
+    @property
+    def relations(self) -> list[str]:
+        """Every relation that is read, as schema.table."""
+        kept = [CONTENTS] if self.period is HOUR else []
+        return [self.mart, *re.findall(r"(?:marts|intermediate)\.\w+", self.joined), *kept]
+
+    @property
+    def source(self) -> str:
+        """The from clause of its rows."""
+        return f"from {self.mart} as mart {self.joined}"
+
+    def bounds(self, start: datetime, end: datetime) -> str:
+        """Return [start, end) as a SQL condition on a stored column, which lets DuckDB skip row groups."""
+        if self.seconds:
+            start_at, end_at = (int(each.replace(tzinfo=UTC).timestamp()) for each in (start, end))
+            return f"{self.seconds} >= {start_at} and {self.seconds} < {end_at}"
+        return f"{self.moment} >= timestamp '{start}' and {self.moment} < timestamp '{end}'"
+
+    def select(self, layout: Layout) -> str:
+        """Return the columns of a file as a select list."""
+        dropped = self.text_columns if layout is Layout.SPLIT else ()
+        return ", ".join(column for column in self.columns if column not in dropped)
+
+
+def _seconds(column: str, name: str | None = None) -> str:
+    return f"cast(epoch({column}) as bigint) as {name or column.split('.')[-1]}"
+
+
+# Rows and hash sum of each hour of calls and deliveries, kept by dbt so that no run scans history.
+CONTENTS = "intermediate.int_partition_contents"
+
+DATASETS = {
+    dataset.name: dataset
+    for dataset in (
+        # Exactly the vendor's record: names, order and types are the agreement.
+        Dataset(
+            "calls",
+            "marts.fct_calls",
+            HOUR,
+            "make_timestamp(mart.event_timestamp * 1000000)",
+            (
+                *("event_timestamp", "user_id", "campaign_id", "action_id", "journey_id", "copy_id"),
+                *("template_id", "vars", "attrs"),
+            ),
+            text_columns=("vars",),
+            seconds="mart.event_timestamp",
+        ),
+        Dataset(
+            "deliveries",
+            "marts.fct_deliveries",
+            HOUR,
+            "mart.last_called_at",
+            (
+                *(_seconds("mart.last_called_at", "event_timestamp"), "mart.user_id", "mart.campaign_id"),
+                *("mart.action_id", "mart.journey_id", "mart.copy_id", "mart.template_id", "contents.vars"),
+                *("mart.attrs", "mart.delivery_key", "mart.content_hash", "mart.delivery_date"),
+                *("mart.first_called_at", "mart.last_called_at", "mart.call_count", "mart.copy_conflict"),
+            ),
+            joined="left join intermediate.int_copy_contents as contents using (content_hash)",
+            text_columns=("contents.vars",),
+        ),
+        Dataset(
+            "copy_variants",
+            "marts.dim_copy_variants",
+            None,
+            "mart.valid_from",
+            (
+                *("version_key", "copy_id", "version_number", "template_id", "content_hash", "subject"),
+                *("preheader", "body", "vars", "change_type", _seconds("valid_from"), _seconds("valid_to")),
+                "is_current",
+            ),
+        ),
+        Dataset("copy_metrics_daily", "marts.copy_metrics_daily", DAY, "mart.metric_date", ("mart.*",)),
+        Dataset(
+            "copy_cohort_metrics_daily",
+            "marts.copy_cohort_metrics_daily",
+            DAY,
+            "mart.delivery_date",
+            ("mart.*",),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Span:
+    """Whole UTC hours from start to before end; None is open."""
+
+    start: datetime | None
+    end: datetime | None
+
+    def of(self, period: Period | None) -> "Span":
+        """Return the span widened to whole periods: a day's partition is only ever written as a whole."""
+        if period is None:
+            return EVERYTHING
+        start = period.floor(self.start) if self.start else None
+        return Span(start, period.ceiling(self.end) if self.end else None)
+
+    def holds(self, period: Period | None, partition: str) -> bool:
+        """Tell whether the partition begins in the span."""
+        if period is None:
+            return True
+        moment = period.start(partition)
+        return (self.start is None or self.start <= moment) and (self.end is None or moment < self.end)
+
+    def where(self, moment: str) -> str:
+        """Return the span as a SQL condition on a timestamp."""
+        bounds = ((">=", self.start), ("<", self.end))
+        tests = [f"{moment} {sign} timestamp '{bound}'" for sign, bound in bounds if bound]
+        return " and ".join(tests) or "true"
+
+
+EVERYTHING = Span(None, None)
+
+
+def chosen_datasets(names: list[str] | None) -> list[Dataset]:
+    """Return the datasets of these names, all without names.
+
+    Raises:
+        UserError: there is no dataset of a name.
+    """
+    unknown = [name for name in names or () if name not in DATASETS]
+    if unknown:
+        raise UserError(f"unknown dataset {', '.join(unknown)}; there are {', '.join(DATASETS)}")
+    return [DATASETS[name] for name in dict.fromkeys(names or DATASETS)]
+
+
+def parse_span(start: str | None, end: str | None) -> Span:
+    """Return the span of --start and --end.
+
+    Raises:
+        UserError: one is no whole UTC hour, or they make no range.
+    """
+    span = Span(_hour("--start", start), _hour("--end", end))
+    if span.start and span.end and span.start >= span.end:
+        raise UserError(f"--start {start} is not before --end {end}; the range is [start, end)")
+    return span
+
+
+def _hour(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{option} {text} is no time; write 2026-09-01T05 or 2026-09-01 (UTC)") from None
+    if moment.tzinfo:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    if not 1970 <= moment.year < 9999:
+        raise UserError(f"{option} {text} lies outside the years 1970 to 9998")
+    if moment != HOUR.floor(moment):
+        raise UserError(f"{option} {text} is not a whole UTC hour; write 2026-09-01T05 or 2026-09-01")
+    return moment

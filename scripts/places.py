@@ -1,0 +1,222 @@
+"""Where an unload may go: what a folder and a prefix on S3 must both be able to do, and the folder.
+
+A key is the path of an object below the place, with slashes: `calls/2026/01/01/12/calls.parquet`. An etag is
+a text that is another one whenever the object was written anew; only the place that gave it can read it.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from scripts.errors import UserError
+
+LOCK = "_lock"
+# Names that begin like this are drafts of a run, in a folder that readers do not look into.
+STAGING = ".staging-"
+
+
+class Changed(Exception):
+    """A conditional write found another object than the one it was to replace."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object of a listing."""
+
+    key: str
+    bytes: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class Read:
+    """An object's whole content."""
+
+    body: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A multipart upload that was begun and neither completed nor aborted."""
+
+    key: str
+    upload_id: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """Who writes: in the lock, the manifests and the names of parts. `run_id` sorts by time."""
+
+    run_id: str
+    host: str
+    started_at: str
+
+
+# Called before every change of the place; raises UserError when the lock is not ours any more.
+StillOurs = Callable[[], None]
+
+
+class Place(Protocol):
+    """A folder or a prefix on S3. Every function raises UserError when the place refuses."""
+
+    @property
+    def uri(self) -> str:
+        """The address that people write."""
+
+    def list(self, prefix: str) -> list[Found]:
+        """Return the objects whose key begins with the prefix, a folder with its slash."""
+
+    def read(self, key: str) -> Read | None:
+        """Return a small object; None when there is none."""
+
+    def put(self, key: str, body: bytes, replaces: str | None) -> str:
+        """Write a small object in place of the one with this etag, or of none; return its etag.
+
+        Raises:
+            Changed: another one is there, or none.
+        """
+
+    def put_file(self, key: str, path: Path, sha256: str) -> str:
+        """Put a local file there, whole or not at all; the file may be gone afterwards. Return its etag."""
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove objects; those that are gone already do not matter."""
+
+    def fetch(self, key: str, path: Path) -> None:
+        """Copy an object to a local file."""
+
+    def unfinished(self, prefix: str) -> Sequence[Upload]:
+        """Return the unfinished multipart uploads below the prefix."""
+
+    def abort(self, upload: Upload) -> None:
+        """Drop an unfinished multipart upload and its parts."""
+
+    def lock(self, run: Run, seconds: int) -> AbstractContextManager[StillOurs]:
+        """Hold the place; a second run gets an error. `seconds`: how long it outlives a killed run."""
+
+    def drafts(self) -> Path:
+        """Return the folder to stage files in, from where they are published fastest."""
+
+
+class Folder:
+    """A local folder. The lock is flock's, which the kernel takes back from a run that dies."""
+
+    def __init__(self, to: str) -> None:
+        self.path = Path(to).expanduser()
+        for path in (self.path, *self.path.parents):
+            if path.exists() and not path.is_dir():
+                raise UserError(f"{to}: {path} is a file; name a folder")
+
+    @property
+    def uri(self) -> str:
+        """The folder's path."""
+        return str(self.path)
+
+    def list(self, prefix: str) -> list[Found]:
+        """Return the files below a folder of the place, sorted by key."""
+        found = []
+        for folder, _, names in os.walk(self.path / prefix):
+            for name in names:
+                path = Path(folder, name)
+                with suppress(FileNotFoundError):
+                    found.append(Found(path.relative_to(self.path).as_posix(), *_size_and_etag(path)))
+        return sorted(found, key=lambda each: each.key)
+
+    def read(self, key: str) -> Read | None:
+        """Return a file; None when there is none."""
+        try:
+            return Read((self.path / key).read_bytes(), _size_and_etag(self.path / key)[1])
+        except FileNotFoundError:
+            return None
+
+    def put(self, key: str, body: bytes, replaces: str | None) -> str:
+        """Write a file under a draft's name and move it over the old one."""
+        there = self.read(key)
+        if (there.etag if there else None) != replaces:
+            raise Changed(key)
+        with tempfile.NamedTemporaryFile(prefix=STAGING, dir=self.path, delete=False) as draft:
+            draft.write(body)
+        return self._move(Path(draft.name), key)
+
+    def put_file(self, key: str, path: Path, sha256: str) -> str:
+        """Move the file over the old one; from another file system it is copied first."""
+        try:
+            return self._move(path, key)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        with tempfile.NamedTemporaryFile(prefix=STAGING, dir=self.path, delete=False) as draft:
+            pass
+        shutil.copyfile(path, draft.name)
+        return self._move(Path(draft.name), key)
+
+    def _move(self, path: Path, key: str) -> str:
+        target = self.path / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # drafts are made for their owner only
+        path.chmod(0o666 & ~_UMASK)
+        os.replace(path, target)
+        return _size_and_etag(target)[1]
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove files, and the folders that get empty by it."""
+        for key in keys:
+            path = self.path / key
+            path.unlink(missing_ok=True)
+            for parent in path.parents:
+                if parent == self.path or not parent.is_dir() or any(parent.iterdir()):
+                    break
+                parent.rmdir()
+
+    def fetch(self, key: str, path: Path) -> None:
+        """Copy a file."""
+        shutil.copyfile(self.path / key, path)
+
+    def unfinished(self, prefix: str) -> Sequence[Upload]:
+        """Return nothing: a file is moved into place at once."""
+        return ()
+
+    def abort(self, upload: Upload) -> None:
+        """Do nothing."""
+
+    @contextmanager
+    def lock(self, run: Run, seconds: int) -> Iterator[StillOurs]:
+        """Hold the folder for this run, and sweep the drafts of runs that were killed."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another unload is writing to {self.uri}; wait for it to end") from None
+            for draft in self.path.glob(f"{STAGING}*"):
+                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+            yield lambda: None
+        finally:
+            os.close(handle)
+
+    def drafts(self) -> Path:
+        """Return the folder itself: from the same file system a file is moved, not copied."""
+        return self.path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _umask()
+
+
+def _size_and_etag(path: Path) -> tuple[int, str]:
+    status = path.stat()
+    return status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}"
