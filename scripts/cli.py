@@ -5,11 +5,15 @@ import sys
 import typer
 from rich.text import Text
 
+from scripts.bootstrap import bootstrap
 from scripts.console import error_console
 from scripts.errors import UserError
 from scripts.land import land
+from scripts.policy import policy
+from scripts.share import share
 from scripts.simulate import simulate
 from scripts.unload import unload
+from scripts.verify import verify
 
 app = typer.Typer(
     help="Moves files in and out of the copy warehouse; `dbt build` makes its tables.",
@@ -17,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (simulate, land, unload):
+for verb in (simulate, land, unload, verify, policy, share, bootstrap):
     app.command()(verb)
 
 

@@ -1,5 +1,7 @@
 """Every cell of every mart equals what the simulator planned; breaking any rule in the SQL is noticed."""
 
+import json
+
 import duckdb
 import pytest
 from conftest import Built, models_in_order
@@ -181,6 +183,25 @@ def test_every_cell_is_what_was_planned(built: Built, mart: str) -> None:
         assert in_mart == in_truth
         assert warehouse.execute(f"select count(*) > 0 from marts.{mart}").fetchone() == (True,)
         assert differences(warehouse, str(built.truth), mart) == ([], [])
+
+
+def test_shared_views_hold_all_rows_of_their_marts(built: Built) -> None:
+    nodes = json.loads((built.target / "manifest.json").read_text())["nodes"]
+    shared = [
+        node for node in nodes.values() if node["fqn"][1] == "shares" and node["resource_type"] == "model"
+    ]
+    assert shared
+    with built.connect() as warehouse:
+        for node in shared:
+            (mart,) = (nodes[parent] for parent in node["depends_on"]["nodes"])
+            columns = ", ".join(node["columns"])
+            view, source = (f"{model['schema']}.{model['alias']}" for model in (node, mart))
+            shown, there = f"select {columns} from {view}", f"select {columns} from {source}"
+            ((rows, more, less),) = warehouse.execute(
+                f"select (select count(*) from {view}), (select count(*) from ({shown} except all {there})), "
+                f"(select count(*) from ({there} except all {shown}))"
+            ).fetchall()
+            assert (rows > 0, more, less) == (True, 0, 0), view
 
 
 def test_rejects_are_the_lines_that_were_broken(built: Built) -> None:
