@@ -51,7 +51,7 @@ SAMPLE_SEEDS := COPYMART_SEEDS=scripts/sample_seeds
 RUN := $(call settings,data,$(DUCKDB)) $(if $(LANDED),$(SAMPLE_SEEDS))
 TEST := $(call settings,data/test,data/test/test.duckdb) $(SAMPLE_SEEDS)
 
-.PHONY: help venv run daily lint parse pytest truth replay build-test test ci-slim bench clean
+.PHONY: help venv run daily lint parse pytest truth replay verify-snowflake build-test test ci-slim bench clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -116,7 +116,7 @@ lint: venv ## ruff, mypy, sqlfluff
 	@$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models macros tests
 
 # Two folders: dbt's parse cache is of one target.
-parse: venv ## dbt parse for both targets and compile for Snowflake; any dbt warning is an error
+parse: venv ## dbt parse for both targets, compile for Snowflake and parse that; any dbt warning is an error
 	@$(call profile,data/test)
 	$(call say,"dbt parse for duckdb")
 	@$(TEST) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' parse --no-partial-parse
@@ -124,10 +124,13 @@ parse: venv ## dbt parse for both targets and compile for Snowflake; any dbt war
 	@$(TEST) $(SNOWFLAKE_DUMMY) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' \
 		parse --no-partial-parse --target snowflake --target-path data/test/target-snowflake
 	$(call say,"dbt compile for snowflake both ways")
+	@rm -rf data/test/target-snowflake-false/compiled data/test/target-snowflake-true/compiled
 	@for incremental in false true; do \
 	  $(TEST) $(SNOWFLAKE_DUMMY) $(DBT) --quiet compile --no-populate-cache --no-introspect --target snowflake \
-	    --target-path data/test/target-snowflake --vars "compile_incremental: $$incremental" || exit 1; \
+	    --target-path data/test/target-snowflake-$$incremental --vars "compile_incremental: $$incremental" || exit 1; \
 	done
+	$(call say,"sqlfluff's Snowflake grammar over what was compiled")
+	@$(BIN)/python -m scripts.check_grammar data/test/target-snowflake-false/compiled data/test/target-snowflake-true/compiled
 
 pytest: venv ## the Python tests, by file on two workers
 	$(call say,"pytest")
@@ -140,6 +143,9 @@ truth: venv ## every mart cell against the truth of CALLS simulated calls
 replay: venv ## incremental builds against full ones in EXAMPLES random histories
 	$(call say,"$(EXAMPLES) random histories against full builds")
 	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) $(BIN)/python -m pytest tests/python/test_replay.py
+
+verify-snowflake: venv ## the whole way on a Snowflake account beside DuckDB, in a database that is dropped at the end
+	@$(BIN)/python -m scripts.verify_snowflake
 
 build-test: venv ## dbt build with all tests on a fresh small sample
 	$(call say,"dbt build on a fresh sample")

@@ -1,0 +1,68 @@
+"""Parses compiled SQL by sqlfluff's Snowflake grammar, the strictest check of it that needs no account.
+
+`make parse` runs this over what dbt compiled, both branches of incremental models.
+"""
+
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlfluff.core import FluffConfig, Linter
+from sqlfluff.core.types import ConfigMappingType
+
+from scripts.console import console, error_console, progress
+
+# Statements that sqlfluff refuses and Snowflake's documentation allows: what they hold, and the rule.
+EXCEPTIONS: dict[str, str] = {}
+
+
+@cache
+def _linter() -> Linter:
+    overrides: ConfigMappingType = {
+        "dialect": "snowflake",
+        "templater": "raw",
+        "large_file_skip_byte_limit": 0,
+    }
+    return Linter(config=FluffConfig(overrides=overrides))
+
+
+def faults(sql: str) -> list[str]:
+    """What sqlfluff's Snowflake grammar refuses in a statement, one text per place; empty when it parses."""
+    if any(excepted in sql for excepted in EXCEPTIONS):
+        return []
+    parsed = _linter().parse_string(sql)
+    return [f"line {fault.line_no}: {fault.desc()}" for fault in parsed.violations]
+
+
+def check(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of compiled SQL, such as target/compiled.")],
+) -> None:
+    """Parse every SQL file under the folders; exit status 1 when one is refused, or there is none."""
+    # a view is compiled alike both ways: each text once
+    texts: dict[str, Path] = {}
+    for path in sorted(path for folder in folders for path in folder.glob("**/*.sql")):
+        texts.setdefault(path.read_text(), path)
+    if not texts:
+        error_console.print(f"error: no SQL under {', '.join(map(str, folders))}")
+        raise typer.Exit(1)
+    wrong = 0
+    with (
+        ProcessPoolExecutor(max_workers=2) as pool,
+        progress("parsing", len(texts)) as advance,
+    ):
+        found: Iterable[list[str]] = pool.map(faults, texts, chunksize=4)
+        for path, refused in zip(texts.values(), found, strict=True):
+            advance(1)
+            for fault in refused:
+                wrong += 1
+                error_console.print(f"{path}: {fault}", markup=False, soft_wrap=True)
+    if wrong:
+        raise typer.Exit(1)
+    console.print(f"{len(texts)} statements parse as Snowflake SQL")
+
+
+if __name__ == "__main__":
+    typer.run(check)

@@ -1,0 +1,101 @@
+"""An emulated Snowflake on a free port, and a landing in it without the command line."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import snowflake.connector
+from land_helpers import BOUNDS
+
+from scripts.land import Outcome, ddl, plan_landing, run
+from scripts.land_rules import CALLS, Dataset
+from scripts.land_snowflake import Landing, make_tables, publisher, scratch
+from scripts.sources import list_files, locate
+
+PROFILE = """
+copymart:
+  target: "{{ env_var('DBT_TARGET', 'snowflake') }}"
+  outputs:
+    duckdb:
+      type: duckdb
+      path: "{{ env_var('COPYMART_DUCKDB') }}"
+      schema: main
+      threads: 2
+      settings: {TimeZone: UTC}
+    snowflake:
+      type: snowflake
+      account: emulated
+      user: someone
+      password: none
+      host: 127.0.0.1
+      port: %d
+      protocol: http
+      database: "{{ env_var('SNOWFLAKE_DATABASE', 'COPYMART') }}"
+      schema: "{{ env_var('SNOWFLAKE_SCHEMA', 'PROD') }}"
+      warehouse: COPYMART_WH
+      role: COPYMART_TRANSFORMER
+      threads: 4
+"""
+
+
+@contextmanager
+def server(log: Path) -> Iterator[int]:
+    """Start an emulated Snowflake of its own and yield its port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, str(Path(__file__).with_name("fakesnow_patches.py")), "-s", "-p", str(port)]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        _wait(process, port, log)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"the emulated Snowflake did not start:\n{log.read_text()}")
+
+
+def connect(port: int, database: str) -> Any:
+    """Open a session of the emulated Snowflake; it makes the database."""
+    return snowflake.connector.connect(
+        account="emulated",
+        user="someone",
+        password="none",
+        host="127.0.0.1",
+        port=port,
+        protocol="http",
+        database=database,
+        schema="PROD",
+        autocommit=True,
+    )
+
+
+def land_there(
+    landing: Landing,
+    path: Path,
+    dataset: Dataset = CALLS,
+    span: tuple[datetime, datetime] | None = None,
+    allow_empty: bool = False,
+) -> Outcome:
+    """Land a folder or file as the command does on a Snowflake target."""
+    make_tables(landing)
+    location = locate(str(path))
+    with scratch(landing, ddl()) as connection:
+        plan = plan_landing(connection, dataset, location, list_files(location), span, allow_empty)
+        return run(connection, plan, BOUNDS, None, publisher(landing))
