@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,20 @@ class Compression(StrEnum):
 
 
 _PARQUET = {Compression.NONE: "uncompressed"}
+# Of files of some thousand rows: level 1 takes a sixth less processor time than DuckDB's 3, and fewer bytes.
+_ZSTD_LEVEL = 1
 # Every Avro reader knows deflate and null; its own snappy needs a package more.
 _AVRO = {Compression.ZSTD: "zstandard", Compression.GZIP: "deflate", Compression.NONE: "null"}
 DEFAULT_COMPRESSION = {Format.PARQUET: Compression.ZSTD, Format.AVRO: Compression.GZIP}
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A Parquet file with its rows and its least and greatest event_timestamp (None without that column)."""
+
+    path: Path
+    rows: int
+    times: tuple[int | None, int | None]
 
 
 def compression_for(format: Format, named: Compression | None) -> Compression:
@@ -69,7 +81,7 @@ def encode(
     compression: Compression,
     chunk: Mapping[str, Contents],
     staging: Path,
-) -> dict[str, Path]:
+) -> dict[str, Encoded]:
     """Write a chunk's partitions as one Parquet file each below `staging`, and return the files.
 
     DuckDB keeps no order of rows inside a file; sorting 1 M rows first costs 1.3 times the time.
@@ -80,6 +92,8 @@ def encode(
     # a relative name with a quote in it must not end the literal
     place = str(staging.absolute()).replace("'", "''")
     options = f"format parquet, compression {_PARQUET.get(compression, compression.value)}"
+    if compression is Compression.ZSTD:
+        options += f", compression_level {_ZSTD_LEVEL}"
     if len(chunk) == 1:
         (name,) = chunk
         query = rows_query(dataset, layout, [name])
@@ -95,7 +109,8 @@ def encode(
         written = {
             path.parent.relative_to(staging).as_posix(): path for path in staging.glob("**/data_0.parquet")
         }
-    rows = {name: parquet.read_metadata(path).num_rows for name, path in written.items()}
+    encoded = {name: described(path) for name, path in written.items()}
+    rows = {name: each.rows for name, each in encoded.items()}
     expected = {name: held.rows for name, held in chunk.items()}
     if rows != expected:
         off = sorted(set(rows.items()) ^ set(expected.items()))[:3]
@@ -104,7 +119,7 @@ def encode(
             "them was published. Run `dbt build` and unload again; when it happens again, it is a fault of "
             "copymart"
         )
-    return written
+    return encoded
 
 
 def rows_query(dataset: Dataset, layout: Layout, partitions: list[str], more: str = "") -> str:
@@ -128,13 +143,13 @@ def _start_of(dataset: Dataset) -> str:
     return f"date_trunc('{unit}', cast({dataset.moment} as timestamp))"
 
 
-def split(path: Path, parts: int, compression: Compression) -> list[Path]:
+def split(encoded: Encoded, parts: int, compression: Compression) -> list[Encoded]:
     """Split a Parquet file into so many of about equal rows; return the one file when it has too few rows."""
-    source = parquet.ParquetFile(path)
-    total = source.metadata.num_rows
+    path, total = encoded.path, encoded.rows
     per_part = -(-total // parts)
     if per_part >= total:
-        return [path]
+        return [encoded]
+    source = parquet.ParquetFile(path)
     codec = _PARQUET.get(compression, compression.value)
     written = []
     batches = _sliced(source.iter_batches(_BATCH_ROWS), per_part)
@@ -147,7 +162,7 @@ def split(path: Path, parts: int, compression: Compression) -> list[Path]:
                 left -= batch.num_rows
                 if not left:
                     break
-        written.append(target)
+        written.append(described(target))
     return written
 
 
@@ -163,15 +178,16 @@ def _sliced(batches: Iterator[Any], per_part: int) -> Iterator[Any]:
             left = left - piece.num_rows or per_part
 
 
-def time_range(path: Path) -> tuple[int | None, int | None]:
-    """Return a Parquet file's least and greatest event_timestamp; None without that column."""
+def described(path: Path) -> Encoded:
+    """Return what a Parquet file's footer says of it."""
     metadata = parquet.read_metadata(path)
     names = metadata.schema.names
     if "event_timestamp" not in names:
-        return None, None
+        return Encoded(path, metadata.num_rows, (None, None))
     column = names.index("event_timestamp")
     groups = [metadata.row_group(group).column(column).statistics for group in range(metadata.num_row_groups)]
-    return min(group.min for group in groups), max(group.max for group in groups)
+    times = min(group.min for group in groups), max(group.max for group in groups)
+    return Encoded(path, metadata.num_rows, times)
 
 
 # The vendor's record says that vars and attrs are maps of text to text; Parquet carries them as JSON text.

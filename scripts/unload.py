@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Annotated
 
 import duckdb
-import pyarrow.parquet as parquet
 import typer
 from rich.table import Table
 
@@ -43,7 +42,7 @@ from scripts.datasets import (
     chosen_datasets,
     parse_span,
 )
-from scripts.encode import Compression
+from scripts.encode import Compression, Encoded
 from scripts.errors import UserError
 from scripts.manifest import (
     DataFile,
@@ -432,7 +431,7 @@ def _write_chunks(
 def _send(
     name: str,
     held: Contents,
-    path: Path,
+    encoded: Encoded,
     plan: Plan,
     place: Place,
     require: StillOurs,
@@ -441,9 +440,10 @@ def _send(
 ) -> Partition:
     """Bring a partition's file to the place, in parts when it is too large."""
     dataset = plan.dataset.name
-    pieces = [path]
-    if path.stat().st_size > options.max_file_size:
-        pieces = encode.split(path, -(-path.stat().st_size // options.max_file_size), options.compression)
+    pieces = [encoded]
+    size = encoded.path.stat().st_size
+    if size > options.max_file_size:
+        pieces = encode.split(encoded, -(-size // options.max_file_size), options.compression)
     files = []
     for number, piece in enumerate(pieces, start=1):
         file_name = (
@@ -451,17 +451,17 @@ def _send(
             if len(pieces) == 1
             else part_name(dataset, options.format, run.run_id, number)
         )
-        rows, times = parquet.read_metadata(piece).num_rows, encode.time_range(piece)
+        path = piece.path
         if options.format is Format.AVRO:
-            piece = encode.to_avro(piece, dataset, options.compression)
-        with piece.open("rb") as file:
+            path = encode.to_avro(path, dataset, options.compression)
+        with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        size = piece.stat().st_size
+        size = path.stat().st_size
         key = joined(name, file_name)
         require()
-        etag = place.put_file(joined(dataset, key), piece, sha256)
-        files.append(DataFile(key, rows, size, sha256, etag, *times))
-        piece.unlink(missing_ok=True)
+        etag = place.put_file(joined(dataset, key), path, sha256)
+        files.append(DataFile(key, piece.rows, size, sha256, etag, *piece.times))
+        path.unlink(missing_ok=True)
     return Partition(name, held.rows, held.hash_sum, plan.shape, run.run_id, tuple(files))
 
 
