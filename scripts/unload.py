@@ -230,6 +230,11 @@ def _told(place: Place, staging: Path) -> Iterator[None]:
         if "No space left" in str(error):
             raise UserError(f"no space left on the disk of {staging}: {_space(staging)}. {again}") from error
         raise UserError(f"unloading to {place.uri} failed, run the same command again: {error}") from error
+    except RuntimeError as error:
+        # what DuckDB makes of a signal that comes during a query
+        if "interrupted" not in str(error).lower():
+            raise
+        raise UserError(f"unloading to {place.uri} was stopped by a signal. {again}") from error
 
 
 @contextmanager
@@ -408,7 +413,8 @@ def _write_chunks(
                 raise failed
 
         try:
-            for number, chunk in enumerate(encode.chunks(plan.write, encode.CHUNK_ROWS)):
+            most_rows = encode.chunk_rows(sum(held.rows for held in plan.write.values()))
+            for number, chunk in enumerate(encode.chunks(plan.write, most_rows)):
                 place_of_chunk = folder / str(number)
                 place_of_chunk.mkdir()
                 files = encode.encode(

@@ -389,7 +389,7 @@ def test_a_long_run_is_encoded_in_chunks(filled: Warehouse, monkeypatch: pytest.
         return encoded(*arguments)
 
     monkeypatch.setattr(encode, "encode", spy)
-    monkeypatch.setattr(encode, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(encode, "chunk_rows", lambda _: 3)
     # two settlements at least: the manifest is written between chunks too
     monkeypatch.setattr("scripts.unload.SETTLE_SECONDS", 0)
     filled.unload("calls")

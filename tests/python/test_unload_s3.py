@@ -644,7 +644,7 @@ def test_verify_compares_every_row_when_asked(store: Store, capsys: pytest.Captu
 
 def test_encoding_and_uploading_overlap(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second chunk is encoded while a file of the first is still on its way."""
-    monkeypatch.setattr(unload_module.encode, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(unload_module.encode, "chunk_rows", lambda _: 2)
     encoding, sending = threading.Event(), threading.Event()
     encoded, send = unload_module.encode.encode, unload_module._send
     chunks: list[Any] = []
