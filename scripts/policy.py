@@ -204,13 +204,12 @@ def lifecycle(prefix: str, retention_days: int | None) -> Document:
         {
             "ID": f"copymart-retention-{name}",
             "Status": "Enabled",
-            "Filter": {"Prefix": f"{prefix}/{name}/{start}"},
+            # a year's folder: landing takes times of 2000 to 2099 only
+            "Filter": {"Prefix": f"{prefix}/{name}/2"},
             "Expiration": {"Days": retention_days},
         }
         for name, dataset in DATASETS.items()
         if dataset.period
-        # A year's folder: landing takes no time before 2000.
-        for start in ("2",)
     ]
     return {"Rules": [clean_up, *rules]}
 

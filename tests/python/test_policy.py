@@ -63,7 +63,7 @@ def decide(document: Any, action: str, resource: str, **context: str) -> bool:
                 return any(fnmatch.fnmatchcase(given[key], pattern) for pattern in as_list(wanted))
             case "StringEquals" | "Bool":
                 return given[key] in as_list(wanted)
-        raise NotImplementedError(operator)
+        raise AssertionError(f"a condition that this test cannot read: {operator}")
 
     def fits(statement: Any) -> bool:
         return (
