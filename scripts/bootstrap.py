@@ -11,12 +11,14 @@ import typer
 from scripts import snowflake_account, warehouse
 from scripts.console import console
 from scripts.errors import UserError
-from scripts.snowflake_account import QUERY_TAG, Step
+from scripts.snowflake_account import Step
 from scripts.snowflake_names import identifier, literal, quoted
 
 # The layers of dbt_project.yml; staging holds the landing tables and stages too.
 SCHEMAS = ("STAGING", "INTERMEDIATE", "MARTS", "AUDIT", "SHARES")
 READ_BY_ANALYSTS = ("MARTS", "AUDIT")
+# Of queries that people run as these users; copymart's own and dbt's say more.
+QUERY_TAG = '{"app": "copymart"}'
 ROLES = {
     "LOADER": "lands files: writes the landing tables, reads the landing stages",
     "TRANSFORMER": "runs dbt and unloads: reads the landing tables, owns what dbt makes",
@@ -177,7 +179,7 @@ def bootstrap(
         print(snowflake_account.script(steps), end="")
         return
     settings = warehouse.credentials(project_dir, profiles_dir, target)
-    session = snowflake_account.connect(settings)
+    session = warehouse.connect_snowflake(project_dir, profiles_dir, target, "bootstrap", as_role=False)
     try:
         count = sum(len(step.statements) for step in steps)
         if not yes:

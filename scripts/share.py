@@ -94,7 +94,7 @@ def share(
             "give --target snowflake"
         )
     wanted = reviewed(_manifest(project_dir, profiles_dir, target), grant, name)
-    session = snowflake_account.connect(settings)
+    session = warehouse.connect_snowflake(project_dir, profiles_dir, target, "share", as_role=False)
     try:
         snowflake_account.execute(session, f"use role {quoted(owner)}")
         state = read(session, wanted)

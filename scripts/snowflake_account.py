@@ -1,4 +1,4 @@
-"""A session in a Snowflake account, and statements whose refusal a person can mend."""
+"""Statements in a Snowflake account whose refusal a person can mend."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,52 +6,6 @@ from typing import Any
 
 from scripts.console import progress
 from scripts.errors import UserError
-
-# Shown in Snowflake's query history, so that these statements are told from dbt's.
-QUERY_TAG = '{"app": "copymart"}'
-
-
-def connect(settings: dict[str, Any]) -> Any:
-    """Open a session with the settings of a dbt profile's target, with the user's default role.
-
-    `settings` is what `warehouse.credentials` returns. dbt's own class reads the key file and knows the
-    ways of signing in. Nothing of it is logged.
-
-    Raises:
-        UserError: the target is not Snowflake, or Snowflake refuses the session.
-    """
-    if settings["type"] != "snowflake":
-        raise UserError(
-            f"this command works on Snowflake; the profile's target is of type {settings['type']}: give "
-            "--target"
-        )
-    # Imported here because they take seconds, which --help should not.
-    from dbt.adapters.snowflake.connections import SnowflakeCredentials
-    from snowflake import connector
-
-    credentials: Any = SnowflakeCredentials.from_dict(
-        {key: settings[key] for key in settings if key != "type"}
-    )
-    place = {
-        name: getattr(credentials, name)
-        for name in ("host", "port", "protocol")
-        if getattr(credentials, name, None)
-    }
-    try:
-        return connector.connect(
-            account=credentials.account,
-            database=credentials.database,
-            warehouse=credentials.warehouse,
-            session_parameters={"QUERY_TAG": QUERY_TAG},
-            application="copymart",
-            **place,
-            **credentials.auth_args(),
-        )
-    except (connector.errors.Error, ValueError, OSError) as error:
-        raise UserError(
-            f"no session in Snowflake account {credentials.account} as {credentials.user}: {_words(error)}. "
-            "`dbt debug --target snowflake` tells which setting of the profile is meant"
-        ) from error
 
 
 @dataclass(frozen=True)

@@ -118,17 +118,21 @@ def connect_snowflake(
     profiles_dir: Path | None = None,
     target: str | None = None,
     verb: str = "",
+    as_role: bool = True,
 ) -> Any:
     """Open a session of the Snowflake target, with the profile's settings as dbt reads them: key pair, single
     sign-on, OAuth, host and port. Returns a `SnowflakeConnection` that commits each statement by itself; its
-    queries are tagged with the verb, so that their cost can be told.
+    queries are tagged with the verb, so that their cost can be told. Without `as_role` the session begins
+    with the user's own default role: the profile's need not exist yet.
 
     Raises:
         UserError: the target is not Snowflake, or its session cannot be opened.
     """
     settings = _credentials(project_dir, profiles_dir, target)
     if settings.type != "snowflake":
-        raise UserError(f"this needs a Snowflake target; the profile's target is of type {settings.type}")
+        raise UserError(
+            f"this needs a Snowflake target; the profile's target is of type {settings.type}: give --target"
+        )
     # imported here because it takes half a second, which DuckDB targets should not
     import snowflake.connector
     from dbt_common.exceptions import DbtBaseException
@@ -139,7 +143,7 @@ def connect_snowflake(
             database=settings.database,
             schema=settings.schema,
             warehouse=settings.warehouse,
-            role=settings.role,
+            role=settings.role if as_role else None,
             autocommit=True,
             application="copymart",
             client_session_keep_alive=True,

@@ -13,7 +13,7 @@ from strict_snowflake import StrictSnowflake, run_all
 from typer.testing import CliRunner
 
 from scripts import share as share_verb
-from scripts import snowflake_account
+from scripts import warehouse
 from scripts.cli import app
 from scripts.errors import UserError
 from scripts.share import Grant, reviewed
@@ -76,7 +76,7 @@ def shell(
     dbt_environment(tmp_path, monkeypatch)
     monkeypatch.setenv("DBT_TARGET", "snowflake")
     monkeypatch.setattr(share_verb, "_manifest", lambda *_: manifest)
-    monkeypatch.setattr(snowflake_account, "connect", lambda settings: session)
+    monkeypatch.setattr(warehouse, "connect_snowflake", lambda *_, **__: session)
     return Shell(session)
 
 
@@ -322,33 +322,37 @@ def test_names_and_text_are_quoted() -> None:
             identifier(name, "x")
 
 
-def test_a_session_is_made_of_the_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_is_made_of_the_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from snowflake import connector
 
+    dbt_environment(tmp_path, monkeypatch)
+    monkeypatch.delenv("SNOWFLAKE_PRIVATE_KEY_PATH")
+    (tmp_path / "profiles.yml").write_text("""
+copymart:
+  target: prod
+  outputs:
+    prod: {type: snowflake, account: acme-prod, user: me, authenticator: externalbrowser, role: SOME_ROLE,
+           database: COPYMART, schema: PROD, warehouse: COPYMART_WH}
+    local: {type: duckdb, path: none.duckdb}
+""")
     given: dict[str, Any] = {}
     monkeypatch.setattr(connector, "connect", lambda **settings: given.update(settings))
-    settings = {
-        "type": "snowflake",
-        "account": "acme-prod",
-        "user": "me",
-        "database": "COPYMART",
-        "schema": "PROD",
-        "warehouse": "COPYMART_WH",
-        "authenticator": "externalbrowser",
-        "role": "COPYMART_TRANSFORMER",
-    }
-    snowflake_account.connect(settings)
+    warehouse.connect_snowflake(PROJECT, tmp_path, "prod", "share", as_role=False)
     assert given["account"] == "acme-prod"
     assert given["authenticator"] == "externalbrowser"
-    assert given["session_parameters"] == {"QUERY_TAG": '{"app": "copymart"}'}
-    assert "role" not in given
+    assert given["session_parameters"] == {"QUERY_TAG": '{"app": "copymart", "verb": "share"}'}
+    assert given["role"] is None
+    warehouse.connect_snowflake(PROJECT, tmp_path, "prod", "land")
+    assert given["role"] == "SOME_ROLE"
 
     def refuse(**_: Any) -> None:
         raise connector.errors.DatabaseError("Incorrect username or password was specified.")
 
     monkeypatch.setattr(connector, "connect", refuse)
-    with pytest.raises(UserError, match="no session in Snowflake account acme-prod as me"):
-        snowflake_account.connect(settings)
+    with pytest.raises(UserError, match="no session on the Snowflake account acme-prod as me: Incorrect"):
+        warehouse.connect_snowflake(PROJECT, tmp_path, "prod")
+    with pytest.raises(UserError, match="type duckdb: give --target"):
+        warehouse.connect_snowflake(PROJECT, tmp_path, "local")
 
 
 # -- bootstrap
