@@ -140,3 +140,8 @@ final as (
 )
 
 select * from final
+{% if not is_incremental() -%}
+-- in the order of time, as later runs add to it: what a day or an hour needs lies together, not in a third of all row
+-- groups as the calls landed; 2.4 s at 9.4 M rows
+order by last_called_at
+{%- endif %}
