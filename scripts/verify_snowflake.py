@@ -36,7 +36,7 @@ SPLIT = 3
 """One file in so many lands late."""
 
 # What differs between any two landings of the same files, and the relation that is about nothing else.
-_OF_THE_LANDING = {"loaded_at", "_loaded_at", "landed_at", "batch_id", "_batch_id", "run_id"}
+_OF_THE_LANDING = {"loaded_at", "_loaded_at", "landed_at", "batch_id", "_batch_id"}
 _NOT_COMPARED = {"audit_arrival_lag"}
 LANDING_TABLES = (
     *("justai_calls", "justai_calls_rejects", "justai_calls_removed"),

@@ -30,9 +30,50 @@
 {%- endmacro %}
 
 
-{# Post-hook. A model built anew has read everything that had landed when the run began, an incremental run what was
-   pending then; what landed meanwhile is left for the next run. A model that is built without the models that tell what is
-   pending and what that touched has read nothing that they did not tell before. #}
+{# The models above a model whose tables keep what they read, with a strategy only those that have it. #}
+{% macro tables_above(unique_id, strategy=none) -%}
+    {%- set above = [unique_id] -%}
+    {# the list grows while it is read #}
+    {%- for found in above -%}
+        {%- for parent in graph.nodes[found].depends_on.nodes
+            if parent in graph.nodes and parent.startswith('model.') and parent not in above -%}
+            {%- do above.append(parent) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- set tables = [] -%}
+    {%- for found in above[1:] -%}
+        {%- set config = graph.nodes[found].config -%}
+        {%- if config.materialized != 'view' and strategy in (none, config.get('incremental_strategy')) -%}
+            {%- do tables.append(found) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(tables | sort) }}
+{%- endmacro %}
+
+
+{# Before a run. A model that is built without what tells it which rows were touched, or from tables that have not read
+   what it reads, would mark a batch as read that it never saw. #}
+{% macro require_all_above() -%}
+    {%- if execute and flags.WHICH in ('build', 'run') and not flags.FULL_REFRESH -%}
+        {%- for node in graph.nodes.values()
+            if node.unique_id in selected_resources
+            and node.config.get('incremental_strategy') == 'replace_touched'
+            and adapter.get_relation(node.database, node.schema, node.alias) is not none -%}
+            {%- set missing = tables_above(node.unique_id) | reject('in', selected_resources) | list -%}
+            {%- if missing -%}
+                {{ exceptions.raise_compiler_error(
+                    node.name ~ " cannot be built without " ~ missing | map('replace', 'model.' ~ project_name ~ '.', '') | join(', ')
+                    ~ ", which tell what it must read. Select it as +" ~ node.name ~ ", or a model and all that follows"
+                    ~ " from it as @model; after a run that failed run the same `dbt build` again. Nothing was built"
+                ) }}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# Post-hook. An incremental run has read what was pending when the run began, as has all above it; a model built anew
+   what had landed then, as far as the tables above it have read that. What landed meanwhile is left for the next run. #}
 {% macro consume_batches() %}
     {%- if config.get('incremental_strategy') == 'replace_touched' -%}
         {{ adapter.dispatch('in_one_transaction')(consume_statements()) }}
@@ -41,6 +82,12 @@
 
 {% macro consume_statements() %}
     {%- set anew = not is_incremental() %}
+    {%- set above = [] %}
+    {%- if execute and anew -%}
+        {%- for found in tables_above(model.unique_id, 'replace_touched') -%}
+            {%- do above.append("'" ~ graph.nodes[found].name ~ "'") -%}
+        {%- endfor -%}
+    {%- endif -%}
         {%- if anew %}
         delete from {{ state_table('built_with') }} where model = '{{ this.identifier }}';
         insert into {{ state_table('built_with') }} (model, settings)
@@ -54,14 +101,22 @@
         where
             {%- if not anew %}
             is_pending
-            and run_id = '{{ invocation_id }}'
             and
             {%- endif %}
             batch_id not in (
                 select batch_id
                 from {{ state_table('consumed_batches') }}
                 where model = '{{ this.identifier }}'
-            );
+            )
+            {%- if above %}
+            and batch_id in (
+                select batch_id
+                from {{ state_table('consumed_batches') }}
+                where model in ({{ above | join(', ') }})
+                group by batch_id
+                having count(distinct model) = {{ above | length }}
+            )
+            {%- endif %};
 {% endmacro %}
 
 

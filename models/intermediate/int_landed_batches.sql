@@ -75,7 +75,6 @@ final as (
     select
         batches.batch_id,
         batches.dataset,
-        '{{ invocation_id }}' as run_id,
         built_models.model_count > coalesce(consumptions.model_count, 0)
         {%- if flags.FULL_REFRESH %} and false{% endif %} as is_pending
     from batches

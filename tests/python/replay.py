@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +68,14 @@ class Recorded:
     refresh: tuple[Node, ...]
     seeds: Path
     models: Mapping[str, Model]
+
+    def above(self, *names: str) -> set[str]:
+        """Models with all that they need."""
+        return {*names, *(name for each in names for name in self.models[each].ancestors)}
+
+    def below(self, name: str) -> set[str]:
+        """A model and all that follows from it."""
+        return {name, *(model.name for model in self.models.values() if name in model.ancestors)}
 
     def compared(self) -> list[Model]:
         """The models of which incremental runs must make what a full one makes."""
@@ -162,19 +170,19 @@ class Builder:
         death: Death | None = None,
         meanwhile: Callable[[], Any] | None = None,
         at: float = 0.5,
-        select: str | None = None,
+        select: Collection[str] | None = None,
     ) -> None:
         """Do what `dbt build` does.
 
-        `meanwhile` is called before the node at the share `at` of all. `select` names a model that is built
-        with all that it needs and nothing else, as with `--select +model`.
+        `meanwhile` is called before the node at the share `at` of all. `select` names the only models that
+        are built, as with `--select`; seeds are loaded always.
 
         Raises:
             Died: the build broke off, as `death` wanted.
         """
         nodes = self._nodes(refresh)
-        if select:
-            others = self.recorded.models.keys() - self.recorded.models[select].ancestors - {select}
+        if select is not None:
+            others = self.recorded.models.keys() - set(select)
             nodes = [node for node in nodes if node.name not in others]
         dies_at = int(death.share * sum(len(node.statements) for node in nodes)) if death else None
         failed: set[str] = set()

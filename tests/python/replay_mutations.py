@@ -11,7 +11,6 @@ _SINCE = (
 )
 _SINCE_SECONDS = '(select max(event_timestamp) - 3 * 86400 from "warehouse"."staging"."justai_calls")'
 _PENDING = "where batch_id in (select batch_id from pending)"
-_CHANGED = "where batch_id in (select batch_id from batches where is_pending)"
 
 _EVENT_TIME = {
     "int_touched_calls": "called_at",
@@ -128,7 +127,7 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
         f"and parent_action_id in (select action_id from changed_actions) and {_since('event_at')}",
     ),
     "templates with changed settings, for messages": Mutation(
-        "int_touched_messages", _CHANGED, "where false"
+        "int_touched_messages", _PENDING, "where false"
     ),
     "journeys of calls without messages": Mutation(
         "int_touched_messages", "from call_journeys\n\n)", "from call_journeys where false\n\n)"

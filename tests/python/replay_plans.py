@@ -222,7 +222,7 @@ class History:
         except Died:
             self.watch.died()
         else:
-            if not options.get("select"):
+            if options.get("select") is None:
                 self.watch.done(refresh=options.get("refresh", False))
 
 
@@ -499,10 +499,20 @@ def build_while_landing(history: History, draw: Random) -> None:
 
 
 def build_part(history: History, draw: Random) -> None:
-    """`dbt build --select +model`, sometimes as a full refresh."""
+    """`dbt build --select +model`, or @model, sometimes as a full refresh."""
     assert history.builder
-    model = draw.choice(sorted(history.builder.recorded.models))
-    history.build(select=model, refresh=draw.random() < 0.3)
+    recorded = history.builder.recorded
+    model = draw.choice(sorted(recorded.models))
+    wanted = recorded.below(model) if draw.random() < 0.5 else {model}
+    history.build(select=recorded.above(*wanted), refresh=draw.random() < 0.3)
+
+
+def build_mended(history: History, draw: Random) -> None:
+    """`dbt build --full-refresh --select model+`, as after somebody changed a table by hand."""
+    assert history.builder
+    recorded = history.builder.recorded
+    tables = [name for name, model in recorded.models.items() if model.materialized == "incremental"]
+    history.build(select=recorded.below(draw.choice(sorted(tables))), refresh=True)
 
 
 Act = Callable[[History, Random], None]
@@ -521,7 +531,14 @@ LANDINGS: dict[Act, int] = {
     edit_control: 3,
     edit_actions: 6,
 }
-BUILDS: dict[Act, int] = {build: 13, build_dies: 5, build_while_landing: 2, build_part: 2, build_refresh: 1}
+BUILDS: dict[Act, int] = {
+    build: 13,
+    build_dies: 5,
+    build_while_landing: 2,
+    build_part: 3,
+    build_mended: 2,
+    build_refresh: 1,
+}
 STEPS = {act.__name__: act for act in (*LANDINGS, *BUILDS)}
 
 

@@ -124,15 +124,34 @@ def test_a_killed_build_is_completed_by_the_next(copied: Built) -> None:
     assert sums(copied.warehouse) == completed
 
 
-def test_models_built_alone_take_nothing_from_the_next_build(copied: Built) -> None:
-    """Pending batches told anew, but not yet what they touched, as after a run that broke off early."""
+@pytest.mark.parametrize(
+    ("selection", "missing"),
+    [
+        ("fct_deliveries", "fct_deliveries cannot be built without int_distinct_calls, int_landed_batches"),
+        ("+fct_deliveries+", "int_partition_contents cannot be built without int_touched_hours"),
+        ("config.materialized:incremental", "cannot be built without int_"),
+    ],
+)
+def test_a_model_is_not_built_without_what_tells_it_what_to_read(
+    copied: Built, selection: str, missing: str
+) -> None:
+    """It would mark batches as read that it never saw."""
     late_call(copied)
     before = sums(copied.warehouse)
-    run(copied.environment, "dbt", "run", "--select", "int_landed_batches")
-    run(copied.environment, "dbt", "run", "--select", "config.materialized:incremental")
+    assert missing in " ".join(failing_dbt(copied, "run", "--select", selection).split())
     assert sums(copied.warehouse) == before
     run(copied.environment, "dbt", *BUILD)
     assert sums(copied.warehouse)["fct_deliveries"][0] == before["fct_deliveries"][0] + 1
+
+
+def test_a_model_and_all_that_follows_is_built_with_all_above(copied: Built) -> None:
+    late_call(copied)
+    run(copied.environment, "dbt", *BUILD, "--select", "@fct_deliveries")
+    selected = sums(copied.warehouse)
+    run(copied.environment, "dbt", *BUILD)
+    assert sums(copied.warehouse) == selected
+    run(copied.environment, "dbt", *BUILD, "--full-refresh")
+    assert sums(copied.warehouse) == selected
 
 
 def test_nothing_new_writes_nothing(copied: Built) -> None:

@@ -208,6 +208,12 @@ def many(test: Callable[[Plan], object], examples: int) -> None:
     seed(SEED)(quiet(given(plans)(test)))()
 
 
+def test_every_mutation_finds_its_text(example: Example) -> None:
+    """Most are played in the long form only, which learns late that a model has changed."""
+    for mutation in MUTATIONS.values():
+        assert mutation.apply(example.recorded) != example.recorded
+
+
 @pytest.mark.parametrize("mutation", MUTATIONS if EXAMPLES else SHORT_MUTATIONS)
 def test_following_the_clock_is_noticed(
     example: Example, mutation: str, capsys: pytest.CaptureFixture[str]
