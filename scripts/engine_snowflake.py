@@ -241,7 +241,8 @@ class Snowflake:
             if number:
                 work.publisher.settle(last=False)
             work.require()
-            written = self._copy(work, list(chunk))
+            answer = self._run(self.copy_statement(work, list(chunk)))
+            written = written_of(work.plan.dataset, answer)
             try:
                 there = _checked(work, chunk, written)
                 _read_back(work, chunk, written, there)
@@ -250,18 +251,6 @@ class Snowflake:
                 with suppress(UserError):
                     _delete_unpublished(work, written)
                 raise
-
-    def _copy(self, work: Work, partitions: list[str]) -> list[Written]:
-        """Run the COPY of these partitions and return the files that it wrote."""
-        dataset = work.plan.dataset
-        statement = self.copy_statement(work, partitions)
-        files = self._run(statement)
-        depth = len(dataset.period.folders.split("/")) if dataset.period else 0
-        # names are paths, and the documentation does not say from where: their end is all that we rely on
-        return [
-            Written("/".join(file["file_name"].split("/")[-1 - depth :]), int(file["row_count"]))
-            for file in files
-        ]
 
     def copy_statement(self, work: Work, partitions: list[str]) -> str:
         """Return the statement that writes these partitions.
@@ -275,15 +264,15 @@ class Snowflake:
             f"cast(chosen.{name} as {kind}) as {quoted(name)}" for name, kind in work.plan.columns
         )
         rows = self.dialect.rows(dataset, options.layout, partitions)
-        named = "include_query_id = true"
+        divided, named = "", "include_query_id = true "
         if dataset.period:
+            # names hold the query's id of themselves then
             column = quoted(dataset.moment.split(".")[-1])
-            named = f"partition by ({self.dialect.folders(dataset, column)})"
+            divided, named = f"partition by ({self.dialect.folders(dataset, column)}) ", ""
         return (
             f"copy into {self.stage.address(dataset.name)} from (select {columns} from ({rows}) as chosen) "
-            f"{named if dataset.period else ''} file_format = (type = parquet "
-            f"compression = {_COMPRESSION[options.compression]}) max_file_size = {options.max_file_size} "
-            f"{'' if dataset.period else named} detailed_output = true header = true"
+            f"{divided}file_format = (type = parquet compression = {_COMPRESSION[options.compression]}) "
+            f"max_file_size = {options.max_file_size} {named}detailed_output = true header = true"
         )
 
     def _run(self, statement: str) -> list[dict[str, Any]]:
@@ -353,6 +342,27 @@ def _type(column: Any) -> str:
             f"column {column.name.lower()} is of type {kind}, which cannot be unloaded: change its model"
         )
     return _TYPES[kind]
+
+
+def written_of(dataset: Dataset, answer: Sequence[Mapping[str, Any]]) -> list[Written]:
+    """Return the files in the answer of a COPY with DETAILED_OUTPUT.
+
+    Their names are paths, and the documentation does not say from where: only their end is looked at.
+
+    Raises:
+        UserError: the answer has other columns.
+    """
+    depth = len(dataset.period.folders.split("/")) if dataset.period else 0
+    try:
+        return [
+            Written("/".join(file["file_name"].split("/")[-1 - depth :]), int(file["row_count"]))
+            for file in answer
+        ]
+    except KeyError as error:
+        raise UserError(
+            f"COPY INTO answered without {error.args[0]}, with {', '.join(answer[0])}: this copymart does "
+            "not know the answer. The next run deletes what it wrote"
+        ) from error
 
 
 def _checked(work: Work, chunk: Mapping[str, Contents], written: Sequence[Written]) -> dict[str, Found]:

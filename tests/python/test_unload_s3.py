@@ -51,6 +51,21 @@ class Store:
         self.to = f"s3://{bucket}/an/export"
         self.sent: list[tuple[str, dict[str, Any]]] = []
 
+    def spy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Note the calls of the commands' clients from now on."""
+        original = s3.client
+
+        def spied(*arguments: Any, **options: Any) -> Any:
+            client = original(*arguments, **options)
+            client.meta.events.register(
+                "before-parameter-build.s3",
+                lambda params, model, **_: self.sent.append((model.name, dict(params))),
+            )
+            return client
+
+        for module in (unload_module, verify_module):
+            monkeypatch.setattr(module.s3, "client", spied)
+
     def unload(self, *datasets: str, **options: Any) -> list[str]:
         """Run copymart unload and return the keys of data that it wrote, below the place."""
         self.sent.clear()
@@ -137,18 +152,7 @@ def store(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     name = f"test-{hashlib.sha256(request.node.name.encode()).hexdigest()[:16]}"
     made = Store(fill(Warehouse(tmp_path)), endpoint, name)
-    original = s3.client
-
-    def spied(*arguments: Any, **options: Any) -> Any:
-        client = original(*arguments, **options)
-        client.meta.events.register(
-            "before-parameter-build.s3",
-            lambda params, model, **_: made.sent.append((model.name, dict(params))),
-        )
-        return client
-
-    for module in (unload_module, verify_module):
-        monkeypatch.setattr(module.s3, "client", spied)
+    made.spy(monkeypatch)
     return made
 
 
