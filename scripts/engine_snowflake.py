@@ -133,15 +133,19 @@ def open_snowflake(
     try:
         if place:
             named = stage or f"{schema('staging')}.{STAGE}"
-            engine.stage = _stage(session, named, str(settings["database"]), schema("staging"), place)
+            engine.stage = find_stage(session, named, str(settings["database"]), schema("staging"), place)
     except BaseException:
         engine.close()
         raise
     return engine
 
 
-def _stage(session: Any, named: str, database: str, schema: str, place: Place) -> Stage:
-    """Find the stage and check that it leads to the place."""
+def find_stage(session: Any, named: str, database: str, schema: str, place: Place) -> Stage:
+    """Return the stage of a name, in this database and schema unless the name has its own.
+
+    Raises:
+        UserError: it is no name, the role sees no such stage, or the stage does not lead to the place.
+    """
     given = [identifier(part, "stage") for part in parts(named)]
     if len(given) > 3 or not given:
         raise UserError(f"--stage {named}: write NAME, SCHEMA.NAME or DATABASE.SCHEMA.NAME")
@@ -287,7 +291,10 @@ class Snowflake:
                 with suppress(UserError):
                     self._cancel(cursor.sfqid)
                 if not isinstance(error, Exception):
-                    console.print(f"cancelled {cursor.sfqid} on Snowflake", soft_wrap=True)
+                    console.print(
+                        f"cancelled {cursor.sfqid} on Snowflake; run the same command again to finish",
+                        soft_wrap=True,
+                    )
                 raise
         return [dict(zip(names, row, strict=True)) for row in found]
 
@@ -311,7 +318,7 @@ class Snowflake:
         )
         made = ", ".join(f"{name} {'timestamp' if kind == _TIMESTAMP else kind}" for name, kind in columns)
         with TemporaryDirectory(prefix="copymart-verify-") as folder:
-            connection = duckdb.connect(f"{folder}/rows.duckdb")
+            connection = duckdb.connect(config={"temp_directory": folder})
             try:
                 connection.execute(f"create table expected ({made})")
                 with snowflake_account.refusals(query), self.session.cursor() as cursor:

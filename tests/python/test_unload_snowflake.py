@@ -91,7 +91,7 @@ class Twin(Store):
         self.sync()
 
     def sync(self, *statements: str) -> None:
-        """Run statements on the DuckDB file, and make those of Snowflake's tables anew that differ from it."""
+        """Run statements on the DuckDB file, and make Snowflake's tables anew that differ from it."""
         held = self.servers.held
         with duckdb.connect(str(self.warehouse.file)) as connection:
             for statement in statements:
