@@ -46,8 +46,8 @@ _COMPRESSION = {Compression.SNAPPY: "snappy", Compression.NONE: "none"}
 _SETTINGS = {
     # else the types of a file are the smallest that hold its values, and two files differ
     "ENABLE_UNLOAD_PHYSICAL_TYPE_OPTIMIZATION": False,
-    # a query whose client is gone ends after five minutes, not when it is done
-    "ABORT_DETACHED_QUERY": True,
+    # else a COPY that is only asked about now and then may end after five minutes as one without client
+    "ABORT_DETACHED_QUERY": False,
 }
 # What the connector calls the types that a file can hold.
 _TIMESTAMP = "TIMESTAMP_NTZ"
