@@ -9,8 +9,11 @@ from scripts.publish import Contents
 def require_relations(engine: Engine, datasets: list[Dataset]) -> None:
     """Raise UserError when the warehouse lacks a relation that is read."""
     # Snowflake stores names in upper case
-    query = "select lower(table_schema || '.' || table_name) from information_schema.tables"
-    there = {name for (name,) in engine.query(query)}
+    listed = (
+        f"select lower(table_schema || '.' || table_name) from information_schema.{kind}"
+        for kind in ("tables", "views")
+    )
+    there = {name for (name,) in engine.query(" union ".join(listed))}
     needed = {engine.dialect.relation(name) for dataset in datasets for name in dataset.relations}
     missing = sorted(name for name in needed if name.lower() not in there)
     if missing:

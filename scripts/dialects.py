@@ -73,9 +73,13 @@ class Dialect:
         tests = [f"{moment} {sign} {self.constant.format(bound)}" for sign, bound in bounds if bound]
         return " and ".join(tests) or "true"
 
+    def whole(self, dataset: Dataset, layout: Layout, more: str = "") -> str:
+        """Return the query of all rows as files hold them; `more`: further columns, with a comma before."""
+        return f"select {self.select(dataset, layout)}{more} {self.source(dataset)}"
+
     def rows(self, dataset: Dataset, layout: Layout, partitions: Sequence[str], more: str = "") -> str:
         """Return the query of the rows of partitions, in order of time, as their files hold them."""
-        query = f"select {self.select(dataset, layout)}{more} {self.source(dataset)}"
+        query = self.whole(dataset, layout, more)
         if dataset.period is None:
             return query
         period = dataset.period

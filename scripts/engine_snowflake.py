@@ -181,6 +181,7 @@ class Snowflake:
     def __init__(self, session: Any, dialect: Dialect, tag: str) -> None:
         self.session, self.dialect, self.tag = session, dialect, tag
         self.stage: Stage | None = None
+        self._described: dict[str, Columns] = {}
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
@@ -196,8 +197,11 @@ class Snowflake:
         Raises:
             UserError: Snowflake refuses, or a column has a type that no file can hold.
         """
-        with snowflake_account.refusals(query), self.session.cursor() as cursor:
-            return tuple((column.name.lower(), _type(column)) for column in cursor.describe(query))
+        if query not in self._described:
+            with snowflake_account.refusals(query), self.session.cursor() as cursor:
+                columns = tuple((column.name.lower(), _type(column)) for column in cursor.describe(query))
+            self._described[query] = columns
+        return self._described[query]
 
     def object_name(self, dataset: Dataset, format: Format) -> str:
         """Return the form of the names that Snowflake gives."""
@@ -307,7 +311,7 @@ class Snowflake:
     ) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
         """Bring a partition's rows to a DuckDB that is thrown away, which compares more than memory holds."""
         query = self.dialect.rows(dataset, layout, [partition])
-        columns = self.describe(query)
+        columns = self.describe(self.dialect.whole(dataset, layout))
         # times as numbers: what a client makes of times depends on session and connector
         fetched = ", ".join(
             f"date_part(epoch_microsecond, {name})" if kind == _TIMESTAMP else name for name, kind in columns

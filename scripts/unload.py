@@ -286,8 +286,7 @@ def _plan(
     options: Options,
     backfill: bool,
 ) -> tuple[Plan, State]:
-    dialect = engine.dialect
-    columns = engine.describe(f"select {dialect.select(dataset, options.layout)} {dialect.source(dataset)}")
+    columns = engine.describe(engine.dialect.whole(dataset, options.layout))
     shape = shape_of(options.layout.value, options.format, columns, SCHEMA_VERSION, engine.name)
     contents = contents_of(engine, dataset, span.of(dataset.period))
     state = read_state(place, dataset)

@@ -45,9 +45,7 @@ def copy_once(target: str) -> None:
     connection = connect(Path("."), Path(os.environ["DBT_PROFILES_DIR"]), read_only=True)
     try:
         connection.execute(
-            f"copy (select {DUCKDB.select(deliveries, Layout.FULL)} {DUCKDB.source(deliveries)}) "
-            f"to '{target}' "
-            "(format parquet, compression zstd)"
+            f"copy ({DUCKDB.whole(deliveries, Layout.FULL)}) to '{target}' (format parquet, compression zstd)"
         )
     finally:
         connection.close()
