@@ -114,7 +114,8 @@ def unload(
     staging: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for files on their way, at most two chunks of a million rows.",
+            help="Folder for files on their way, at most two chunks of a million rows, or with a Snowflake "
+            "target as many files as --concurrency says.",
             show_default="in TO for a folder, the system's for S3",
         ),
     ] = None,
@@ -149,6 +150,9 @@ def unload(
     TO/<dataset>/_manifest.json tells what is there. Hours that have no rows any more are removed. --start and
     --end limit both to a range. A mart without rows is skipped, and an error when --dataset names it. Run the
     same command again to finish a run that was cut short. Exit status 1 when anything was not done.
+
+    With a Snowflake target Snowflake itself writes Parquet to S3, by an external stage whose URL TO lies
+    below, and this machine reads it back. --sse, --kms-key-id, --acl and --part-size cannot be given then.
 
     Raises:
         UserError: TO, a dataset or the range cannot be used, the warehouse lacks a mart or its rows, another
