@@ -46,6 +46,8 @@ _COMPRESSION = {Compression.SNAPPY: "snappy", Compression.NONE: "none"}
 _SETTINGS = {
     # else the types of a file are the smallest that hold its values, and two files differ
     "ENABLE_UNLOAD_PHYSICAL_TYPE_OPTIMIZATION": False,
+    # else column names would be in upper case whatever their quotes say
+    "QUOTED_IDENTIFIERS_IGNORE_CASE": False,
     # else a COPY that is only asked about now and then may end after five minutes as one without client
     "ABORT_DETACHED_QUERY": False,
 }
@@ -224,10 +226,10 @@ class Snowflake:
 
         query_ids = left()
         for query_id in query_ids:
+            self._cancel(query_id)
             console.print(
                 f"cancelled {query_id}, which a run that was killed left running on Snowflake", soft_wrap=True
             )
-            self._cancel(query_id)
         if not query_ids:
             return
         try:
@@ -292,13 +294,12 @@ class Snowflake:
                 found = cursor.fetchall()
                 names = [column[0].lower() for column in cursor.description]
             except BaseException as error:
+                told = f"{cursor.sfqid} may still run on Snowflake; the next run cancels it"
                 with suppress(UserError):
                     self._cancel(cursor.sfqid)
+                    told = f"cancelled {cursor.sfqid} on Snowflake; run the same command again to finish"
                 if not isinstance(error, Exception):
-                    console.print(
-                        f"cancelled {cursor.sfqid} on Snowflake; run the same command again to finish",
-                        soft_wrap=True,
-                    )
+                    console.print(told, soft_wrap=True)
                 raise
         return [dict(zip(names, row, strict=True)) for row in found]
 
@@ -452,9 +453,7 @@ def _data_file(file: Written, found: Found, work: Work, folder: Path) -> DataFil
         names = parquet.read_schema(path).names
         encoded = encode.described(path)
     except pyarrow.ArrowInvalid as error:
-        raise UserError(
-            f"{work.place.uri}/{where}, which Snowflake wrote, cannot be read: {error}"
-        ) from error
+        raise UserError(f"{uri}, which Snowflake wrote, cannot be read: {error}") from error
     expected = [name for name, _ in work.plan.columns]
     if names != expected or encoded.rows != file.rows:
         raise UserError(
