@@ -1,9 +1,13 @@
-"""What can be unloaded: the datasets, the time one partition covers, and the range of a run."""
+"""What can be unloaded: the datasets, the time one partition covers, and the range of a run.
+
+SQL in here is what all engines take; what they write differently is in scripts/dialects.py.
+"""
 
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from scripts.errors import UserError
 
@@ -56,49 +60,40 @@ DAY = Period("%Y/%m/%d", timedelta(days=1))
 WHOLE = ""
 
 
+class Seconds(NamedTuple):
+    """A column of a file: a stored timestamp as unix seconds."""
+
+    column: str
+    name: str
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A relation to unload.
 
-    `moment` is a timestamp or date in SQL, made of the column `seconds` where that is given. Without period
-    all rows make one partition.
+    `moment` is a stored timestamp or date; where it is unix seconds, `in_seconds`. Without period all rows
+    make one partition. Relations are named by their layer: marts.fct_calls.
     """
 
     name: str
     mart: str
     period: Period | None
     moment: str
-    columns: tuple[str, ...]
+    columns: tuple[str | Seconds, ...]
     joined: str = ""
     text_columns: tuple[str, ...] = ()
-    seconds: str = ""
+    in_seconds: bool = False
 
     @property
     def relations(self) -> list[str]:
-        """Every relation that is read, as schema.table."""
+        """Every relation that is read, as layer.table."""
         kept = [CONTENTS] if self.period is HOUR else []
         return [self.mart, *re.findall(r"(?:marts|intermediate)\.\w+", self.joined), *kept]
 
-    @property
-    def source(self) -> str:
-        """The from clause of its rows."""
-        return f"from {self.mart} as mart {self.joined}"
-
-    def bounds(self, start: datetime, end: datetime) -> str:
-        """Return [start, end) as a SQL condition on a stored column, which lets DuckDB skip row groups."""
-        if self.seconds:
-            start_at, end_at = (int(each.replace(tzinfo=UTC).timestamp()) for each in (start, end))
-            return f"{self.seconds} >= {start_at} and {self.seconds} < {end_at}"
-        return f"{self.moment} >= timestamp '{start}' and {self.moment} < timestamp '{end}'"
-
-    def select(self, layout: Layout) -> str:
-        """Return the columns of a file as a select list."""
+    def columns_of(self, layout: Layout) -> list[str | Seconds]:
+        """Return the columns of a file."""
         dropped = self.text_columns if layout is Layout.SPLIT else ()
-        return ", ".join(column for column in self.columns if column not in dropped)
-
-
-def _seconds(column: str, name: str | None = None) -> str:
-    return f"cast(epoch({column}) as bigint) as {name or column.split('.')[-1]}"
+        return [column for column in self.columns if column not in dropped]
 
 
 # Rows and hash sum of each hour of calls and deliveries, kept by dbt so that no run scans history.
@@ -112,13 +107,13 @@ DATASETS = {
             "calls",
             "marts.fct_calls",
             HOUR,
-            "make_timestamp(mart.event_timestamp * 1000000)",
+            "mart.event_timestamp",
             (
                 *("event_timestamp", "user_id", "campaign_id", "action_id", "journey_id", "copy_id"),
                 *("template_id", "vars", "attrs"),
             ),
             text_columns=("vars",),
-            seconds="mart.event_timestamp",
+            in_seconds=True,
         ),
         Dataset(
             "deliveries",
@@ -126,7 +121,7 @@ DATASETS = {
             HOUR,
             "mart.last_called_at",
             (
-                *(_seconds("mart.last_called_at", "event_timestamp"), "mart.user_id", "mart.campaign_id"),
+                *(Seconds("mart.last_called_at", "event_timestamp"), "mart.user_id", "mart.campaign_id"),
                 *("mart.action_id", "mart.journey_id", "mart.copy_id", "mart.template_id", "contents.vars"),
                 *("mart.attrs", "mart.delivery_key", "mart.content_hash", "mart.delivery_date"),
                 *("mart.first_called_at", "mart.last_called_at", "mart.call_count", "mart.copy_conflict"),
@@ -141,8 +136,8 @@ DATASETS = {
             "mart.valid_from",
             (
                 *("version_key", "copy_id", "version_number", "template_id", "content_hash", "subject"),
-                *("preheader", "body", "vars", "change_type", _seconds("valid_from"), _seconds("valid_to")),
-                "is_current",
+                *("preheader", "body", "vars", "change_type", Seconds("valid_from", "valid_from")),
+                *(Seconds("valid_to", "valid_to"), "is_current"),
             ),
         ),
         Dataset("copy_metrics_daily", "marts.copy_metrics_daily", DAY, "mart.metric_date", ("mart.*",)),
@@ -177,12 +172,6 @@ class Span:
             return True
         moment = period.start(partition)
         return (self.start is None or self.start <= moment) and (self.end is None or moment < self.end)
-
-    def where(self, moment: str) -> str:
-        """Return the span as a SQL condition on a timestamp."""
-        bounds = ((">=", self.start), ("<", self.end))
-        tests = [f"{moment} {sign} timestamp '{bound}'" for sign, bound in bounds if bound]
-        return " and ".join(tests) or "true"
 
 
 EVERYTHING = Span(None, None)

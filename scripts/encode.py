@@ -1,6 +1,7 @@
 """Rows of the warehouse to files: DuckDB writes Parquet, partition by partition, and Avro is made of that."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +13,8 @@ import fastavro
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from scripts.datasets import HOUR, Dataset, Format, Layout
+from scripts.datasets import Dataset, Format, Layout
+from scripts.dialects import DUCKDB
 from scripts.errors import UserError
 from scripts.publish import Contents
 
@@ -66,12 +68,14 @@ def chunk_rows(total: int) -> int:
     return min(max(total // 10, _LEAST_CHUNK), _MOST_CHUNK)
 
 
-def chunks(write: Mapping[str, Contents], most_rows: int) -> Iterator[dict[str, Contents]]:
+def chunks(
+    write: Mapping[str, Contents], most_rows: int, most_partitions: int = sys.maxsize
+) -> Iterator[dict[str, Contents]]:
     """Split partitions, in order of time, into groups of at most so many rows, or of one partition."""
     chunk: dict[str, Contents] = {}
     rows = 0
     for name, held in write.items():
-        if chunk and rows + held.rows > most_rows:
+        if chunk and (rows + held.rows > most_rows or len(chunk) == most_partitions):
             yield chunk
             chunk, rows = {}, 0
         chunk[name] = held
@@ -102,11 +106,11 @@ def encode(
         options += f", compression_level {_ZSTD_LEVEL}"
     if len(chunk) == 1:
         (name,) = chunk
-        query = rows_query(dataset, layout, [name])
+        query = DUCKDB.rows(dataset, layout, [name])
         connection.execute(f"copy ({query}) to '{place}/data_0.parquet' ({options})")
         written = {name: staging / "data_0.parquet"}
     else:
-        query = rows_query(dataset, layout, list(chunk), f", {_start_of(dataset)} as _moment")
+        query = DUCKDB.rows(dataset, layout, list(chunk), f", {DUCKDB.start(dataset)} as _moment")
         assert dataset.period is not None
         connection.execute(
             f"copy ({query}) to '{place}' ({options}, partition_by (_moment), "
@@ -126,27 +130,6 @@ def encode(
             "copymart"
         )
     return encoded
-
-
-def rows_query(dataset: Dataset, layout: Layout, partitions: list[str], more: str = "") -> str:
-    """Return the SQL of the rows of partitions, in order of time, as their files hold them."""
-    query = f"select {dataset.select(layout)}{more} {dataset.source}"
-    if dataset.period is None:
-        return query
-    period = dataset.period
-    starts = [period.start(name) for name in partitions]
-    end = starts[-1] + period.step
-    # the bounds let DuckDB skip what lies outside
-    query = f"{query} where {dataset.bounds(starts[0], end)}"
-    if len(starts) * period.step == end - starts[0]:
-        return query
-    listed = ", ".join(f"timestamp '{start}'" for start in starts)
-    return f"{query} and {_start_of(dataset)} in ({listed})"
-
-
-def _start_of(dataset: Dataset) -> str:
-    unit = "hour" if dataset.period is HOUR else "day"
-    return f"date_trunc('{unit}', cast({dataset.moment} as timestamp))"
 
 
 def split(encoded: Encoded, parts: int, compression: Compression) -> list[Encoded]:
@@ -192,8 +175,12 @@ def described(path: Path) -> Encoded:
         return Encoded(path, metadata.num_rows, (None, None))
     column = names.index("event_timestamp")
     groups = [metadata.row_group(group).column(column).statistics for group in range(metadata.num_row_groups)]
-    times = min(group.min for group in groups), max(group.max for group in groups)
-    return Encoded(path, metadata.num_rows, times)
+    if all(group is not None and group.has_min_max for group in groups):
+        limits = [limit for group in groups for limit in (group.min, group.max)]
+    else:
+        # no writer is bound to leave statistics
+        limits = parquet.read_table(path, columns=["event_timestamp"]).column(0).to_pylist()
+    return Encoded(path, metadata.num_rows, (int(min(limits)), int(max(limits))))
 
 
 # The vendor's record says that vars and attrs are maps of text to text; Parquet carries them as JSON text.

@@ -21,17 +21,23 @@ RUNS = "_manifests"
 # Raise it when the manifest itself changes so that an older copymart would misread it.
 MANIFEST_VERSION = 2
 _RUN_ID = r"\d{8}T\d{6}Z-[0-9a-f]{8}"
+# Snowflake's own names: data_, the query's id and numbers that tell one file of the query from another.
+_OF_QUERY = re.compile(r"data_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:_\d+)*(?:\.[a-z]+)?\.parquet")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How rows are written; a partition of another shape than the run's is written anew."""
+    """How rows are written; a partition of another shape than the run's is written anew.
+
+    `engine`: who wrote them, because the types of one engine's files are not quite those of the other's.
+    """
 
     schema_version: int
     layout: str
     format: str
     # sha256 of the names and types
     columns_sha256: str
+    engine: str = "duckdb"
 
 
 @dataclass(frozen=True)
@@ -96,10 +102,12 @@ class Outcome:
     deleted: tuple[str, ...] = ()
 
 
-def shape_of(layout: str, format: Format, columns: Iterable[tuple[str, str]], version: int) -> Shape:
+def shape_of(
+    layout: str, format: Format, columns: Iterable[tuple[str, str]], version: int, engine: str
+) -> Shape:
     """Return the shape of rows with these columns, pairs of name and type."""
     text = json.dumps([list(column) for column in columns])
-    return Shape(version, layout, format.value, hashlib.sha256(text.encode()).hexdigest())
+    return Shape(version, layout, format.value, hashlib.sha256(text.encode()).hexdigest(), engine)
 
 
 def object_name(dataset: str, format: Format) -> str:
@@ -121,11 +129,21 @@ def partition_of(dataset: Dataset, key: str) -> str | None:
     """Return the partition of a key below the dataset's folder; None when the object is not copymart's."""
     partition, _, name = key.rpartition("/")
     endings = "|".join(Format)
-    if not re.fullmatch(rf"{re.escape(dataset.name)}(-{_RUN_ID}-\d{{5}})?\.({endings})", name):
+    ours = re.fullmatch(rf"{re.escape(dataset.name)}(-{_RUN_ID}-\d{{5}})?\.({endings})", name)
+    if not (ours or query_of(name)):
         return None
     if dataset.period is None:
         return WHOLE if not partition else None
     return partition if _is_partition(dataset.period, partition) else None
+
+
+def query_of(name: str) -> str | None:
+    """Return the id of the query in a name that Snowflake gave; None for other names.
+
+    https://docs.snowflake.com/en/sql-reference/sql/copy-into-location: <path>/data_<uuid>_<name>.<extension>
+    """
+    found = _OF_QUERY.fullmatch(name)
+    return found[1] if found else None
 
 
 def _is_partition(period: Period, text: str) -> bool:
@@ -186,7 +204,14 @@ def _partition(said: dict[str, Any]) -> Partition:
 
 
 def _shape(said: dict[str, Any]) -> Shape:
-    return Shape(said["schema_version"], said["layout"], said["format"], said["columns_sha256"])
+    return Shape(
+        said["schema_version"],
+        said["layout"],
+        said["format"],
+        said["columns_sha256"],
+        # manifests of before Snowflake could write
+        said.get("engine", "duckdb"),
+    )
 
 
 def _said(partition: Partition) -> dict[str, Any]:

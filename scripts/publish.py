@@ -169,6 +169,7 @@ def _require_shape(dataset: Dataset, shape: Shape, published: Iterable[Partition
         for option, ours, theirs in (
             ("--layout", shape.layout, each.shape.layout if dataset.text_columns else shape.layout),
             ("--format", shape.format, each.shape.format),
+            ("a --target on", shape.engine, each.shape.engine),
         ):
             if ours != theirs:
                 raise UserError(

@@ -1,11 +1,15 @@
 """Statements in a Snowflake account whose refusal a person can mend."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from scripts.console import progress
 from scripts.errors import UserError
+
+# Of a statement that was refused so many characters are shown.
+_TOLD = 1_000
 
 
 @dataclass(frozen=True)
@@ -70,17 +74,26 @@ def rows(session: Any, statement: str) -> list[dict[str, Any]]:
     Raises:
         UserError: Snowflake refused it.
     """
-    from snowflake.connector.errors import Error
-
-    cursor = session.cursor()
-    try:
+    with refusals(statement), closing(session.cursor()) as cursor:
         cursor.execute(statement)
         names = [column[0].lower() for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+@contextmanager
+def refusals(statement: str) -> Iterator[None]:
+    """Say which statement Snowflake refused, and why; a long one by its beginning.
+
+    Raises:
+        UserError: Snowflake refused it.
+    """
+    from snowflake.connector.errors import Error
+
+    try:
+        yield
     except Error as error:
-        raise UserError(f"Snowflake refused `{statement}`: {_words(error)}") from error
-    finally:
-        cursor.close()
+        told = statement if len(statement) <= _TOLD else f"{statement[:_TOLD]} …"
+        raise UserError(f"Snowflake refused `{told}`: {_words(error)}") from error
 
 
 def _words(error: Exception) -> str:

@@ -1,25 +1,17 @@
 """copymart unload: marts to Parquet or Avro by UTC hour, day or table, in a folder or on S3.
 
-Only partitions whose content differs from what the manifest at the destination says are written. DuckDB
-encodes one chunk of hours while the files of the chunk before are hashed and uploaded.
+Only partitions whose content differs from what the manifest at the destination says are written.
 """
 
 import errno
-import fcntl
-import hashlib
-import os
 import re
 import secrets
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -28,9 +20,9 @@ import duckdb
 import typer
 from rich.table import Table
 
-from scripts import encode, lease, publish, s3, warehouse
+from scripts import encode, engine_snowflake, lease, publish, s3, warehouse
 from scripts.console import console, progress
-from scripts.contents import columns_of, contents_of, is_empty, require_relations
+from scripts.contents import contents_of, is_empty, require_relations
 from scripts.datasets import (
     DATASETS,
     EVERYTHING,
@@ -42,19 +34,12 @@ from scripts.datasets import (
     chosen_datasets,
     parse_span,
 )
-from scripts.encode import Compression, Encoded
+from scripts.encode import Compression
+from scripts.engines import Engine, Options, Work, open_engine
 from scripts.errors import UserError
-from scripts.manifest import (
-    DataFile,
-    Partition,
-    State,
-    joined,
-    object_name,
-    part_name,
-    read_state,
-    shape_of,
-)
+from scripts.manifest import Partition, State, joined, read_state, shape_of
 from scripts.place_s3 import (
+    PART_SIZE,
     EndpointUrl,
     ExternalId,
     Region,
@@ -63,24 +48,10 @@ from scripts.place_s3 import (
     open_place,
     write_headers,
 )
-from scripts.places import STAGING, Place, Run, StillOurs
-from scripts.publish import Contents, Plan, Publisher
+from scripts.places import Place, Run, StillOurs
+from scripts.publish import Plan, Publisher
 
-# A run that is killed writes at most so much again.
-SETTLE_SECONDS = 30
 _UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
-
-
-@dataclass(frozen=True)
-class Options:
-    """How files are written."""
-
-    layout: Layout
-    format: Format
-    compression: Compression
-    max_file_size: int
-    concurrency: int
-    staging: Path
 
 
 def unload(
@@ -107,15 +78,21 @@ def unload(
     ] = Format.PARQUET,
     compression: Annotated[
         Compression | None,
-        typer.Option(help="Avro takes zstd, gzip and none.", show_default="zstd, gzip for Avro"),
+        typer.Option(
+            help="Avro takes zstd, gzip and none, Snowflake snappy and none.",
+            show_default="zstd, gzip for Avro, snappy on Snowflake",
+        ),
     ] = None,
     max_file_size: Annotated[
         str, typer.Option(help="A partition with a larger file becomes several; 512M, 1G.")
     ] = "512M",
     part_size: Annotated[
-        str,
-        typer.Option(help="On S3 a larger file goes up in parts; a broken connection costs one of them."),
-    ] = "64M",
+        str | None,
+        typer.Option(
+            help="On S3 a larger file goes up in parts; a broken connection costs one of them.",
+            show_default="64M",
+        ),
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=32, help="Files on their way at once.")] = 8,
     dry_run: Annotated[
         bool,
@@ -137,8 +114,17 @@ def unload(
     staging: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for files on their way, at most two chunks of a million rows.",
+            help="Folder for files on their way, at most two chunks of a million rows, or with a Snowflake "
+            "target as many files as --concurrency says.",
             show_default="in TO for a folder, the system's for S3",
+        ),
+    ] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            help="Snowflake target: the external stage that leads to TO, as NAME, SCHEMA.NAME or "
+            "DATABASE.SCHEMA.NAME.",
+            show_default=f"{engine_snowflake.STAGE} in the staging schema, which copymart bootstrap makes",
         ),
     ] = None,
     lease_seconds: Annotated[
@@ -165,44 +151,49 @@ def unload(
     --end limit both to a range. A mart without rows is skipped, and an error when --dataset names it. Run the
     same command again to finish a run that was cut short. Exit status 1 when anything was not done.
 
+    With a Snowflake target Snowflake itself writes Parquet to S3, by an external stage whose URL TO lies
+    below, and this machine reads it back. --sse, --kms-key-id, --acl and --part-size cannot be given then.
+
     Raises:
         UserError: TO, a dataset or the range cannot be used, the warehouse lacks a mart or its rows, another
             run is writing there, or writing failed.
     """
-    headers = write_headers(sse, kms_key_id, acl)
+    kind = warehouse.kind(project_dir, profiles_dir, target)
+    size = _size("--max-file-size", max_file_size)
+    if kind == "snowflake":
+        only_here = {"--sse": sse, "--kms-key-id": kms_key_id, "--acl": acl, "--part-size": part_size}
+        engine_snowflake.require_possible(to, format, size, only_here)
+        chosen_compression = engine_snowflake.compression_for(compression)
+    else:
+        if stage:
+            raise UserError("--stage names a stage of Snowflake, and the profile's target is of type " + kind)
+        chosen_compression = encode.compression_for(format, compression)
     place = open_place(
         to,
         "--to",
         lambda: s3.client(role_arn, external_id, endpoint_url, region, session_name),
-        headers,
+        write_headers(sse, kms_key_id, acl),
         if_match=not no_if_match,
-        part_size=_size("--part-size", part_size),
+        part_size=_size("--part-size", part_size) if part_size else PART_SIZE,
     )
     chosen = chosen_datasets(dataset)
     span = parse_span(start, end)
-    options = Options(
-        layout,
-        format,
-        encode.compression_for(format, compression),
-        _size("--max-file-size", max_file_size),
-        concurrency,
-        staging or place.drafts(),
-    )
-    connection = warehouse.connect(project_dir, profiles_dir, target, read_only=True)
+    options = Options(layout, format, chosen_compression, size, concurrency, staging or place.drafts())
+    engine = open_engine(project_dir, profiles_dir, target, place, stage)
     with _told(place, options.staging), _terminable():
         try:
-            require_relations(connection, chosen)
-            chosen = _with_rows(connection, chosen, place, span, named=bool(dataset))
+            require_relations(engine, chosen)
+            chosen = _with_rows(engine, chosen, place, span, named=bool(dataset))
             if dry_run:
-                _print_plans(
-                    [_plan(connection, each, place, span, options, backfill) for each in chosen], place
-                )
+                plans = [_plan(engine, each, place, span, options, backfill) for each in chosen]
+                _print_plans(engine, plans, place)
                 return
             run = new_run()
             with place.lock(run, lease_seconds) as require:
-                _unload_all(connection, chosen, place, require, run, span, options, backfill)
+                engine.begin(place)
+                _unload_all(engine, chosen, place, require, run, span, options, backfill)
         finally:
-            connection.close()
+            engine.close()
 
 
 def new_run() -> Run:
@@ -266,9 +257,7 @@ def _size(option: str, text: str) -> int:
     return size
 
 
-def _with_rows(
-    connection: duckdb.DuckDBPyConnection, chosen: list[Dataset], place: Place, span: Span, named: bool
-) -> list[Dataset]:
+def _with_rows(engine: Engine, chosen: list[Dataset], place: Place, span: Span, named: bool) -> list[Dataset]:
     """Leave out datasets with empty marts, with a note.
 
     An empty mart is a build that went wrong, or data that never landed, more often than a reason to empty an
@@ -280,7 +269,7 @@ def _with_rows(
     empty = [
         each
         for each in chosen
-        if not (named and span.of(each.period) != EVERYTHING) and is_empty(connection, each)
+        if not (named and span.of(each.period) != EVERYTHING) and is_empty(engine, each)
     ]
     if empty and (named or len(empty) == len(chosen)):
         marts = ", ".join(each.mart for each in empty)
@@ -294,16 +283,16 @@ def _with_rows(
 
 
 def _plan(
-    connection: duckdb.DuckDBPyConnection,
+    engine: Engine,
     dataset: Dataset,
     place: Place,
     span: Span,
     options: Options,
     backfill: bool,
 ) -> tuple[Plan, State]:
-    columns = columns_of(connection, dataset, options.layout)
-    shape = shape_of(options.layout.value, options.format, columns, SCHEMA_VERSION)
-    contents = contents_of(connection, dataset, span.of(dataset.period))
+    columns = engine.describe(engine.dialect.whole(dataset, options.layout))
+    shape = shape_of(options.layout.value, options.format, columns, SCHEMA_VERSION, engine.name)
+    contents = contents_of(engine, dataset, span.of(dataset.period))
     state = read_state(place, dataset)
     plan = publish.plan(dataset, span, shape, columns, contents, state, backfill)
     if plan.unknown:
@@ -329,7 +318,7 @@ def _plan(
 
 
 def _unload_all(
-    connection: duckdb.DuckDBPyConnection,
+    engine: Engine,
     chosen: list[Dataset],
     place: Place,
     require: StillOurs,
@@ -343,10 +332,10 @@ def _unload_all(
         table.add_column(name, justify="right")
     for dataset in chosen:
         began = time.monotonic()
-        plan, state = _plan(connection, dataset, place, span, options, backfill)
+        plan, state = _plan(engine, dataset, place, span, options, backfill)
         written: tuple[Partition, ...] = ()
         if not plan.changes_nothing:
-            written = _write(connection, plan, state, place, require, run, options)
+            written = _write(engine, plan, state, place, require, run, options)
         size = sum(file.bytes for each in written for file in each.files)
         counts = (len(written), plan.kept, len(plan.remove), sum(each.rows for each in written), size)
         table.add_row(dataset.name, *(f"{count:,}" for count in counts), f"{time.monotonic() - began:.1f}")
@@ -354,7 +343,7 @@ def _unload_all(
 
 
 def _write(
-    connection: duckdb.DuckDBPyConnection,
+    engine: Engine,
     plan: Plan,
     state: State,
     place: Place,
@@ -372,7 +361,7 @@ def _write(
     publisher = Publisher(place, require, run, state, plan)
     with progress(f"unload {plan.dataset.name}", len(plan.write)) as advance:
         try:
-            _write_chunks(connection, plan, place, require, run, options, publisher, advance)
+            engine.write(Work(plan, place, require, run, options, publisher, advance))
         except BaseException:
             with suppress(UserError, OSError):
                 publisher.settle(last=False)
@@ -381,127 +370,12 @@ def _write(
     return publisher.outcome.written
 
 
-def _write_chunks(
-    connection: duckdb.DuckDBPyConnection,
-    plan: Plan,
-    place: Place,
-    require: StillOurs,
-    run: Run,
-    options: Options,
-    publisher: Publisher,
-    advance: Callable[[int], None],
-) -> None:
-    """Encode a chunk while the files of the one before go to the place: no more than two are on disk."""
-    settled = time.monotonic()
-    on_their_way: list[Future[Partition]] = []
-    with _staging_folder(options.staging) as folder, ThreadPoolExecutor(options.concurrency) as pool:
-
-        def arrive() -> None:
-            """Wait for the files on their way; of a run that failed those that arrived are noted too."""
-            done, waiting = wait(on_their_way, return_when=FIRST_EXCEPTION)
-            for future in waiting:
-                future.cancel()
-            failed = None
-            # those that were running when one failed end before the manifest is written
-            for future in (*done, *(each for each in waiting if not each.cancelled())):
-                error = future.exception()
-                if error is None:
-                    publisher.add(future.result())
-                failed = failed or error
-            on_their_way.clear()
-            if failed:
-                raise failed
-
-        try:
-            most_rows = encode.chunk_rows(sum(held.rows for held in plan.write.values()))
-            for number, chunk in enumerate(encode.chunks(plan.write, most_rows)):
-                place_of_chunk = folder / str(number)
-                place_of_chunk.mkdir()
-                files = encode.encode(
-                    connection, plan.dataset, options.layout, options.compression, chunk, place_of_chunk
-                )
-                arrive()
-                if number:
-                    shutil.rmtree(folder / str(number - 1))
-                if time.monotonic() - settled > SETTLE_SECONDS:
-                    publisher.settle(last=False)
-                    settled = time.monotonic()
-                for name, held in chunk.items():
-                    future = pool.submit(_send, name, held, files[name], plan, place, require, run, options)
-                    future.add_done_callback(lambda _: advance(1))
-                    on_their_way.append(future)
-        finally:
-            arrive()
-
-
-def _send(
-    name: str,
-    held: Contents,
-    encoded: Encoded,
-    plan: Plan,
-    place: Place,
-    require: StillOurs,
-    run: Run,
-    options: Options,
-) -> Partition:
-    """Bring a partition's file to the place, in parts when it is too large."""
-    dataset = plan.dataset.name
-    pieces = [encoded]
-    size = encoded.path.stat().st_size
-    if size > options.max_file_size:
-        pieces = encode.split(encoded, -(-size // options.max_file_size), options.compression)
-    files = []
-    for number, piece in enumerate(pieces, start=1):
-        file_name = (
-            object_name(dataset, options.format)
-            if len(pieces) == 1
-            else part_name(dataset, options.format, run.run_id, number)
-        )
-        path = piece.path
-        if options.format is Format.AVRO:
-            path = encode.to_avro(path, dataset, options.compression)
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        size = path.stat().st_size
-        key = joined(name, file_name)
-        require()
-        etag = place.put_file(joined(dataset, key), path, sha256)
-        files.append(DataFile(key, piece.rows, size, sha256, etag, *piece.times))
-        path.unlink(missing_ok=True)
-    return Partition(name, held.rows, held.hash_sum, plan.shape, run.run_id, tuple(files))
-
-
-@contextmanager
-def _staging_folder(parent: Path) -> Iterator[Path]:
-    """Make a folder for files on their way, and sweep those of runs that were killed: nobody holds them."""
-    parent.mkdir(parents=True, exist_ok=True)
-    for leftover in parent.glob(f"{STAGING}unload-*"):
-        with suppress(OSError), _held(leftover):
-            shutil.rmtree(leftover)
-    folder = Path(tempfile.mkdtemp(prefix=f"{STAGING}unload-", dir=parent))
-    try:
-        with _held(folder):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _print_plans(plans: list[tuple[Plan, State]], place: Place) -> None:
+def _print_plans(engine: Engine, plans: list[tuple[Plan, State]], place: Place) -> None:
     console.print(f"Dry run: nothing is written to {place.uri}", soft_wrap=True)
     for plan, state in plans:
         folder = f"{place.uri}/{plan.dataset.name}"
         published = state.manifest.partitions if state.manifest else {}
-        name = object_name(plan.dataset.name, Format(plan.shape.format))
+        name = engine.object_name(plan.dataset, Format(plan.shape.format))
         kept = {joined(partition, name) for partition in plan.write}
         gone = [
             file.key

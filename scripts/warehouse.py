@@ -3,6 +3,7 @@
 import json
 import os
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +38,21 @@ def credentials(project_dir: Path, profiles_dir: Path | None, target: str | None
     """
     found = _credentials(project_dir, profiles_dir, target)
     return {"type": found.type, **found.to_dict()}
+
+
+def kind(project_dir: Path, profiles_dir: Path | None, target: str | None) -> str:
+    """Return the type of the profile's target, duckdb or snowflake.
+
+    Raises:
+        UserError: the profile cannot be read, or the target is of another type.
+    """
+    found = str(_credentials(project_dir, profiles_dir, target).type)
+    if found not in ("duckdb", "snowflake"):
+        raise UserError(
+            f"this command works on DuckDB and Snowflake; the profile's target is of type {found}: give "
+            "--target"
+        )
+    return found
 
 
 def _credentials(project_dir: Path, profiles_dir: Path | None, target: str | None) -> Any:
@@ -118,12 +134,15 @@ def connect_snowflake(
     profiles_dir: Path | None = None,
     target: str | None = None,
     verb: str = "",
+    tags: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Any] | None = None,
     as_role: bool = True,
 ) -> Any:
     """Open a session of the Snowflake target, with the profile's settings as dbt reads them: key pair, single
     sign-on, OAuth, host and port. Returns a `SnowflakeConnection` that commits each statement by itself; its
-    queries are tagged with the verb, so that their cost can be told. Without `as_role` the session begins
-    with the user's own default role: the profile's need not exist yet.
+    queries are tagged with the verb, so that their cost can be told, and with `tags`. `parameters`: session
+    parameters. Without `as_role` the session begins with the user's own default role: the profile's need not
+    exist yet.
 
     Raises:
         UserError: the target is not Snowflake, or its session cannot be opened.
@@ -149,7 +168,7 @@ def connect_snowflake(
             client_session_keep_alive=True,
             # as dbt does: asking the clouds' metadata servers who we are takes seconds where there are none
             platform_detection_timeout_seconds=settings.platform_detection_timeout_seconds,
-            session_parameters={"QUERY_TAG": json.dumps({"app": "copymart", "verb": verb})},
+            session_parameters={**(parameters or {}), "QUERY_TAG": query_tag(verb, tags)},
             **settings.auth_args(),
         )
     except (snowflake.connector.errors.Error, DbtBaseException, ValueError, OSError) as error:
@@ -157,6 +176,11 @@ def connect_snowflake(
             f"no session on the Snowflake account {settings.account} as {settings.user}: {error}. "
             "Check account, user, role and key of the profile's target; `dbt debug` tries the same"
         ) from error
+
+
+def query_tag(verb: str, tags: Mapping[str, str] | None = None) -> str:
+    """Return the tag that a verb's queries have in Snowflake's query history."""
+    return json.dumps({"app": "copymart", "verb": verb, **(tags or {})})
 
 
 def layer_schema(settings: dict[str, Any], layer: str, production_schema: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from scripts.datasets import DATASETS, Layout
+from scripts.dialects import DUCKDB
 from scripts.warehouse import connect
 
 HERE = Path(__file__).parent
@@ -44,8 +45,7 @@ def copy_once(target: str) -> None:
     connection = connect(Path("."), Path(os.environ["DBT_PROFILES_DIR"]), read_only=True)
     try:
         connection.execute(
-            f"copy (select {deliveries.select(Layout.FULL)} {deliveries.source}) to '{target}' "
-            "(format parquet, compression zstd)"
+            f"copy ({DUCKDB.whole(deliveries, Layout.FULL)}) to '{target}' (format parquet, compression zstd)"
         )
     finally:
         connection.close()

@@ -3,9 +3,11 @@
 python tests/python/fakesnow_patches.py -s -p PORT
 """
 
+import re
 import sys
 from typing import Any
 
+from emulated_unload import is_unload, unload
 from fakesnow import transforms
 from fakesnow.cli import main
 from fakesnow.cursor import FakeSnowflakeCursor
@@ -16,13 +18,39 @@ _execute = FakeSnowflakeCursor.execute
 
 
 def execute(self: FakeSnowflakeCursor, command: str, *args: Any, **kwargs: Any) -> FakeSnowflakeCursor:
-    """Refuse what fails: the server answers other errors with status 500, which the connector tries again."""
+    """Refuse what fails: the server answers other errors with status 500, which the connector tries again.
+
+    And unload to stages, and know of queries that run.
+    """
     try:
-        return _execute(self, command, *args, **kwargs)
+        if command.lower().startswith("copy into '@"):
+            expression = parse_one(command, read="snowflake")
+            command = unload(self, expression) if is_unload(expression) else command
+        return _execute(self, running_queries(command), *args, **kwargs)
     except Error:
         raise
     except Exception as error:
         raise ProgrammingError(msg=f"{type(error).__name__}: {error}", errno=1, sqlstate="XX000") from error
+
+
+# Queries that go on although their client is gone, by id, with their tags; tests make them by
+# select 'left running', id, tag.
+_running: dict[str, str] = {}
+
+
+def running_queries(command: str) -> str:
+    """Answer questions about queries that run, and cancel them."""
+    texts = re.findall("'((?:[^']|'')*)'", command)
+    if command.startswith("select 'left running'"):
+        _running[texts[1]] = texts[2]
+    elif "query_history_by_user" in command:
+        found = [query for query, tag in _running.items() if tag == texts[0]]
+        listed = " union all ".join(f"select '{query}' as query_id" for query in found)
+        return listed or "select '' as query_id where false"
+    elif command.startswith("select system$cancel_query("):
+        state = "terminated" if _running.pop(texts[0], None) else "not running"
+        return f"select 'query [{texts[0]}] {state}.' as status"
+    return command
 
 
 _transform = FakeSnowflakeCursor._transform
@@ -41,7 +69,18 @@ def transform(self: FakeSnowflakeCursor, expression: exp.Expression, *args: Any)
         self._duck_conn.execute("use memory")
         self._duck_conn.execute(f"detach database if exists {name}")
         return parse_one("select 'successfully dropped' as status", read="duckdb")
-    return _transform(self, expression, *args).transform(md5_number_lower64)
+    return _transform(self, expression.transform(text_in_a_format), *args).transform(md5_number_lower64)
+
+
+_FORMATS = {"YYYY": "%Y", "MM": "%m", "DD": "%d", "HH24": "%H"}
+
+
+def text_in_a_format(node: exp.Expression) -> exp.Expression:
+    """Write a date or time in a format: sqlglot leaves the format out for DuckDB."""
+    if not isinstance(node, exp.ToChar) or not node.args.get("format"):
+        return node
+    format = re.sub("|".join(_FORMATS), lambda found: _FORMATS[found[0]], node.args["format"].name)
+    return exp.func("STRFTIME", node.this, exp.Literal.string(format))
 
 
 def md5_number_lower64(node: exp.Expression) -> exp.Expression:

@@ -442,17 +442,25 @@ class StrictSnowflake:
             _refuse("stage privilege", f"{self.role} may not use {stage}")
 
     @_form(
-        r"COPY INTO @(?P<stage>{path})(?:/[^\s]*)? FROM (?:{path}|\(.+?\))(?: PARTITION BY "
+        r"COPY INTO '?@(?P<stage>{path})(?:/[^\s]*)? FROM (?:{path}|\(.+?\))(?: PARTITION BY "
         r"\((?P<partition>.+?)\))?"
-        r" FILE_FORMAT = \([^()]*\)(?P<options>( \w+ = \w+)*)"
+        r" FILE_FORMAT = \((?P<format>[^()]*)\)(?P<options>( \w+ = \w+)*)"
     )
-    def unload(self, stage: str, partition: str | None, options: str) -> None:
+    def unload(self, stage: str, partition: str | None, format: str, options: str) -> None:
         self._use_stage(stage)
         given = _options(options)
         refused = {"OVERWRITE": "TRUE", "SINGLE": "TRUE", "INCLUDE_QUERY_ID": "FALSE"}
         for option, value in refused.items():
             if partition and given.get(option) == value:
                 _refuse("partitioned unload", f"{option} = {value}")
+        if given.get("INCLUDE_QUERY_ID") == "TRUE" and "TRUE" in (
+            given.get("OVERWRITE"),
+            given.get("SINGLE"),
+        ):
+            _refuse("query id", options)
+        written = _options(format)
+        if written.get("COMPRESSION", "AUTO") not in ("AUTO", "LZO", "SNAPPY", "NONE"):
+            _refuse("unloaded parquet", format)
 
     # -- grants to roles
 
@@ -711,6 +719,15 @@ class StrictSnowflake:
             ("now", path[2], str(properties["secure"]).lower())
             for (kind, path), properties in self.account.objects.items()
             if kind == "VIEW" and path[:2] == parts(schema) and self.sees("VIEW", path)
+        ]
+
+    @_form(r"SHOW STAGES IN SCHEMA (?P<schema>{path})")
+    def show_stages(self, schema: str) -> Rows:
+        self.need("SCHEMA", parts(schema))
+        return ["created_on", "name", "url"], [
+            ("now", path[2], (properties["url"] or "").strip("'"))
+            for (kind, path), properties in self.account.objects.items()
+            if kind == "STAGE" and path[:2] == parts(schema) and self.sees("STAGE", path)
         ]
 
     @_form(r"(?:DESC|DESCRIBE) VIEW (?P<name>{path})")

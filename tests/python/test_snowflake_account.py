@@ -16,7 +16,15 @@ from sqlfluff.core import FluffConfig, Linter
 from strict_snowflake import RULES, Refused, StrictSnowflake, run_all
 
 from scripts import bootstrap, snowflake_account
+from scripts.datasets import DATASETS, EVERYTHING, Format, Layout
+from scripts.dialects import snowflake
+from scripts.encode import Compression
+from scripts.engine_snowflake import Snowflake, find_stage
+from scripts.engines import Options, Work
 from scripts.errors import UserError
+from scripts.manifest import shape_of
+from scripts.place_s3 import Bucket
+from scripts.publish import Contents, Plan
 from scripts.share_plan import View, Wanted, plan_give, plan_revoke, read
 from scripts.snowflake_names import quoted
 
@@ -410,6 +418,26 @@ def every_statement(session: StrictSnowflake, metrics: Wanted) -> list[str]:
     plans.append(plan_revoke(metrics, read(session, metrics), ["OTHER.ONE"]))
     plans.append(plan_revoke(metrics, read(session, metrics), []))
     return [*statements(), *session.log, *(statement for plan in plans for statement in plan.statements)]
+
+
+@pytest.mark.parametrize("dataset", ["calls", "copy_variants"])
+def test_the_transformer_alone_unloads_by_the_stage(session: StrictSnowflake, dataset: str) -> None:
+    place = Bucket(None, "acme-copy", "export/daily/", {})
+    engine = Snowflake(session, snowflake(str.upper), "")
+    options = Options(Layout.FULL, Format.PARQUET, Compression.NONE, 7, 1, Path())
+    shape = shape_of("full", Format.PARQUET, (), 1, "snowflake")
+    write = {"2026/01/01/12": Contents(1, "1"), "2026/01/01/14": Contents(1, "1")}
+    plan = Plan(DATASETS[dataset], EVERYTHING, shape, (("a", "BIGINT"),), write, (), (), (), (), 0)
+    work = Work(plan, place, list, None, options, None, print)  # type: ignore[arg-type]
+    for role in ("LOADER", "TRANSFORMER", "READER"):
+        session.run(f'use role "COPYMART_{role}"')
+        if role == "TRANSFORMER":
+            engine.stage = find_stage(session, "STAGING.UNLOAD_S3", "COPYMART", "STAGING", place)
+            assert engine.stage.address("calls") == ('\'@"COPYMART"."STAGING"."UNLOAD_S3"/daily/calls/\'')
+            session.run(engine.copy_statement(work, list(write)))
+        else:
+            with pytest.raises(UserError, match=r"there is no stage|does not exist or not authorized"):
+                find_stage(session, "UNLOAD_S3", "COPYMART", "STAGING", place)
 
 
 def test_every_statement_parses_as_snowflake(session: StrictSnowflake, metrics: Wanted) -> None:

@@ -391,7 +391,7 @@ def test_a_long_run_is_encoded_in_chunks(filled: Warehouse, monkeypatch: pytest.
     monkeypatch.setattr(encode, "encode", spy)
     monkeypatch.setattr(encode, "chunk_rows", lambda _: 3)
     # two settlements at least: the manifest is written between chunks too
-    monkeypatch.setattr("scripts.unload.SETTLE_SECONDS", 0)
+    monkeypatch.setattr("scripts.engine_duckdb.SETTLE_SECONDS", 0)
     filled.unload("calls")
     assert chunks == [["2026/01/01/12", "2026/01/01/13"], ["2026/01/02/13", "2026/01/02/14"]]
     assert filled.rows("calls") == sorted((row[:9] for row in CALLS), key=str)
@@ -568,7 +568,8 @@ def test_usage_errors_are_told_and_nothing_is_written(filled: Warehouse, tmp_pat
         ("belongs to a role", {"to": "s3://bucket", "session_name": "me"}),
         ("belongs to --sse aws:kms", {"to": "s3://bucket", "kms_key_id": "k"}),
         ("--max-file-size 5T", {"max_file_size": "5T"}),
-        ("type snowflake", {"target": "snowflake"}),
+        ("Snowflake writes to S3", {"target": "snowflake"}),
+        ("--stage names a stage of Snowflake", {"stage": "S"}),
     ]
     for message, options in wrong:
         name = str(options.pop("dataset", "calls"))

@@ -18,7 +18,8 @@ import typer
 from moto.server import ThreadedMotoServer
 from unload_helpers import CALLS, HOUR, NOON, Warehouse, call, fill
 
-from scripts import lease, place_s3, publish, s3
+from scripts import encode as encode_module
+from scripts import engine_duckdb, lease, place_s3, publish, s3
 from scripts import unload as unload_module
 from scripts import verify as verify_module
 from scripts.datasets import DATASETS, Format, Layout
@@ -49,6 +50,21 @@ class Store:
         self.client.create_bucket(Bucket=bucket)
         self.to = f"s3://{bucket}/an/export"
         self.sent: list[tuple[str, dict[str, Any]]] = []
+
+    def spy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Note the calls of the commands' clients from now on."""
+        original = s3.client
+
+        def spied(*arguments: Any, **options: Any) -> Any:
+            client = original(*arguments, **options)
+            client.meta.events.register(
+                "before-parameter-build.s3",
+                lambda params, model, **_: self.sent.append((model.name, dict(params))),
+            )
+            return client
+
+        for module in (unload_module, verify_module):
+            monkeypatch.setattr(module.s3, "client", spied)
 
     def unload(self, *datasets: str, **options: Any) -> list[str]:
         """Run copymart unload and return the keys of data that it wrote, below the place."""
@@ -136,18 +152,7 @@ def store(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     name = f"test-{hashlib.sha256(request.node.name.encode()).hexdigest()[:16]}"
     made = Store(fill(Warehouse(tmp_path)), endpoint, name)
-    original = s3.client
-
-    def spied(*arguments: Any, **options: Any) -> Any:
-        client = original(*arguments, **options)
-        client.meta.events.register(
-            "before-parameter-build.s3",
-            lambda params, model, **_: made.sent.append((model.name, dict(params))),
-        )
-        return client
-
-    for module in (unload_module, verify_module):
-        monkeypatch.setattr(module.s3, "client", spied)
+    made.spy(monkeypatch)
     return made
 
 
@@ -327,7 +332,7 @@ def test_a_run_that_lost_its_lock_changes_nothing_more(store: Store, monkeypatch
     store.unload("calls")
     store.warehouse.execute("update marts.fct_calls set user_id = 'x'")
     before = {key: store.body(key) for key in store.all_keys()}
-    send = unload_module._send
+    send = engine_duckdb._send
 
     def slept(*arguments: Any) -> Any:
         lock_of(store, 1000)
@@ -337,7 +342,7 @@ def test_a_run_that_lost_its_lock_changes_nothing_more(store: Store, monkeypatch
                 held.deadlines = (0.0, 0.0)
         return send(*arguments)
 
-    monkeypatch.setattr(unload_module, "_send", slept)
+    monkeypatch.setattr(engine_duckdb, "_send", slept)
     with pytest.raises(UserError, match="lost its lock"):
         store.unload("calls")
     after = {key: store.body(key) for key in store.all_keys() if key != LOCK}
@@ -409,14 +414,14 @@ def test_a_conditional_write_whose_answer_was_lost_is_ours(store: Store) -> None
 def test_another_writer_of_the_manifest_stops_the_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.unload("calls")
     store.warehouse.execute("update marts.fct_calls set user_id = 'x'")
-    send = unload_module._send
+    send = engine_duckdb._send
 
     def meddled(*arguments: Any) -> Any:
         store.put("calls/_manifest.json", b"{}")
         return send(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(unload_module, "_send", meddled)
+        patch.setattr(engine_duckdb, "_send", meddled)
         with pytest.raises(UserError, match=r"_manifest\.json: another writer changed it during this run"):
             store.unload("calls")
     assert store.body("calls/_manifest.json") == b"{}"
@@ -644,9 +649,9 @@ def test_verify_compares_every_row_when_asked(store: Store, capsys: pytest.Captu
 
 def test_encoding_and_uploading_overlap(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second chunk is encoded while a file of the first is still on its way."""
-    monkeypatch.setattr(unload_module.encode, "chunk_rows", lambda _: 2)
+    monkeypatch.setattr(encode_module, "chunk_rows", lambda _: 2)
     encoding, sending = threading.Event(), threading.Event()
-    encoded, send = unload_module.encode.encode, unload_module._send
+    encoded, send = encode_module.encode, engine_duckdb._send
     chunks: list[Any] = []
 
     def encode(*arguments: Any) -> Any:
@@ -662,8 +667,8 @@ def test_encoding_and_uploading_overlap(store: Store, monkeypatch: pytest.Monkey
         assert encoding.wait(60)
         return send(*arguments)
 
-    monkeypatch.setattr(unload_module.encode, "encode", encode)
-    monkeypatch.setattr(unload_module, "_send", held_back)
+    monkeypatch.setattr(encode_module, "encode", encode)
+    monkeypatch.setattr(engine_duckdb, "_send", held_back)
     store.unload("calls")
     assert len(chunks) == 3
     assert store.rows("calls") == expected(store)
