@@ -25,11 +25,11 @@ _RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 # *, ? and $ would be patterns in a policy; the rest is what S3 calls safe, and what hive keys use.
 _PREFIX = re.compile(r"[A-Za-z0-9!_.'()/=+@:, -]+")
 # IAM allows every visible sign in a path; * and ? would be patterns here too
-_PATH = r"[\w+=,.@/-]+"
+_PATH = r"(?:[\w+=,.@-]+/)*"
 _NAME = r"[\w+=,.@-]{1,64}"
-_ROLE = re.compile(rf"arn:(aws|aws-cn|aws-us-gov):iam::(\d{{12}}):role/(?:[\x21-\x7e]+/)?{_NAME}", re.ASCII)
+_ROLE = re.compile(rf"arn:(aws|aws-cn|aws-us-gov):iam::(\d{{12}}):role/{_PATH}{_NAME}", re.ASCII)
 _PRINCIPAL = re.compile(
-    rf"\d{{12}}|arn:(aws|aws-cn|aws-us-gov):iam::\d{{12}}:(root|(user|role)/(?:[\x21-\x7e]+/)?{_NAME})",
+    rf"\d{{12}}|arn:(aws|aws-cn|aws-us-gov):iam::\d{{12}}:(root|(user|role)/{_PATH}{_NAME})",
     re.ASCII,
 )
 _KEY = re.compile(r"arn:(aws|aws-cn|aws-us-gov):kms:[a-z0-9-]+:\d{12}:key/[0-9a-z-]+")
@@ -231,7 +231,6 @@ def _statements(partition: str, bucket: str, prefix: str, acl: bool) -> list[Doc
         "s3:PutObject",
         "s3:DeleteObject",
         "s3:AbortMultipartUpload",
-        "s3:ListMultipartUploadParts",
         *(["s3:PutObjectAcl"] if acl else []),
     ]
     return [

@@ -9,7 +9,17 @@ import typer
 from scripts import snowflake_account, warehouse
 from scripts.console import console, progress
 from scripts.errors import UserError
-from scripts.share_plan import Plan, State, View, Wanted, faults, plan_give, plan_revoke, read
+from scripts.share_plan import (
+    Plan,
+    State,
+    View,
+    Wanted,
+    faults,
+    plan_give,
+    plan_revoke,
+    read,
+    require_consumers,
+)
 from scripts.snowflake_account import Step
 from scripts.snowflake_names import account, identifier, parts, quoted
 
@@ -80,7 +90,8 @@ def share(
 
     Raises:
         UserError: a name is no Snowflake name, the views are not there as reviewed, Snowflake refuses a
-            statement, or an account was not added because it does not exist.
+            statement, an account was not added because it does not exist, or one to revoke from has not got
+            the share.
     """
     if revoke and (check or lower_edition):
         raise UserError("--revoke goes with neither --check nor --lower-edition")
@@ -98,7 +109,9 @@ def share(
     try:
         snowflake_account.execute(session, f"use role {quoted(owner)}")
         state = read(session, wanted)
-        if not revoke:
+        if revoke:
+            require_consumers(wanted, state, accounts)
+        else:
             _stop_on(faults(wanted, state), check)
         plan = _plan(wanted, state, accounts, revoke, lower_edition)
         _show(plan, wanted, state, owner, revoke)

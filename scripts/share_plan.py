@@ -67,7 +67,6 @@ class State:
     region: str
     exists: bool
     database: str | None
-    owner: str | None
     accounts: tuple[str, ...]
     privileges: frozenset[Privilege]
     secure: dict[tuple[str, ...], bool]
@@ -140,7 +139,6 @@ def read(session: Any, wanted: Wanted) -> State:
         region=context["region"],
         exists=share is not None,
         database=(share["database_name"] or None) if share else None,
-        owner=share["owner"] if share else None,
         accounts=_accounts(share) if share else (),
         privileges=privileges,
         secure=secure,
@@ -228,6 +226,17 @@ def plan_give(wanted: Wanted, state: State, accounts: Iterable[str], lower_editi
     lines.extend(Change("=", f"account {name}") for name in state.accounts)
     lines.extend(Change("+", f"account {name}", add) for name in missing)
     return Plan(tuple(lines))
+
+
+def require_consumers(wanted: Wanted, state: State, accounts: Iterable[str]) -> None:
+    """Raise UserError when one of the accounts has not got the share, at least not under this name: to say
+    that nothing is to be done would leave it what should be taken away."""
+    strangers = sorted(set(accounts) - set(state.accounts))
+    if state.exists and strangers:
+        raise UserError(
+            f"{', '.join(strangers)} has not got the share {wanted.share}; "
+            f"{', '.join(state.accounts) or 'nobody'} has. Nothing was taken away: name the account as here"
+        )
 
 
 def plan_revoke(wanted: Wanted, state: State, accounts: Iterable[str]) -> Plan:
