@@ -28,7 +28,11 @@ _COPY_ID = '"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"'
 _SCALAR = rf'([^"{{}}]|{_STRING})'
 # a JSON object with objects in it, as far as its braces go; whether it is JSON is the skeleton's affair
 _MAP = rf"\{{({_SCALAR}|\{{({_SCALAR}|\{{{_SCALAR}*\}})*\}})*\}}"
+_MAP_OR_NULL = f"(null|{_MAP})"
 _DEPTH = 6
+# DuckDB's parser writes other numbers anew in an event's data: 1.50, 1e2, 12345678901234567890.5. The longest
+# way to read a number stands first: engines differ in whether they take the first or the longest.
+_VALUE = r"-?(0|[1-9][0-9]{0,8})\.[0-9]{0,3}[1-9]|-?[1-9][0-9]{0,17}|0|true|false|null"
 
 FIELDS: Mapping[str, Mapping[str, str]] = {
     CALLS.name: {
@@ -39,8 +43,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "journey_id": _TEXT,
         "copy_id": _COPY_ID,
         "template_id": _TEXT,
-        "vars": f"(null|{_MAP})",
-        "attrs": f"(null|{_MAP})",
+        "vars": _MAP_OR_NULL,
+        "attrs": _MAP_OR_NULL,
     },
     EVENTS.name: {
         "event_id": _TEXT,
@@ -49,7 +53,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "metric": _TEXT,
         "event_type": _TEXT,
         "timestamp": _TIME,
-        "data": f"(null|{_MAP})",
+        "data": _MAP_OR_NULL,
     },
 }
 """Pattern of each field's value in a plain line."""
@@ -119,10 +123,13 @@ shaped as (
     select *, case when {_reduced("known")} = '0' then known end as shaped from known
 ),
 parsed as (
-    select *, try_parse_json(shaped) as v, {spelled}, {again} from shaped
+    select *, try_parse_json(shaped) as v from shaped
+),
+spelled as (
+    select *, {spelled}, {again} from parsed
 ),
 mapped as (
-    select *, {written} from parsed
+    select *, {written} from spelled
 ),
 typed as (
     select *, {typed} from mapped
@@ -148,7 +155,7 @@ def _reduced(text: str) -> str:
     """
     sql = f"regexp_replace({text}, $${_STRING}$$, '\"\"')"
     sql = rf"regexp_replace({sql}, $$ *(\[|\]|:|,|\{{|\}}) *$$, $$\1$$)"
-    sql = rf"regexp_replace({sql}, $$(0|-?[1-9][0-9]*)(\.[0-9]+)?|true|false|null$$, '0')"
+    sql = rf"regexp_replace({sql}, $${_VALUE}$$, '0')"
     value = '(0|"")'
     member = f'"":{value}'
     container = rf"\{{({member}(,{member})*)?\}}|\[({value}(,{value})*)?\]"
@@ -161,11 +168,8 @@ def _spelled(column: str) -> str:
     """SQL of a map's text in the line; that the name stands there once makes it the one at the top."""
     return (
         f"case when v:{column} is not null "
-        f"then regexp_substr(shaped, $$\"{column}\" *: *{FIELDS_OF_MAPS}$$, 1, 1, 'e', 1) end"
+        f"then regexp_substr(shaped, $$\"{column}\" *: *{_MAP_OR_NULL}$$, 1, 1, 'e', 1) end"
     )
-
-
-FIELDS_OF_MAPS = f"(null|{_MAP})"
 
 
 def _again(column: str) -> str:

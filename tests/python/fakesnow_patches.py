@@ -4,16 +4,13 @@ python tests/python/fakesnow_patches.py -s -p PORT
 """
 
 import gzip
-import json
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import boto3
-import duckdb
 import pyarrow as pa
 import zstandard
 from fakesnow import copy_into, cursor, transforms
@@ -53,11 +50,6 @@ def transform(self: FakeSnowflakeCursor, expression: exp.Expression, *args: Any)
         self._duck_conn.execute("use memory")
         self._duck_conn.execute(f"detach database if exists {name}")
         return parse_one("select 'successfully dropped' as status", read="duckdb")
-    if any(node.args.get("safe") for node in expression.find_all(exp.ParseJSON)):
-        with suppress(duckdb.Error):  # it is there
-            self._duck_conn.create_function(
-                "strict_json", strict_json, ["VARCHAR"], "VARCHAR", null_handling="special"
-            )
     return _transform(self, expression.transform(try_parse_json), *args).transform(md5_number_lower64)
 
 
@@ -101,25 +93,10 @@ def try_parse_json(node: exp.Expression) -> exp.Expression:
     takes them.
     """
     if isinstance(node, exp.ParseJSON) and node.args.get("safe"):
-        return exp.TryCast(
-            this=exp.Anonymous(this="strict_json", expressions=[node.this]), to=exp.DataType.build("json")
-        )
+        parsed = f"try_cast({node.this.sql(dialect='duckdb')} as json)"
+        once = f"select count(*) = count(distinct fullkey) from json_tree({parsed})"
+        return parse_one(f"case when ({once}) then {parsed} end", read="duckdb")
     return node
-
-
-def strict_json(text: str | None) -> str | None:
-    """The text, if it is JSON without such a key."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(dict(pairs)) < len(pairs):
-            raise ValueError("a key that stands twice")
-        return dict(pairs)
-
-    try:
-        json.loads(text or "", object_pairs_hook=once)
-    except ValueError:
-        return None
-    return text
 
 
 _copy_into = copy_into.copy_into
