@@ -234,15 +234,17 @@ def _batch_chunks(
     lines, judged = (f"{landing.schema}.landing_{what}_{tag}" for what in ("lines", "judged"))
     execute(landing, f"create or replace temporary table {lines} (file varchar, line bigint, text {LONG})")
     loaded = _copy(landing, lines, place, staged, told, purge)
-    if stage and files[0].uri.startswith("s3://"):
-        for item in _changed(landing, stage, staged):
-            staged.remove(item)
-            refusal = Refused("the object changed while it was read: run the command again")
-            yield Skipped(item.file, refusal)
+    changed = _changed(landing, stage, staged) if stage and files[0].uri.startswith("s3://") else []
     query = judge_query(plan.dataset, lines, *bounds)
     execute(landing, f"create or replace temporary table {judged} as {query}")
     good = _good(landing, judged, staged, loaded, told)
-    yield from (item.file for item in staged if item not in good)
+    for item in staged:
+        if item in changed:
+            good.pop(item, None)
+            refusal = Refused("the object changed while it was read: run the command again")
+            yield Skipped(item.file, refusal)
+        elif item not in good:
+            yield item.file
     if good:
         landing.ready.update({item.file.uri: ready for item, ready in good.items()})
         try:

@@ -46,14 +46,14 @@ copymart:
 
 
 @contextmanager
-def server(log: Path) -> Iterator[int]:
-    """Start an emulated Snowflake of its own and yield its port."""
+def server(log: Path, environment: dict[str, str] | None = None) -> Iterator[int]:
+    """Start an emulated Snowflake of its own and yield its port; `environment` names the S3 of its stages."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, str(Path(__file__).with_name("fakesnow_patches.py")), "-s", "-p", str(port)]
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
     try:
         _wait(process, port, log)
         yield port

@@ -176,9 +176,12 @@ def list_s3(self: FakeSnowflakeCursor, command: str) -> str:
     given = re.fullmatch(r"list '@([^/']+)/(.*)'", command, re.DOTALL)
     if not given:
         return command
-    *_, owner, name = stage.parts_from_var(given[1], self._conn.database, self._conn.schema)
-    find = "select url from _fs_global._fs_information_schema._fs_stages where schema_name = ? and name = ?"
-    found = self._duck_conn.execute(find, [owner, name]).fetchone()
+    names = stage.parts_from_var(given[1], self._conn.database, self._conn.schema)
+    find = (
+        "select url from _fs_global._fs_information_schema._fs_stages "
+        "where database_name = ? and schema_name = ? and name = ?"
+    )
+    found = self._duck_conn.execute(find, names).fetchone()
     url = found and found[0]
     if not url:
         raise ProgrammingError(msg=f"Stage '{given[1]}' does not exist or not authorized.", errno=2003)
