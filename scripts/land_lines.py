@@ -235,12 +235,13 @@ def _batch_chunks(
     execute(landing, f"create or replace temporary table {lines} (file varchar, line bigint, text {LONG})")
     loaded = _copy(landing, lines, place, staged, told, purge)
     changed = _changed(landing, stage, staged) if stage and files[0].uri.startswith("s3://") else []
+    for item in changed:
+        loaded.pop(item.file.uri, None)
     query = judge_query(plan.dataset, lines, *bounds)
     execute(landing, f"create or replace temporary table {judged} as {query}")
     good = _good(landing, judged, staged, loaded, told)
     for item in staged:
         if item in changed:
-            good.pop(item, None)
             refusal = Refused("the object changed while it was read: run the command again")
             yield Skipped(item.file, refusal)
         elif item not in good:

@@ -13,24 +13,23 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    IncompleteReadError,
-)
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.exceptions import HTTPClientError, IncompleteReadError
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from scripts.errors import UserError
-from scripts.s3 import explain
+from scripts.s3 import FAILURES, explain
 
 IN_MEMORY = 64 * 2**20
 """Bytes of one file that are held in memory; a larger file is read from disk."""
 
 _READ_AHEAD = 2 * IN_MEMORY
 _GET_ATTEMPTS = 5
-_BROKEN_OFF = (BotoConnectionError, HTTPClientError, IncompleteReadError, HTTPError, OSError)
+_BROKEN_OFF = (
+    *(BotoConnectionError, HTTPClientError, IncompleteReadError),
+    *(ResponseParserError, HTTPError, OSError),
+)
 _FORMATS = {
     f".{name}{suffix}": ("jsonl", codec)
     for name in ("jsonl", "ndjson", "json")
@@ -203,7 +202,7 @@ def _objects(location: Location, s3: Any) -> Iterator[tuple[str, int, str]]:
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for found in page.get("Contents", ()):
                 yield f"s3://{bucket}/{found['Key']}", found["Size"], found["ETag"].strip('"')
-    except (ClientError, BotoCoreError, HTTPError) as error:
+    except FAILURES as error:
         raise UserError(f"{location.given}: {explain(error)}") from error
 
 
@@ -305,12 +304,14 @@ def _download(file: SourceFile, s3: Any) -> BinaryIO:
             body = s3.get_object(Bucket=bucket, Key=key, IfMatch=file.etag, **wanted)["Body"]
             for part in body.iter_chunks(2**20):
                 target.write(part)
+            if target.tell() != file.size:  # an error that came as an object would do
+                raise Refused(f"{target.tell()} of {file.size} bytes came: run the command again")
             target.seek(0)
             return target
         except _BROKEN_OFF as error:
             # boto3 retries the request but not a body that breaks off: go on from where it stopped.
             if attempt == _GET_ATTEMPTS:
-                raise Refused(f"it cannot be read ({error}): run the command again") from error
-        except (ClientError, BotoCoreError) as error:
+                raise Refused(f"it cannot be read: {explain(error)}") from error
+        except FAILURES as error:
             raise Refused(explain(error)) from error
     raise AssertionError("unreachable")
