@@ -127,7 +127,10 @@ def bootstrap(
         typer.Option(help="External id that the AWS role asks for.", show_default="Snowflake makes one"),
     ] = None,
     snowpipe: Annotated[
-        bool, typer.Option("--snowpipe", help="Also a pipe that keeps raw lines, which copymart land does not read.")
+        bool,
+        typer.Option(
+            "--snowpipe", help="Also a pipe that keeps raw lines, which copymart land does not read."
+        ),
     ] = False,
     makes_schemas: Annotated[
         bool,
@@ -342,8 +345,9 @@ def _grants(setup: Account) -> Iterator[Step]:
         landing.append(f"grant usage on stage {setup.stage('LANDING_S3')} to role {loader}")
     yield Step(
         "securityadmin",
-        "The loader: its tables in staging, and its stages. The tables that a landing works with are temporary:\n"
-        "making one needs no privilege. Nor does it need one on the integration: the stage stands for it.",
+        "The loader: its tables in staging, and its stages. What a landing works with are temporary tables, "
+        "which\n"
+        "need no privilege; nor does it need one on the integration, for which the stage stands.",
         tuple(landing),
     )
     building = [

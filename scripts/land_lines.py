@@ -149,7 +149,7 @@ def _objects(landing: Landing, stage: Stage, address: str) -> list[tuple[str, in
     strange = [row["name"] for row in listed if not row["name"].startswith(stage.url)]
     if strange:
         raise UserError(f"LIST @{stage.name} names {strange[0]}, which does not lie in {stage.url}")
-    return [(row["name"], int(row["size"]), row["md5"].strip('"')) for row in listed]
+    return [(row["name"], int(row["size"]), (row["md5"] or "").strip('"')) for row in listed]
 
 
 def reader(landing: Landing, stage: Stage | None) -> Read:

@@ -3,6 +3,7 @@
 import gzip
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import s3_servers
 from conftest import PROJECT
 from emulated_snowflake import PROFILE, connect, land_there, server
 from land_helpers import call, event, land_path, text, warehouse, write
+from snowflake_helpers import SETUP, statements
 from test_land import avro, parquet
 from test_snowflake import differences, everything
 from typer.testing import CliRunner
@@ -375,3 +377,10 @@ def test_the_command_lands_through_a_stage(
     done = runner.invoke(app, [*command, "--target", "duckdb", "--stage", "landing_s3"])
     assert isinstance(done.exception, UserError)
     assert "--stage belongs to a Snowflake target; the profile's is of type duckdb" in str(done.exception)
+
+
+@pytest.mark.parametrize("makes_schemas", [True, False])
+def test_a_developer_may_read_the_stage_where_they_may_make_a_schema_to_land_in(makes_schemas: bool) -> None:
+    """The transformer's; the loader may anyway (`test_each_role_can_do_its_work_and_no_more`)."""
+    wanted = 'grant usage on stage "COPYMART"."STAGING"."LANDING_S3" to role "COPYMART_TRANSFORMER"'
+    assert (wanted in statements(replace(SETUP, makes_schemas=makes_schemas))) == makes_schemas
