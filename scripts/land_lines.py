@@ -25,7 +25,7 @@ from snowflake.connector.errors import ProgrammingError
 from scripts.console import console
 from scripts.errors import UserError
 from scripts.land import Chunk, Plan, Read, Skipped, ahead, read_chunks, same_etag
-from scripts.land_snowflake import LONG, STAGE, Landing, Ready, execute
+from scripts.land_snowflake import LONG, STAGE, Landing, Ready, execute, has_schema
 from scripts.plain_lines import judge_query
 from scripts.records import BLANK, LINES, PIECE_BYTES
 from scripts.snowflake_account import rows
@@ -111,16 +111,21 @@ def find_stage(landing: Landing, named: str | None) -> Stage | None:
     Raises:
         UserError: the named stage is not there for this role, or is no stage on S3.
     """
+    if named is None and not has_schema(landing):
+        return None
     *schema, name = (identifier(part, "stage") for part in (named or EXTERNAL_STAGE).split("."))
     where = ".".join(schema) or landing.schema
     found = [row for row in rows(landing.connection, f"show stages in schema {where}") if row["name"] == name]
     url = str(found[0]["url"] or "") if found else ""
-    if url.startswith("s3://"):
-        return Stage(f"{where}.{name}", url.rstrip("/") + "/")
+    # COPY puts the names of files behind the address as it is
+    if url.startswith("s3://") and url.endswith("/"):
+        return Stage(f"{where}.{name}", url)
     if named is None:
         return None
     if found:
-        raise UserError(f"--stage {named} is no stage on S3: name the one that holds the files")
+        raise UserError(
+            f"--stage {named} is no stage on s3://, or its address ({url or 'none'}) has no slash at its end"
+        )
     raise UserError(
         f"--stage {named}: the schema {where} has no such stage, or none that the role may see: check its "
         f"name, or grant usage on stage {where}.{name} to the role"

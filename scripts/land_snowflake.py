@@ -144,9 +144,7 @@ def open_landing(connection: Any, settings: dict[str, Any], production_schema: s
 
 def make_tables(landing: Landing) -> None:
     """Make what is missing: Snowflake asks for the right to make a thing even where it is there already."""
-    schema = landing.schema.upper()
-    there = execute(landing, "select 1 from information_schema.schemata where schema_name = %s", (schema,))
-    if not there:
+    if not has_schema(landing):
         execute(landing, f"create schema if not exists {landing.schema}")
     if not _existing(landing) >= {table.upper() for table in landing_tables()}:
         for statement in ddl(landing.schema):
@@ -155,6 +153,12 @@ def make_tables(landing: Landing) -> None:
     stages = {row[1] for row in execute(landing, f"show stages in schema {landing.schema}")}
     if STAGE.upper() not in stages:
         execute(landing, f"create stage if not exists {landing.schema}.{STAGE}")
+
+
+def has_schema(landing: Landing) -> bool:
+    """Whether the schema of the landing tables is there for this role."""
+    query = "select 1 from information_schema.schemata where schema_name = %s"
+    return bool(execute(landing, query, (landing.schema.upper(),)))
 
 
 def _existing(landing: Landing) -> set[str]:

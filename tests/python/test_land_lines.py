@@ -13,12 +13,14 @@ import s3_servers
 from conftest import PROJECT
 from emulated_snowflake import PROFILE, connect, land_there, server
 from land_helpers import call, event, land_path, text, warehouse, write
+from snowflake.connector.cursor import SnowflakeCursor
 from snowflake_helpers import SETUP, statements
 from test_land import avro, parquet
 from test_snowflake import differences, everything
 from typer.testing import CliRunner
 
 from scripts import land_lines, s3
+from scripts.check_grammar import faults
 from scripts.cli import app
 from scripts.errors import UserError
 from scripts.land_lines import Stage, Staged, find_stage, lines_of
@@ -178,8 +180,13 @@ def test_a_file_that_is_no_text_goes_the_other_way_and_no_other_with_it(
 
 
 def test_what_stands_on_s3_is_read_through_the_stage_without_rights_here(
-    landing: Landing, store: Any
+    landing: Landing, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sent: set[str] = set()
+    real = SnowflakeCursor.execute
+    monkeypatch.setattr(
+        SnowflakeCursor, "execute", lambda self, text, *more: sent.add(text) or real(self, text, *more)
+    )
     stage(landing, store)
     hours = ("2026/08/31/23", "2026/09/01/00", "2026/09/01/05")
     for hour in hours:
@@ -216,6 +223,17 @@ def test_what_stands_on_s3_is_read_through_the_stage_without_rights_here(
     put(store, "calls/2026/09/01/00/b.jsonl", call(user_id="b"))
     assert both() == (1, 1, 3, 0, 0)
     assert store.head_object(Bucket=store.bucket, Key="landing/calls/2026/09/01/00/b.jsonl")
+    # others are those of local files (`test_every_statement_of_a_landing_is_snowflakes`)
+    about_stages = [
+        text for text in sent if text.startswith(("list ", "show ")) or "@STAGING.LANDING_S3" in text
+    ]
+    assert {text.split()[0] for text in about_stages} == {"list", "show", "copy"}
+    # LIST: "If the stage name or path includes spaces or special characters, it must be enclosed in single
+    # quotes", which sqlfluff takes without the spaces
+    wrong = {
+        text: faults(text.replace("it''s a, b", "x") if text[:4] == "list" else text) for text in about_stages
+    }
+    assert {text: refused for text, refused in wrong.items() if refused} == {}
 
 
 def test_files_that_no_stage_may_copy_are_read_by_this_machine(
@@ -329,15 +347,22 @@ def test_what_was_landed_from_this_machine_before_is_known(landing: Landing, tmp
 
 
 def test_a_stage_that_is_not_meant_is_told(landing: Landing, store: Any) -> None:
+    assert find_stage(landing, None) is None
+    assert (
+        everything(landing, "select 1 from information_schema.schemata where schema_name = 'STAGING'") == []
+    )
     make_tables(landing)
     assert find_stage(landing, None) is None
     with pytest.raises(UserError, match=r"--stage lake: the schema STAGING has no such stage"):
         find_stage(landing, "lake")
-    with pytest.raises(UserError, match="--stage landing is no stage on S3"):
+    with pytest.raises(UserError, match="--stage landing is no stage on s3://"):
         find_stage(landing, "landing")
     with pytest.raises(UserError, match="stage 'a b' is not a plain Snowflake name"):
         find_stage(landing, "a b")
-    everything(landing, f"create stage PROD.LAKE url = 's3://{store.bucket}/x'")
+    everything(landing, f"create stage PROD.SHORT url = 's3://{store.bucket}/x'")
+    with pytest.raises(UserError, match=r"its address \(s3://.*/x\) has no slash at its end"):
+        find_stage(landing, "prod.short")
+    everything(landing, f"create stage PROD.LAKE url = 's3://{store.bucket}/x/'")
     found = find_stage(landing, "prod.lake")
     assert found == Stage("PROD.LAKE", f"s3://{store.bucket}/x/")
     covered = {uri: found.covers(f"s3://{store.bucket}/{uri}") for uri in ("x", "x/y", "xy", "", "y/x")}
