@@ -129,7 +129,10 @@ def bootstrap(
         typer.Option(help="External id that the AWS role asks for.", show_default="Snowflake makes one"),
     ] = None,
     snowpipe: Annotated[
-        bool, typer.Option("--snowpipe", help="Also a pipe that keeps the raw lines of the landing place.")
+        bool,
+        typer.Option(
+            "--snowpipe", help="Also a pipe that keeps raw lines, which copymart land does not read."
+        ),
     ] = False,
     makes_schemas: Annotated[
         bool,
@@ -342,7 +345,13 @@ def _grants(setup: Account) -> Iterator[Step]:
     ]
     if setup.landing:
         landing.append(f"grant usage on stage {setup.stage('LANDING_S3')} to role {loader}")
-    yield Step("securityadmin", "The loader: its tables in staging, and its stages.", tuple(landing))
+    yield Step(
+        "securityadmin",
+        "The loader: its tables in staging, and its stages. What a landing works with are temporary tables, "
+        "which\n"
+        "need no privilege; nor does it need one on the integration, for which the stage stands.",
+        tuple(landing),
+    )
     building = [
         f"grant usage, create table, create view on schema {setup.schema(name)} to role {transformer}"
         for name in SCHEMAS
@@ -355,6 +364,9 @@ def _grants(setup: Account) -> Iterator[Step]:
         building.append(f"grant usage on stage {setup.stage('UNLOAD_S3')} to role {transformer}")
     if setup.makes_schemas:
         building.append(f"grant create schema on database {database} to role {transformer}")
+        if setup.landing:
+            # a developer lands in a schema of their own, which has no stage: --stage names this one
+            building.append(f"grant usage on stage {setup.stage('LANDING_S3')} to role {transformer}")
     yield Step("securityadmin", "The transformer: what dbt reads and makes.", tuple(building))
     yield Step(
         "securityadmin",
@@ -401,9 +413,9 @@ def _pipe(setup: Account) -> Iterator[Step]:
     table, pipe = quoted(setup.database, "STAGING", "SNOWPIPE_LINES"), setup.stage("SNOWPIPE_LINES")
     yield Step(
         "sysadmin",
-        "Snowpipe: each line of each JSONL file as one text, with its file and line. `desc pipe` shows the "
-        "queue to\n"
-        "which the bucket must send its events.",
+        "Snowpipe: each line of each JSONL file as one text, with its file and line, for your own use: "
+        "copymart land\n"
+        "does not read it. `desc pipe` shows the queue to which the bucket must send its events.",
         (
             f"create table if not exists {table} (line varchar, source_file varchar, line_number number, "
             "landed_at timestamp_ltz)",

@@ -149,13 +149,15 @@ class Outcome:
 class Chunk:
     """Records of one or several files, of one shape; the key of a file is its `file_no` in the table.
 
-    `closes`: the transaction ends with this chunk. `unknown`: a file's columns that land ignores.
+    `closes`: the transaction ends with this chunk. `unknown`: a file's columns that land ignores. `taken`:
+    how many rows of a file another warehouse takes by itself.
     """
 
     table: pa.Table
     files: dict[int, Opened]
     closes: bool
     unknown: dict[str, tuple[str, ...]]
+    taken: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,23 @@ class Skipped:
     file: SourceFile
     refusal: Refused | None = None
     breaks_off: bool = False
+
+
+Read = Callable[[Plan, tuple[int, int], Any], Iterator[Chunk | Skipped]]
+"""Gives the chunks of a plan's files, from the plan, the bounds of a record's time and the S3 client."""
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """What a landing works with: the DuckDB that checks, and for Snowflake what stands before and behind it.
+
+    `list_files` lists a location, from it and the S3 client.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    publish: Publish | None = None
+    read: Read | None = None
+    list_files: Callable[[Location, Any], list[SourceFile]] = list_files
 
 
 def land(
@@ -194,6 +213,13 @@ def land(
         str | None, typer.Option(help="Address of an S3 server that is not AWS's.")
     ] = None,
     region: Annotated[str | None, typer.Option(help="AWS region of the bucket.")] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            help="Snowflake's stage to read s3:// through: NAME, SCHEMA.NAME or DATABASE.SCHEMA.NAME.",
+            show_default="LANDING_S3 of the staging schema, if it is there",
+        ),
+    ] = None,
     project_dir: ProjectDir = Path("."),
     profiles_dir: ProfilesDir = None,
     target: Target = None,
@@ -202,6 +228,7 @@ def land(
 
     Reads JSON lines (.jsonl, .ndjson, .json; plain, .gz, .zst), Parquet and Avro. Lines that break a rule go
     to the *_rejects tables. Exit status 1 when a file was refused as a whole; the others have landed then.
+    On Snowflake JSON lines are copied and parsed there: local files are PUT, s3:// is read through a stage.
     """
     for option, uri in (("--calls", calls), ("--events", events)):
         # Path("") is the current folder, which nobody meant.
@@ -221,49 +248,86 @@ def land(
     store = s3.client(role_arn, external_id, endpoint_url, region) if remote else None
     settings = project_vars(project_dir)
     bounds = _bounds(settings)
-    listed = [(dataset, location, list_files(location, store)) for dataset, location in locations]
-
-    with _open(project_dir, profiles_dir, target, dry_run, settings["production_schema"]) as warehouse:
-        connection, publish = warehouse
-        plans = [plan_landing(connection, *item, span, allow_empty) for item in listed]
+    profile = credentials(project_dir, profiles_dir, target)
+    elsewhere = profile["type"] == "snowflake"
+    if stage is not None and not elsewhere:
+        raise UserError(f"--stage belongs to a Snowflake target; the profile's is of type {profile['type']}")
+    # before a warehouse is made; only an open session knows which places on S3 a stage covers
+    listed = [
+        (dataset, location, None if elsewhere and location.is_s3 else list_files(location, store))
+        for dataset, location in locations
+    ]
+    place = (profile, project_dir, profiles_dir, target, dry_run)
+    with (
+        _open_snowflake(*place, settings["production_schema"], stage) if elsewhere else _open_duckdb(*place)
+    ) as warehouse:
+        plans = [
+            plan_landing(
+                warehouse.connection,
+                dataset,
+                location,
+                warehouse.list_files(location, store) if files is None else files,
+                span,
+                allow_empty,
+            )
+            for dataset, location, files in listed
+        ]
         for plan in plans:
             _print_removals(plan)
         if dry_run:
             for plan in plans:
                 _print_dry_run(plan)
             return
-        outcomes = [run(connection, plan, bounds, store, publish) for plan in plans]
+        outcomes = [
+            run(warehouse.connection, plan, bounds, store, warehouse.publish, warehouse.read)
+            for plan in plans
+        ]
     _print_outcomes(outcomes)
     if any(outcome.refused for outcome in outcomes):
         raise typer.Exit(1)
 
 
 @contextmanager
-def _open(
-    project_dir: Path, profiles_dir: Path | None, target: str | None, dry_run: bool, production_schema: str
-) -> Iterator[tuple[duckdb.DuckDBPyConnection, Publish | None]]:
-    """Yield the DuckDB to land in, with its landing tables; for Snowflake one that is thrown away, and what
-    brings its transactions there."""
-    settings = credentials(project_dir, profiles_dir, target)
-    if settings["type"] == "snowflake":
-        # imported here because the connector takes half a second, which DuckDB targets should not
-        from scripts.land_snowflake import make_tables, open_landing, publisher, scratch
+def _open_snowflake(
+    profile: dict[str, Any],
+    project_dir: Path,
+    profiles_dir: Path | None,
+    target: str | None,
+    dry_run: bool,
+    production_schema: str,
+    stage: str | None,
+) -> Iterator[Warehouse]:
+    # imported here because the connector takes half a second, which DuckDB targets should not
+    from scripts.land_lines import find_stage, list_through, reader
+    from scripts.land_snowflake import make_tables, open_landing, publisher, scratch
 
-        session = connect_snowflake(project_dir, profiles_dir, target, verb="land")
-        with open_landing(session, settings, production_schema) as landing:
-            if not dry_run:
-                make_tables(landing)
-            with scratch(landing, ddl()) as connection:
-                yield connection, publisher(landing)
-        return
-    if dry_run and settings["type"] == "duckdb" and not Path(settings["path"]).exists():
+    session = connect_snowflake(project_dir, profiles_dir, target, verb="land")
+    with open_landing(session, profile, production_schema) as landing:
+        if not dry_run:
+            make_tables(landing)
+        external = find_stage(landing, stage)
+        with scratch(landing, ddl()) as connection:
+            yield Warehouse(
+                connection, publisher(landing), reader(landing, external), list_through(landing, external)
+            )
+
+
+@contextmanager
+def _open_duckdb(
+    profile: dict[str, Any],
+    project_dir: Path,
+    profiles_dir: Path | None,
+    target: str | None,
+    dry_run: bool,
+) -> Iterator[Warehouse]:
+    if dry_run and profile["type"] == "duckdb" and not Path(profile["path"]).exists():
         connection = duckdb.connect()
     else:
         connection = connect(project_dir, profiles_dir, target, read_only=dry_run)
     try:
         for statement in () if dry_run else ddl():
             connection.execute(statement)
-        yield connection, None
+        yield Warehouse(connection)
     except (duckdb.IOException, duckdb.TransactionException) as error:
         raise UserError(
             f"the warehouse cannot be written: {error}; files landed before this one are complete"
@@ -381,17 +445,20 @@ def run(
     bounds: tuple[int, int],
     store: Any = None,
     publish: Publish | None = None,
+    read: Read | None = None,
 ) -> Outcome:
     """Land the files of a plan; each is committed whole, together with its row in the ledger.
 
     Then the rows of removed files go, unless a file was refused: it may hold what theirs held. With `publish`
-    a transaction is brought elsewhere, and `connection` keeps nothing of it.
+    a transaction is brought elsewhere, and `connection` keeps nothing of it. `read` gives the files' chunks;
+    without it this machine reads all files.
     """
     started = perf_counter()
     outcome = Outcome(plan.dataset)
     connection.execute(MACROS)
     with progress(f"landing {plan.dataset.name}", len(plan.files)) as advance:
-        _land_files(connection, plan, bounds, store, outcome, advance, publish)
+        chunks = read(plan, bounds, store) if read else ahead(read_chunks(plan, store))
+        _land_files(connection, plan, bounds, chunks, outcome, advance, publish)
     if outcome.refused:
         outcome.held_back = len(plan.removed)
     elif plan.removed:
@@ -405,14 +472,14 @@ def _land_files(
     connection: duckdb.DuckDBPyConnection,
     plan: Plan,
     bounds: tuple[int, int],
-    store: Any,
+    chunks: Iterator[Chunk | Skipped],
     outcome: Outcome,
     advance: Any,
     publish: Publish | None,
 ) -> None:
     batch: Batch | None = None
     try:
-        for item in _ahead(read_chunks(plan, store)):
+        for item in chunks:
             if isinstance(item, Skipped):
                 advance(1)
                 if item.breaks_off and batch:
@@ -440,7 +507,7 @@ def _land_files(
 Item = TypeVar("Item")
 
 
-def _ahead(items: Iterator[Item]) -> Iterator[Item]:
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
     """Make the next item while the current one is used: reading overlaps with DuckDB's work."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         coming = pool.submit(next, items, None)
@@ -453,7 +520,7 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
     """Read the files of a plan: small ones together, up to CHUNK_BYTES, a large one piece by piece."""
     fresh = []
     for file in plan.files:
-        if _same_etag(plan, file):
+        if same_etag(plan, file):
             yield Skipped(file)
         else:
             fresh.append(file)
@@ -488,7 +555,8 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
         yield _chunk(held)
 
 
-def _same_etag(plan: Plan, file: SourceFile) -> bool:
+def same_etag(plan: Plan, file: SourceFile) -> bool:
+    """Whether a file on S3 is the one that was landed before."""
     known = plan.known.get(file.uri)
     return bool(known and file.etag and (known.digest, known.size) == (file.etag, file.size))
 
@@ -554,6 +622,8 @@ class Batch:
         _delete(self.connection, self.plan.dataset, replaced, self.stamp)
         for uri, names in chunk.unknown.items():
             self.unknown.setdefault(uri, set()).update(names)
+        for uri, count in chunk.taken.items():
+            self.counts.setdefault(uri, Counter())[None] += count
         self.connection.register("chunk", chunk.table)
         numbers = pa.array(uris.keys(), pa.int32())
         self.connection.register("files", pa.table({"file_no": numbers, "file": list(uris.values())}))
@@ -738,7 +808,7 @@ def _intention(plan: Plan, file: SourceFile) -> str:
         return "unchanged" if known and known.digest == opened.digest else "replace"
     if not known:
         return "land"
-    return "unchanged" if _same_etag(plan, file) else "replace"
+    return "unchanged" if same_etag(plan, file) else "replace"
 
 
 def _print_outcomes(outcomes: list[Outcome]) -> None:

@@ -1,17 +1,18 @@
-"""Landing on a Snowflake target.
+"""Landing on a Snowflake target: the session, the landing tables, and the transaction of a batch.
 
-Files are read and checked on this machine, by the code and the rules of every landing, in a DuckDB that is
-thrown away: so a line ends on both engines as the same row or the same reject, which Snowflake's own parser
-could not promise (PARSE_JSON keeps no text of numbers: 41.50 becomes 41.5, 1e2 a double). A batch then goes
-through an internal stage: PUT as Parquet, and COPY INTO the landing tables, ledger included, in one
-transaction.
+Snowflake itself copies JSON lines and takes the plain ones (`land_lines`). What else there is to judge, odd
+lines, Parquet and Avro, is read and checked on this machine, by the code and the rules of every landing, in a
+DuckDB that is thrown away: so a line ends on both engines as the same row or the same reject, which
+Snowflake's own parser could not promise (PARSE_JSON keeps no text of numbers: 41.50 becomes 41.5, 1e2 a
+double). What that gave goes through an internal stage: PUT as Parquet, and COPY INTO the landing tables. All
+of a batch, ledger included, is one transaction.
 """
 
 import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from snowflake.connector.errors import Error
 
 from scripts.errors import UserError
 from scripts.land_rules import DATASETS, Dataset
+from scripts.snowflake_names import literal
 from scripts.warehouse import layer_schema
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ PART_BYTES = 128 * 2**20
 
 _FILES_PER_STATEMENT = 2_000
 # a line may be long: VARCHAR alone holds 16 MB, and 128 MB is the most that it can be told to
-_LONG = "varchar(134217728)"
-_TYPES = {"json": _LONG, "text": _LONG, "timestamp": "timestamp_ntz"}
+LONG = "varchar(134217728)"
+_TYPES = {"json": LONG, "text": LONG, "timestamp": "timestamp_ntz"}
 _TRACE = (("_file", "varchar"), ("_line", "bigint"), ("_loaded_at", "timestamp"), ("_batch_id", "varchar"))
 _REJECT = (
     ("_file", "varchar"),
@@ -64,11 +66,24 @@ Columns = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
+class Ready:
+    """Plain lines of a file that wait in Snowflake: their table, the file's name there, and their number."""
+
+    table: str
+    name: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class Landing:
-    """Where a landing goes: an open session, and the schema of the landing tables."""
+    """Where a landing goes: an open session, and the schema of the landing tables.
+
+    `ready` maps the files of the current batch that Snowflake has copied to what it takes of them by itself.
+    """
 
     connection: Any
     schema: str
+    ready: dict[str, Ready] = field(default_factory=dict)
 
 
 def landing_tables() -> dict[str, Columns]:
@@ -94,7 +109,7 @@ def ddl(schema: str) -> list[str]:
         statements.append(f"create table if not exists {schema}.{table} ({listed})")
     statements.append(
         f"insert into {schema}.landing_lock (dataset, batch_id) select column1, null "
-        f"from values {', '.join(f'({_literal(dataset.name)})' for dataset in DATASETS)} "
+        f"from values {', '.join(f'({literal(dataset.name)})' for dataset in DATASETS)} "
         f"where column1 not in (select dataset from {schema}.landing_lock)"
     )
     return statements
@@ -129,22 +144,26 @@ def open_landing(connection: Any, settings: dict[str, Any], production_schema: s
 
 def make_tables(landing: Landing) -> None:
     """Make what is missing: Snowflake asks for the right to make a thing even where it is there already."""
-    schema = landing.schema.upper()
-    there = _execute(landing, "select 1 from information_schema.schemata where schema_name = %s", (schema,))
-    if not there:
-        _execute(landing, f"create schema if not exists {landing.schema}")
-    if _existing(landing) < {table.upper() for table in landing_tables()}:
+    if not has_schema(landing):
+        execute(landing, f"create schema if not exists {landing.schema}")
+    if not _existing(landing) >= {table.upper() for table in landing_tables()}:
         for statement in ddl(landing.schema):
-            _execute(landing, statement)
+            execute(landing, statement)
     # a row of SHOW begins with the time at which the thing was made, and then its name
-    stages = {row[1] for row in _execute(landing, f"show stages in schema {landing.schema}")}
+    stages = {row[1] for row in execute(landing, f"show stages in schema {landing.schema}")}
     if STAGE.upper() not in stages:
-        _execute(landing, f"create stage if not exists {landing.schema}.{STAGE}")
+        execute(landing, f"create stage if not exists {landing.schema}.{STAGE}")
+
+
+def has_schema(landing: Landing) -> bool:
+    """Whether the schema of the landing tables is there for this role."""
+    query = "select 1 from information_schema.schemata where schema_name = %s"
+    return bool(execute(landing, query, (landing.schema.upper(),)))
 
 
 def _existing(landing: Landing) -> set[str]:
     query = "select table_name from information_schema.tables where table_schema = %s"
-    return {name for (name,) in _execute(landing, query, (landing.schema.upper(),))}
+    return {name for (name,) in execute(landing, query, (landing.schema.upper(),))}
 
 
 @contextmanager
@@ -171,7 +190,7 @@ def _copy_ledger(landing: Landing, connection: duckdb.DuckDBPyConnection) -> Non
         dict(
             zip(
                 ("dataset", "file", "path_hour", "size_bytes", "content_hash"),
-                map(list, zip(*_execute(landing, query), strict=True)),
+                map(list, zip(*execute(landing, query), strict=True)),
                 strict=False,
             )
         )
@@ -212,10 +231,10 @@ def publish(
     """
     with TemporaryDirectory(prefix="copymart-batch-") as folder:
         staged = _stage(landing, connection, dataset, stamp, Path(folder))
-    _execute(landing, "begin")
+    execute(landing, "begin")
     try:
         _lock(landing, dataset, stamp, before)
-        _execute(
+        execute(
             landing,
             f"insert into {landing.schema}.landed_batches (batch_id, dataset, landed_at) "
             "select %s, %s, to_timestamp_ntz(%s)",
@@ -226,11 +245,14 @@ def publish(
             _delete(landing, dataset, replaced[first : first + _FILES_PER_STATEMENT], stamp)
         for table, count in staged.items():
             _copy(landing, table, count, stamp)
-        _execute(landing, "commit")
+        _take(
+            landing, dataset, stamp, {file: landing.ready[file] for file in before if file in landing.ready}
+        )
+        execute(landing, "commit")
     except BaseException:
         # a session that is gone has rolled back, and must not hide why
         with suppress(Error):
-            _execute(landing, "rollback")
+            execute(landing, "rollback")
         raise
 
 
@@ -249,19 +271,19 @@ def _stage(
             f'cast("{column}" as {"varchar" if kind in _TYPES else kind}) as "{column}"'
             for column, kind in landing_tables()[table]
         )
-        mine = f" where batch_id = {_literal(stamp.batch_id)}" if table == "landed_files" else ""
+        mine = f" where batch_id = {literal(stamp.batch_id)}" if table == "landed_files" else ""
         ((count,),) = connection.execute(f"select count(*) from staging.{table}{mine}").fetchall()
         if not count:
             continue
         counts[table] = count
         place = folder / table
         connection.execute(
-            f"copy (select {columns} from staging.{table}{mine}) to {_literal(str(place))} "
+            f"copy (select {columns} from staging.{table}{mine}) to {literal(str(place))} "
             f"(format parquet, compression snappy, file_size_bytes {PART_BYTES})"
         )
         for path in sorted(place.glob("*.parquet") if place.is_dir() else [place]):
-            file = _literal(f"file://{path.as_posix()}")
-            _execute(landing, f"put {file} {_place(landing, table, stamp)} auto_compress = false")
+            file = literal(f"file://{path.as_posix()}")
+            execute(landing, f"put {file} {_place(landing, table, stamp)} auto_compress = false")
     return counts
 
 
@@ -272,7 +294,7 @@ def _place(landing: Landing, table: str, stamp: "Stamp") -> str:
 
 def _lock(landing: Landing, dataset: Dataset, stamp: "Stamp", before: dict[str, str | None]) -> None:
     """Wait for other landings of the data set: inserts alone never wait for each other on Snowflake."""
-    _execute(
+    execute(
         landing,
         f"update {landing.schema}.landing_lock set batch_id = %s where dataset = %s",
         (stamp.batch_id, dataset.name),
@@ -281,7 +303,7 @@ def _lock(landing: Landing, dataset: Dataset, stamp: "Stamp", before: dict[str, 
     for first in range(0, len(files), _FILES_PER_STATEMENT):
         some = files[first : first + _FILES_PER_STATEMENT]
         found = dict(
-            _execute(
+            execute(
                 landing,
                 f"select file, content_hash from {landing.schema}.landed_files "
                 f"where dataset = %s and file in ({_FILES})",
@@ -304,19 +326,42 @@ def _delete(landing: Landing, dataset: Dataset, files: list[str], stamp: "Stamp"
     names = ", ".join(column for column, _, _ in dataset.keys)
     keys = ", ".join(_key(value) for _, _, value in dataset.keys)
     listed = json.dumps(files)
-    _execute(
+    execute(
         landing,
         f"insert into {schema}.{dataset.name}_removed (batch_id, {names}) select distinct %s, {keys} "
         f"from {schema}.{dataset.name} where _file in ({_FILES})",
         (stamp.batch_id, listed),
     )
     for table in (dataset.name, f"{dataset.name}_rejects"):
-        _execute(landing, f"delete from {schema}.{table} where _file in ({_FILES})", (listed,))
-    _execute(
+        execute(landing, f"delete from {schema}.{table} where _file in ({_FILES})", (listed,))
+    execute(
         landing,
         f"delete from {schema}.landed_files where dataset = %s and file in ({_FILES})",
         (dataset.name, listed),
     )
+
+
+def _take(landing: Landing, dataset: Dataset, stamp: "Stamp", ready: dict[str, Ready]) -> None:
+    """Insert the plain lines of files."""
+    expected = sum(file.rows for file in ready.values())
+    if not expected:
+        return
+    columns = ", ".join(column for column, _, _ in dataset.table)
+    (table,) = {file.table for file in ready.values()}
+    files = json.dumps([{"name": file.name, "uri": uri} for uri, file in ready.items()])
+    result = execute(
+        landing,
+        f"insert into {landing.schema}.{dataset.name} ({columns}, _file, _line, _loaded_at, _batch_id) "
+        f"select {columns}, files.uri, line, to_timestamp_ntz(%s), %s from {table} inner join "
+        "(select value:name::varchar as name, value:uri::varchar as uri "
+        "from table(flatten(input => parse_json(%s)))) as files on file = files.name where plain",
+        (stamp.landed_at.isoformat(sep=" "), stamp.batch_id, files),
+    )
+    if int(result[0][0]) != expected:
+        raise UserError(
+            f"Snowflake took {result[0][0]} of {expected} plain lines into {landing.schema}.{dataset.name}; "
+            "the batch was undone: run the command again"
+        )
 
 
 def _key(value: str) -> str:
@@ -328,7 +373,7 @@ def _copy(landing: Landing, table: str, count: int, stamp: "Stamp") -> None:
     columns = landing_tables()[table]
     names = ", ".join(column for column, _ in columns)
     values = ", ".join(f"$1:{column}::{_type(kind)}" for column, kind in columns)
-    loaded = _execute(
+    loaded = execute(
         landing,
         f"copy into {landing.schema}.{table} ({names}) from (select {values} "
         f"from {_place(landing, table, stamp)}) file_format = (type = parquet) purge = true",
@@ -342,10 +387,7 @@ def _copy(landing: Landing, table: str, count: int, stamp: "Stamp") -> None:
         )
 
 
-def _execute(landing: Landing, statement: str, parameters: tuple[Any, ...] | None = None) -> list[Any]:
+def execute(landing: Landing, statement: str, parameters: tuple[Any, ...] | None = None) -> list[Any]:
+    """Run one statement in the session of a landing and return its rows."""
     with landing.connection.cursor() as cursor:
         return list(cursor.execute(statement, parameters).fetchall())
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"

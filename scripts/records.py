@@ -28,7 +28,9 @@ LINES = pa.schema([("line", pa.int64()), ("raw", pa.string()), ("size", pa.int64
 """One row per line that is not blank: its physical number from 1, its text (a line end may be included), its
 size in bytes without line end, and why it is no text at all (`invalid_utf8`) or null."""
 
-_BLANK = b" \t\r\n\v\f"
+BLANK = b" \t\r\n\v\f"
+"""What a line may hold and still be blank."""
+
 _BOM = b"\xef\xbb\xbf"
 _MAGIC = {
     b"\x1f\x8b": "gzip data (name it .gz)",
@@ -162,8 +164,8 @@ def lines_table(block: bytes, first_line: int) -> tuple[pa.Table, int]:
     stops -= ((stops > starts) & (data[np.maximum(stops - 1, 0)] == ord("\r"))).astype(np.int32)
     sizes = stops - starts
     blank = sizes == 0
-    for number in np.flatnonzero(~blank & np.isin(data[starts], np.frombuffer(_BLANK, dtype=np.uint8))):
-        blank[number] = not block[starts[number] : stops[number]].strip(_BLANK)
+    for number in np.flatnonzero(~blank & np.isin(data[starts], np.frombuffer(BLANK, dtype=np.uint8))):
+        blank[number] = not block[starts[number] : stops[number]].strip(BLANK)
 
     count = len(sizes)
     raw = pa.StringArray.from_buffers(count, pa.py_buffer(np.ascontiguousarray(bounds)), pa.py_buffer(block))

@@ -3,6 +3,7 @@
 import logging
 import os
 from functools import partial
+from textwrap import shorten
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,13 +14,20 @@ from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshabl
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionClosedError,
     EndpointConnectionError,
+    HTTPClientError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
 )
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
 from scripts.errors import UserError
+
+FAILURES = (ClientError, BotoCoreError, ResponseParserError, HTTPError)
+"""What a request to S3 may fail with: botocore does not wrap what an answer that breaks off fails with."""
 
 CONFIG = Config(
     retries={"mode": "standard", "max_attempts": 5},
@@ -109,4 +117,11 @@ def explain(error: Exception) -> str:
         return "no region: give --region"
     if isinstance(error, EndpointConnectionError):
         return f"no connection: {error} Check --endpoint-url and --region"
-    return str(error)
+    if isinstance(error, ConnectionClosedError | HTTPClientError | HTTPError | ResponseParserError):
+        return f"the connection broke off ({_in_a_line(error)}): run the command again"
+    return _in_a_line(error)
+
+
+def _in_a_line(error: Exception) -> str:
+    """The text of an error, which may hold all of an answer, as far as it fits in a line."""
+    return shorten(" ".join(str(error).split()) or type(error).__name__, 300, placeholder=" …")

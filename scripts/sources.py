@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,24 +13,23 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    IncompleteReadError,
-)
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.exceptions import HTTPClientError, IncompleteReadError
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from scripts.errors import UserError
-from scripts.s3 import explain
+from scripts.s3 import FAILURES, explain
 
 IN_MEMORY = 64 * 2**20
 """Bytes of one file that are held in memory; a larger file is read from disk."""
 
 _READ_AHEAD = 2 * IN_MEMORY
 _GET_ATTEMPTS = 5
-_BROKEN_OFF = (BotoConnectionError, HTTPClientError, IncompleteReadError, HTTPError, OSError)
+_BROKEN_OFF = (
+    *(BotoConnectionError, HTTPClientError, IncompleteReadError),
+    *(ResponseParserError, HTTPError, OSError),
+)
 _FORMATS = {
     f".{name}{suffix}": ("jsonl", codec)
     for name in ("jsonl", "ndjson", "json")
@@ -150,8 +149,20 @@ def list_files(location: Location, s3: Any = None) -> list[SourceFile]:
     Raises:
         UserError: a folder or bucket cannot be listed.
     """
-    found = _list_s3(location, s3) if location.is_s3 else _list_local(location)
+    if location.is_s3:
+        return listed_files(location, _objects(location, s3))
+    found = _list_local(location)
     return sorted((file for file in found if location.covers(file.uri)), key=lambda file: file.uri)
+
+
+def listed_files(location: Location, objects: Iterable[tuple[str, int, str]]) -> list[SourceFile]:
+    """The files among listed objects (address, size, ETag), as `list_files` gives them."""
+    found = []
+    for uri, size, etag in objects:
+        below = uri.removeprefix(location.root).split("/")[1:]
+        if location.covers(uri) and not uri.endswith("/") and not any(map(_hidden, below)):
+            found.append(_source(uri, size, etag))
+    return sorted(found, key=lambda file: file.uri)
 
 
 def _list_local(location: Location) -> Iterator[SourceFile]:
@@ -176,19 +187,22 @@ def _list_local(location: Location) -> Iterator[SourceFile]:
         seen.add(real)
 
 
-def _list_s3(location: Location, s3: Any) -> Iterator[SourceFile]:
-    bucket, _, key = location.root.removeprefix("s3://").partition("/")
-    # A prefix is a folder: s3://b/calls must not read (nor list) s3://b/calls_old.
-    prefix = key if not key or _source(key, 0).format else key + "/"
+def prefix_address(location: Location) -> str:
+    """The s3:// address with which the names of all objects of a location begin.
+
+    A prefix is a folder: s3://b/calls must not read (nor list) s3://b/calls_old.
+    """
+    _, _, key = location.root.removeprefix("s3://").partition("/")
+    return location.root if key and _source(key, 0).format else location.root + "/"
+
+
+def _objects(location: Location, s3: Any) -> Iterator[tuple[str, int, str]]:
+    bucket, _, prefix = prefix_address(location).removeprefix("s3://").partition("/")
     try:
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        for found in (item for page in pages for item in page.get("Contents", ())):
-            uri = f"s3://{bucket}/{found['Key']}"
-            below = uri.removeprefix(location.root).split("/")[1:]
-            if not location.covers(uri) or uri.endswith("/") or any(map(_hidden, below)):
-                continue
-            yield _source(uri, found["Size"], found["ETag"].strip('"'))
-    except (ClientError, BotoCoreError) as error:
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for found in page.get("Contents", ()):
+                yield f"s3://{bucket}/{found['Key']}", found["Size"], found["ETag"].strip('"')
+    except FAILURES as error:
         raise UserError(f"{location.given}: {explain(error)}") from error
 
 
@@ -290,12 +304,14 @@ def _download(file: SourceFile, s3: Any) -> BinaryIO:
             body = s3.get_object(Bucket=bucket, Key=key, IfMatch=file.etag, **wanted)["Body"]
             for part in body.iter_chunks(2**20):
                 target.write(part)
+            if target.tell() != file.size:  # an error that came as an object would do
+                raise Refused(f"{target.tell()} of {file.size} bytes came: run the command again")
             target.seek(0)
             return target
         except _BROKEN_OFF as error:
             # boto3 retries the request but not a body that breaks off: go on from where it stopped.
             if attempt == _GET_ATTEMPTS:
-                raise Refused(f"it cannot be read ({error}): run the command again") from error
-        except (ClientError, BotoCoreError) as error:
+                raise Refused(f"it cannot be read: {explain(error)}") from error
+        except FAILURES as error:
             raise Refused(explain(error)) from error
     raise AssertionError("unreachable")

@@ -14,6 +14,7 @@ import snowflake.connector
 from land_helpers import BOUNDS
 
 from scripts.land import Outcome, ddl, plan_landing, run
+from scripts.land_lines import find_stage, list_through, reader
 from scripts.land_rules import CALLS, Dataset
 from scripts.land_snowflake import Landing, make_tables, publisher, scratch
 from scripts.sources import list_files, locate
@@ -46,7 +47,7 @@ copymart:
 
 @contextmanager
 def server(log: Path, environment: dict[str, str] | None = None) -> Iterator[int]:
-    """Start an emulated Snowflake of its own and yield its port."""
+    """Start an emulated Snowflake of its own and yield its port; `environment` names the S3 of its stages."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -88,14 +89,18 @@ def connect(port: int, database: str) -> Any:
 
 def land_there(
     landing: Landing,
-    path: Path,
+    path: Path | str,
     dataset: Dataset = CALLS,
     span: tuple[datetime, datetime] | None = None,
     allow_empty: bool = False,
+    store: Any = None,
+    stage: str | None = None,
 ) -> Outcome:
-    """Land a folder or file as the command does on a Snowflake target."""
+    """Land a folder, file or prefix as the command does on a Snowflake target."""
     make_tables(landing)
     location = locate(str(path))
+    external = find_stage(landing, stage)
+    files = list_through(landing, external)(location, store) if location.is_s3 else list_files(location)
     with scratch(landing, ddl()) as connection:
-        plan = plan_landing(connection, dataset, location, list_files(location), span, allow_empty)
-        return run(connection, plan, BOUNDS, None, publisher(landing))
+        plan = plan_landing(connection, dataset, location, files, span, allow_empty)
+        return run(connection, plan, BOUNDS, store, publisher(landing), reader(landing, external))

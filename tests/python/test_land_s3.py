@@ -1,6 +1,7 @@
 """Landing from S3, against moto's server on 127.0.0.1."""
 
 import gzip
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher
 from botocore.exceptions import ClientError, EndpointConnectionError, IncompleteReadError
+from fault_proxy import Kind, fault_proxy
 from land_helpers import call, land_path, landed, state, text, warehouse
 from moto.server import ThreadedMotoServer
 
@@ -45,7 +47,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def store(endpoint: str, request: pytest.FixtureRequest) -> Any:
     """A client whose bucket of this test is empty: `store.bucket` names it."""
     client = s3.client(endpoint_url=endpoint, region="us-east-1")
-    client.bucket = request.node.name.replace("_", "-")[:60].rstrip("-").lower()
+    client.bucket = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:60].strip("-")
     client.create_bucket(Bucket=client.bucket)
     return client
 
@@ -179,6 +181,52 @@ def test_errors_say_what_to_do(store: Any, endpoint: str, monkeypatch: pytest.Mo
         list_files(locate("s3://b/x"), s3.client(endpoint_url=endpoint, region="us-east-1"))
     with pytest.raises(UserError, match="no AWS credentials to assume"):
         s3.client(role_arn="arn:aws:iam::123456789012:role/reader", endpoint_url=endpoint)
+
+
+FAULTS = [
+    *(Kind.SLOW_DOWN, Kind.INTERNAL_ERROR, Kind.DENIED, Kind.EXPIRED, Kind.ERROR_IN_200),
+    *(Kind.RESET_BEFORE, Kind.RESET_AFTER, Kind.CUT_RESPONSE, Kind.REWRITE),
+]
+
+
+@pytest.mark.parametrize("kind", FAULTS, ids=lambda kind: kind.name.lower())
+def test_every_fault_of_s3_is_told_in_a_line(
+    store: Any, endpoint: str, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    put(store, "calls/a.jsonl.gz", *(call(user_id=f"{n}") for n in range(99)))
+    # how often botocore tries again is not what is tested
+    monkeypatch.setattr(s3, "CONFIG", s3.CONFIG.merge(Config(retries={"total_max_attempts": 1})))
+    location = locate(f"s3://{store.bucket}/calls")
+    with fault_proxy(endpoint) as proxy:
+        client = s3.client(endpoint_url=proxy.address)
+        (file,) = list_files(location, client)
+        proxy.add(kind, times=99, rewrite=lambda body: b"<no" + body[:20])
+        with pytest.raises(UserError) as listing:
+            list_files(location, client)
+        assert "\n" not in str(listing.value) and len(str(listing.value)) < 500
+        assert str(listing.value).startswith(f"{location.given}: ")
+        if kind is Kind.REWRITE:  # any bytes may be an object's
+            return
+        with pytest.raises(Refused) as reading:
+            open_file(file, client)
+        assert "\n" not in str(reading.value) and len(str(reading.value)) < 500
+
+
+def test_a_refusal_that_breaks_off_is_told_in_a_line(
+    store: Any, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, "calls/a.jsonl.gz", call())
+    location = locate(f"s3://{store.bucket}/calls")
+    monkeypatch.setattr(s3, "CONFIG", s3.CONFIG.merge(Config(retries={"total_max_attempts": 1})))
+    with fault_proxy(endpoint) as refusing, fault_proxy(refusing.address) as cutting:
+        client = s3.client(endpoint_url=cutting.address)
+        (file,) = list_files(location, client)
+        refusing.add(Kind.DENIED, times=99)
+        cutting.add(Kind.CUT_RESPONSE, times=99)
+        with pytest.raises(UserError, match=r"^s3://.*/calls: .* broke off .*: run the command again$"):
+            list_files(location, client)
+        with pytest.raises(Refused, match=r"^it cannot be read: .* broke off .*: run the command again$"):
+            open_file(file, client)
 
 
 def test_a_role_is_assumed_with_its_external_id(

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,15 +18,16 @@ from conftest import PROJECT
 from emulated_snowflake import PROFILE, connect, land_there, server
 from jinja2 import Environment
 from land_helpers import call, event, land_path, text, warehouse, write
+from snowflake.connector.cursor import SnowflakeCursor
 from test_land import avro, parquet
 from test_land_files import HOURS, SPAN, hourly
 
-from scripts import land_snowflake
+from scripts import land_lines, land_snowflake
 from scripts.check_grammar import faults
 from scripts.errors import UserError
 from scripts.land_rules import CALLS, EVENTS, Dataset
-from scripts.land_snowflake import Landing, landing_tables, open_landing
-from scripts.verify_snowflake import LANDING_TABLES, SKIPPED, as_text, columns_of
+from scripts.land_snowflake import Landing, Ready, landing_tables, open_landing
+from scripts.verify_snowflake import LANDING_TABLES, SKIPPED, as_text, columns_of, counted
 from scripts.warehouse import layer_schema
 
 
@@ -51,8 +51,8 @@ def differences(connection: duckdb.DuckDBPyConnection, landing: Landing) -> dict
     found = {}
     for table in set(LANDING_TABLES) & landing_tables().keys():
         columns = columns_of(connection, f"staging.{table}")
-        ours = Counter(connection.execute(as_text("duckdb", f"staging.{table}", columns)).fetchall())
-        theirs = Counter(everything(landing, as_text("snowflake", f"STAGING.{table}", columns)))
+        ours = counted(table, connection.execute(as_text("duckdb", f"staging.{table}", columns)).fetchall())
+        theirs = counted(table, everything(landing, as_text("snowflake", f"STAGING.{table}", columns)))
         if ours != theirs:
             found[table] = (ours - theirs, theirs - ours)
     return found
@@ -168,7 +168,7 @@ def test_a_file_that_another_process_landed_meanwhile_does_not_land_twice(
     assert land_there(landing, tmp_path).unchanged == 1
 
 
-@pytest.mark.parametrize("step", ["_lock", "_delete", "_copy"])
+@pytest.mark.parametrize("step", ["_lock", "_delete", "_copy", "_take"])
 def test_a_landing_that_breaks_off_leaves_nothing_of_its_batch(
     landing: Landing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -203,7 +203,11 @@ def test_other_counts_than_staged_undo_the_batch(
         "_stage",
         lambda *arguments: {name: rows + 1 for name, rows in real(*arguments).items()},
     )
-    with pytest.raises(UserError, match=r"Snowflake loaded 1 of 2 rows into STAGING\.justai_calls"):
+    with pytest.raises(UserError, match=r"Snowflake loaded 1 of 2 rows into STAGING\.landed_files"):
+        land_there(landing, tmp_path)
+    monkeypatch.setattr(land_snowflake, "_stage", real)
+    monkeypatch.setattr(land_lines, "Ready", lambda table, name, rows: Ready(table, name, rows + 1))
+    with pytest.raises(UserError, match=r"Snowflake took 1 of 2 plain lines into STAGING\.justai_calls"):
         land_there(landing, tmp_path)
     for table in ("justai_calls", "landed_files", "landed_batches"):
         assert everything(landing, f"select * from STAGING.{table}") == []
@@ -231,15 +235,16 @@ def test_every_statement_of_a_landing_is_snowflakes(
     landing: Landing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[str] = []
-    real = land_snowflake._execute
+    real = SnowflakeCursor.execute
 
-    def recorded(where: Landing, statement: str, parameters: tuple[Any, ...] | None = None) -> list[Any]:
-        bound = where.connection._process_params_pyformat(parameters, where.connection.cursor())
+    def recorded(cursor: Any, statement: str, parameters: Any = None, *more: Any, **options: Any) -> Any:
+        bound = cursor.connection._process_params_pyformat(parameters, cursor)
         sent.append(statement % bound if parameters else statement)
-        return real(where, statement, parameters)
+        return real(cursor, statement, parameters, *more, **options)
 
-    monkeypatch.setattr(land_snowflake, "_execute", recorded)
+    monkeypatch.setattr(SnowflakeCursor, "execute", recorded)
     files = hourly(tmp_path, *HOURS)
+    write(files[0], call(), "broken")
     land_there(landing, tmp_path)
     write(files[1], call(user_id="new's"))
     files[2].unlink()
@@ -252,6 +257,7 @@ def test_every_statement_of_a_landing_is_snowflakes(
         "select",
         "update",
         "delete",
+        "drop",
         "put",
         "copy",
         "begin",
