@@ -30,7 +30,7 @@ from scripts.errors import UserError
 from scripts.manifest import DataFile, Partition, joined, partition_of, query_of
 from scripts.places import Found, Place
 from scripts.publish import Contents
-from scripts.snowflake_names import identifier, literal, parts, quoted
+from scripts.snowflake_names import identifier, literal, quoted
 
 # The stage that `copymart bootstrap snowflake --unload` makes.
 STAGE = "UNLOAD_S3"
@@ -148,27 +148,19 @@ def find_stage(session: Any, named: str, database: str, schema: str, place: Plac
     Raises:
         UserError: it is no name, the role sees no such stage, or the stage does not lead to the place.
     """
-    given = [identifier(part, "stage") for part in parts(named)]
-    if len(given) > 3 or not given:
-        raise UserError(f"--stage {named}: write NAME, SCHEMA.NAME or DATABASE.SCHEMA.NAME")
-    name = [identifier(database, "database"), schema][: 3 - len(given)] + given
-    found = [
-        row
-        for row in snowflake_account.rows(session, f"show stages in schema {quoted(*name[:2])}")
-        if row["name"] == name[2]
-    ]
+    name, address = snowflake_account.find_stage(session, named, (identifier(database, "database"), schema))
     told = ".".join(name)
-    if not found:
+    if address is None:
         raise UserError(
             f"there is no stage {told}, or the role may not use it: `copymart bootstrap snowflake --unload "
             f"{place.uri}/ --storage-role-arn …` makes {STAGE} and grants it; --stage names another one"
         )
     # s3gov:// and s3china:// are AWS's other partitions, s3compat:// other servers: the bucket is named alike
-    url = re.sub(r"^s3(gov|china|compat)?://", "", str(found[0]["url"])).rstrip("/") + "/"
+    url = re.sub(r"^s3(gov|china|compat)?://", "", address).rstrip("/") + "/"
     to = place.uri.removeprefix("s3://") + "/"
     if not to.startswith(url):
         raise UserError(
-            f"--to {place.uri} does not lie below the URL of the stage {told}, {found[0]['url'] or 'none'}: "
+            f"--to {place.uri} does not lie below the URL of the stage {told}, {address or 'none'}: "
             "give a place below it, name another stage with --stage, or move this one with `copymart "
             f"bootstrap snowflake --unload {place.uri}/`"
         )

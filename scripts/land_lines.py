@@ -28,8 +28,9 @@ from scripts.land import Chunk, Plan, Read, Skipped, ahead, read_chunks, same_et
 from scripts.land_snowflake import LONG, STAGE, Landing, Ready, execute, has_schema
 from scripts.plain_lines import judge_query
 from scripts.records import BLANK, LINES, PIECE_BYTES
+from scripts.snowflake_account import find_stage as find_named
 from scripts.snowflake_account import rows
-from scripts.snowflake_names import identifier, literal
+from scripts.snowflake_names import literal
 from scripts.sources import (
     Location,
     Opened,
@@ -113,22 +114,20 @@ def find_stage(landing: Landing, named: str | None) -> Stage | None:
     """
     if named is None and not has_schema(landing):
         return None
-    *schema, name = (identifier(part, "stage") for part in (named or EXTERNAL_STAGE).split("."))
-    where = ".".join(schema) or landing.schema
-    found = [row for row in rows(landing.connection, f"show stages in schema {where}") if row["name"] == name]
-    url = str(found[0]["url"] or "") if found else ""
+    name, url = find_named(landing.connection, named or EXTERNAL_STAGE, (landing.schema.upper(),))
+    told = ".".join(name)
     # COPY puts the names of files behind the address as it is
-    if url.startswith("s3://") and url.endswith("/"):
-        return Stage(f"{where}.{name}", url)
+    if url and url.startswith("s3://") and url.endswith("/"):
+        return Stage(told, url)
     if named is None:
         return None
-    if found:
+    if url is not None:
         raise UserError(
             f"--stage {named} is no stage on s3://, or its address ({url or 'none'}) has no slash at its end"
         )
     raise UserError(
-        f"--stage {named}: the schema {where} has no such stage, or none that the role may see: check its "
-        f"name, or grant usage on stage {where}.{name} to the role"
+        f"--stage {named}: there is no stage {told}, or the role may not see it: check its name, or grant "
+        f"usage on stage {told} to the role"
     )
 
 

@@ -1,12 +1,13 @@
 """Statements in a Snowflake account whose refusal a person can mend."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from scripts.console import progress
 from scripts.errors import UserError
+from scripts.snowflake_names import identifier, parts, quoted
 
 # Of a statement that was refused so many characters are shown.
 _TOLD = 1_000
@@ -98,3 +99,21 @@ def refusals(statement: str) -> Iterator[None]:
 
 def _words(error: Exception) -> str:
     return " ".join(str(getattr(error, "msg", None) or error).split())
+
+
+def find_stage(session: Any, named: str, within: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
+    """Return the whole name of a stage, and its URL: empty for an internal one, None where there is none.
+
+    `within`: the schema, or database and schema, of a name that says neither.
+
+    Raises:
+        UserError: it is no name of a stage, or there is no such schema.
+    """
+    given = tuple(identifier(part, "stage") for part in parts(named))
+    if not 1 <= len(given) <= 3:
+        raise UserError(f"--stage {named}: write NAME, SCHEMA.NAME or DATABASE.SCHEMA.NAME")
+    name = (*within[: max(0, len(within) + 1 - len(given))], *given)
+    for row in rows(session, f"show stages in schema {quoted(*name[:-1])}"):
+        if row["name"] == name[-1]:
+            return name, str(row["url"] or "")
+    return name, None

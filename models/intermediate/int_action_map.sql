@@ -1,3 +1,6 @@
+{# A view, so that no table can lag behind the seed in a build of some models. #}
+{{ config(materialized='view') }}
+
 with
 
 template_actions as (

@@ -353,7 +353,7 @@ def test_a_stage_that_is_not_meant_is_told(landing: Landing, store: Any) -> None
     )
     make_tables(landing)
     assert find_stage(landing, None) is None
-    with pytest.raises(UserError, match=r"--stage lake: the schema STAGING has no such stage"):
+    with pytest.raises(UserError, match=r"--stage lake: there is no stage STAGING\.LAKE"):
         find_stage(landing, "lake")
     with pytest.raises(UserError, match="--stage landing is no stage on s3://"):
         find_stage(landing, "landing")
