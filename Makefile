@@ -11,6 +11,7 @@ EXAMPLES ?= 300
 SEED ?=
 SIZES ?= 1M 10M 40M
 BENCH_OPTIONS ?=
+VERIFY_OPTIONS ?=
 
 BIN := .venv/bin
 DBT := $(BIN)/dbt
@@ -65,6 +66,7 @@ help: ## list the targets
 	@echo "  CALLS=N      make truth: the number of calls; default 1000000"
 	@echo "  EXAMPLES=N   make replay: the number of histories; default 300. SEED=N plays those of an earlier run again"
 	@echo "  SIZES='1M 10M'  make bench: the numbers of calls; default 1M 10M 40M"
+	@echo "  VERIFY_OPTIONS='--share-role ACCOUNTADMIN'  more options of make verify-snowflake: also unload and share, see its --help"
 	@echo "  BENCH_OPTIONS='--runs 5 --no-naive'  more options of python -m scripts.bench, see its --help"
 
 venv: ## make .venv and install requirements.lock into it
@@ -145,7 +147,7 @@ replay: venv ## incremental builds against full ones in EXAMPLES random historie
 	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) $(BIN)/python -m pytest tests/python/test_replay.py
 
 verify-snowflake: venv ## the whole way on a Snowflake account beside DuckDB, in a database that is dropped at the end
-	@$(BIN)/python -m scripts.verify_snowflake
+	@$(BIN)/python -m scripts.verify_snowflake $(VERIFY_OPTIONS)
 
 build-test: venv ## dbt build with all tests on a fresh small sample
 	$(call say,"dbt build on a fresh sample")

@@ -11,6 +11,7 @@ import typer
 from scripts import snowflake_account, warehouse
 from scripts.console import console
 from scripts.errors import UserError
+from scripts.policy import ROLE_ARN
 from scripts.snowflake_account import Step
 from scripts.snowflake_names import identifier, literal, quoted
 
@@ -149,7 +150,8 @@ def bootstrap(
     """Print, or apply, the SQL that sets up roles, warehouse, database, schemas and stages: least privilege.
 
     Running it again changes nothing, except that the options of the warehouse, its monitor and the stages
-    take effect. Nothing is ever dropped or taken away.
+    take effect: the integration allows exactly the places that are named, so name all of them each time.
+    Nothing is dropped.
 
     Raises:
         UserError: a name is no plain Snowflake name, a place is no s3://, or Snowflake refuses a statement.
@@ -208,9 +210,9 @@ def _storage_role(arn: str | None, landing: str | None, unload: str | None) -> s
         raise UserError(
             "--landing and --unload need the AWS role that Snowflake assumes: give --storage-role-arn"
         )
-    if arn and not arn.startswith("arn:aws"):
+    if arn and not ROLE_ARN.fullmatch(arn):
         raise UserError(
-            f"--storage-role-arn {arn!r} is no ARN; it looks like arn:aws:iam::123456789012:role/name"
+            f"--storage-role-arn {arn!r} is no role; it looks like arn:aws:iam::123456789012:role/name"
         )
     return arn
 
@@ -296,7 +298,8 @@ def _stages(setup: Account) -> Iterator[Step]:
             "accountadmin",
             "Access to S3 without keys: Snowflake assumes the AWS role, whose trust policy must name the\n"
             f"user and external id that `desc storage integration {setup.integration}` shows.\n"
-            "Only ACCOUNTADMIN may make an integration; SYSADMIN needs USAGE to make stages.",
+            "Only ACCOUNTADMIN may make an integration; SYSADMIN needs USAGE to make stages.\n"
+            "It allows exactly these places: name all of them each time.",
             (
                 f"create storage integration if not exists {setup.integration} type = external_stage "
                 f"storage_provider = 'S3' enabled = true {properties} storage_allowed_locations = "

@@ -27,7 +27,7 @@ _PREFIX = re.compile(r"[A-Za-z0-9!_.'()/=+@:, -]+")
 # IAM allows every visible sign in a path; * and ? would be patterns here too
 _PATH = r"(?:[\w+=,.@-]+/)*"
 _NAME = r"[\w+=,.@-]{1,64}"
-_ROLE = re.compile(rf"arn:(aws|aws-cn|aws-us-gov):iam::(\d{{12}}):role/{_PATH}{_NAME}", re.ASCII)
+ROLE_ARN = re.compile(rf"arn:(aws|aws-cn|aws-us-gov):iam::(\d{{12}}):role/{_PATH}{_NAME}", re.ASCII)
 _PRINCIPAL = re.compile(
     rf"\d{{12}}|arn:(aws|aws-cn|aws-us-gov):iam::\d{{12}}:(root|(user|role)/{_PATH}{_NAME})",
     re.ASCII,
@@ -272,7 +272,7 @@ def _checked(
     if prefix.startswith("/"):
         raise UserError(f"--prefix {prefix}: leave out the slash at the start, which would name a folder ''")
     _check_prefix(prefix)
-    role = _ROLE.fullmatch(role_arn)
+    role = ROLE_ARN.fullmatch(role_arn)
     if ":assumed-role/" in role_arn:
         raise UserError(
             f"--role-arn {role_arn} is a session of a role; give the role: arn:aws:iam::ACCOUNT:role/NAME"

@@ -87,6 +87,20 @@ def verify(
             show_default="profiles.yml.example",
         ),
     ] = None,
+    unload_to: Annotated[
+        str | None,
+        typer.Option(
+            help="s3://bucket/prefix, an empty place below the URL of --stage: also unload there, and "
+            "compare every row of the files with both warehouses. The files stay."
+        ),
+    ] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="External stage for --unload-to: DATABASE.SCHEMA.NAME.")
+    ] = None,
+    share_role: Annotated[
+        str | None,
+        typer.Option(help="Role that may create shares: also make one without accounts, check and drop it."),
+    ] = None,
 ) -> None:
     """Land, build twice and compare, on DuckDB and in a throwaway database on Snowflake.
 
@@ -99,6 +113,8 @@ def verify(
             "SKIPPED: SNOWFLAKE_ACCOUNT and SNOWFLAKE_USER are not set, so nothing was verified on Snowflake"
         )
         raise typer.Exit(SKIPPED)
+    if (unload_to is None) != (stage is None):
+        raise UserError("--unload-to and --stage belong together: give both, or neither")
     with tempfile.TemporaryDirectory(prefix="copymart-verify-") as folder:
         work = Path(folder).resolve()
         profile = profiles_dir / "profiles.yml" if profiles_dir else PROJECT / "profiles.yml.example"
@@ -108,6 +124,10 @@ def verify(
             duck, snow = _side(work, "duckdb", database), _side(work, "snowflake", database)
             passed = _play(work, duck, snow, sample or _simulate(work, duck, calls))
             differences, compared = _compare(work, duck, database)
+            if unload_to and stage:
+                _unload(duck, snow, unload_to, stage)
+            if share_role:
+                _share(snow, database, share_role)
     _report(passed, differences, compared)
     if differences or any(good < total for good, total in passed):
         raise typer.Exit(1)
@@ -245,6 +265,25 @@ def _build(snow: Side, number: int) -> tuple[int, int]:
     counts = Counter(node["status"] in _PASSED for node in nodes)
     console.print(f"snowflake: build {number}: {counts[True]} of {len(nodes)} nodes passed")
     return counts[True], len(nodes)
+
+
+def _unload(duck: Side, snow: Side, place: str, stage: str) -> None:
+    """Let Snowflake unload, and compare the files with its own rows and with DuckDB's."""
+    _run(snow, "copymart", "unload", "--to", place, "--stage", stage)
+    for side in (snow, duck):
+        _run(side, "copymart", "verify", place, "--deep")
+    console.print(f"{place} holds the rows of both warehouses")
+
+
+def _share(snow: Side, database: str, role: str) -> None:
+    """Make a share that nobody gets, see that it is as planned, and drop it."""
+    share = ("copymart", "share", "--share", database, "--role", role)
+    try:
+        _run(snow, *share, "--yes")
+        _run(snow, *share, "--check")
+    finally:
+        _run(snow, *share, "--revoke", "--yes")
+    console.print(f"share {database} was made, checked and dropped")
 
 
 def _compare(work: Path, duck: Side, database: str) -> tuple[list[Difference], int]:

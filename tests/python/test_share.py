@@ -369,7 +369,7 @@ def test_bootstrap_prints_what_it_would_apply(shell: Shell) -> None:
         "--landing",
         "s3://acme/in",
         "--storage-role-arn",
-        "arn:aws:iam::1:role/x",
+        "arn:aws:iam::123456789012:role/x",
     )
     text, error = shell("bootstrap", "snowflake", *options)
     assert (error, shell.session.log) == ("", [])
@@ -398,7 +398,7 @@ def test_bootstrap_asks_before_it_applies(shell: Shell) -> None:
         (("--database", "a b"), "database 'a b' is not a plain Snowflake name"),
         (("--landing", "/tmp/x"), "is no s3://bucket/prefix/"),
         (("--landing", "s3://b/x"), "give --storage-role-arn"),
-        (("--storage-role-arn", "role"), "is no ARN"),
+        (("--storage-role-arn", "role"), "is no role"),
         (("--snowpipe",), "--snowpipe needs the place that it loads from"),
         (("--loader-user", "x'y"), 'user "x\'y" is not a plain Snowflake name'),
     ],

@@ -21,9 +21,11 @@ from land_helpers import call, event, land_path, text, warehouse, write
 from snowflake.connector.cursor import SnowflakeCursor
 from test_land import avro, parquet
 from test_land_files import HOURS, SPAN, hourly
+from typer.main import get_command
 
-from scripts import land_lines, land_snowflake
+from scripts import land_lines, land_snowflake, verify_snowflake
 from scripts.check_grammar import faults
+from scripts.cli import app
 from scripts.errors import UserError
 from scripts.land_rules import CALLS, EVENTS, Dataset
 from scripts.land_snowflake import Landing, Ready, landing_tables, open_landing
@@ -352,6 +354,30 @@ def test_without_credentials_the_verification_is_skipped_and_does_not_pass() -> 
     assert done.returncode == SKIPPED != 0
     assert done.stderr.startswith("SKIPPED")
     assert "pass" not in done.stdout + done.stderr
+
+
+def test_the_verification_also_unloads_and_shares(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The commands that it runs on an account are commands of copymart, and a share that fails is dropped."""
+    verbs: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+    sent: list[tuple[str, ...]] = []
+
+    def start(side: verify_snowflake.Side, program: str, verb: str, *options: str) -> Any:
+        assert program == "copymart"
+        verbs[verb].make_context(verb, list(options))
+        sent.append((side.name, verb, *options))
+        return subprocess.CompletedProcess([], int("--check" in options), "", "not as planned")
+
+    monkeypatch.setattr(verify_snowflake, "_start", start)
+    duck, snow = (verify_snowflake.Side(name, {}, tmp_path) for name in ("duckdb", "snowflake"))
+    verify_snowflake._unload(duck, snow, "s3://b/p", "D.S.N")
+    assert [each[:3] for each in sent] == [
+        ("snowflake", "unload", "--to"),
+        ("snowflake", "verify", "s3://b/p"),
+        ("duckdb", "verify", "s3://b/p"),
+    ]
+    with pytest.raises(UserError, match="share failed:\nnot as planned"):
+        verify_snowflake._share(snow, "COPYMART_VERIFY_1", "ACCOUNTADMIN")
+    assert sent[-1][-2:] == ("--revoke", "--yes")
 
 
 def test_the_whole_way_is_the_same_on_both_engines(port: int, tmp_path: Path) -> None:
