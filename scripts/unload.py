@@ -79,7 +79,7 @@ def unload(
     compression: Annotated[
         Compression | None,
         typer.Option(
-            help="Avro takes zstd, gzip and none, Snowflake snappy and none.",
+            help="Avro takes gzip and none, Snowflake snappy and none.",
             show_default="zstd, gzip for Avro, snappy on Snowflake",
         ),
     ] = None,
