@@ -56,8 +56,7 @@ def _require_agreement(engine: Engine, dataset: Dataset) -> None:
     )
     if total != kept:
         raise UserError(
-            f"{CONTENTS} counts {int(kept):,} rows of {dataset.name}, {dataset.mart} has {total:,}: "
-            + again
+            f"{CONTENTS} counts {int(kept):,} rows of {dataset.name}, {dataset.mart} has {total:,}: " + again
         )
 
 

@@ -68,7 +68,12 @@ def unload(
     ] = None,
     end: Annotated[str | None, typer.Option(help="UTC hour to stop before.")] = None,
     backfill: Annotated[
-        bool, typer.Option("--backfill", help="Write every partition of the range anew, changed or not.")
+        bool,
+        typer.Option(
+            "--backfill",
+            help="Write every partition of the range anew, changed or not, and remove those without rows "
+            f"even where they are more than {publish.MOST_REMOVED} and more than a tenth of all.",
+        ),
     ] = False,
     layout: Annotated[
         Layout, typer.Option(help="split leaves vars out of calls and deliveries; copy_variants has them.")
@@ -291,7 +296,7 @@ def _plan(
     backfill: bool,
 ) -> tuple[Plan, State]:
     columns = engine.describe(engine.dialect.whole(dataset, options.layout))
-    shape = shape_of(options.layout.value, options.format, columns, SCHEMA_VERSION, engine.name)
+    shape = shape_of(dataset, options.layout, options.format, columns, SCHEMA_VERSION, engine.name)
     contents = contents_of(engine, dataset, span.of(dataset.period))
     state = read_state(place, dataset)
     plan = publish.plan(dataset, span, shape, columns, contents, state, backfill)

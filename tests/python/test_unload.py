@@ -29,6 +29,7 @@ from scripts import encode
 from scripts.datasets import DATASETS, Format, Layout
 from scripts.encode import Compression
 from scripts.errors import UserError
+from scripts.manifest import part_name, partition_of
 from scripts.places import Folder
 from scripts.unload import unload
 
@@ -321,6 +322,76 @@ def test_a_range_over_an_older_manifest_is_refused(filled: Warehouse) -> None:
         filled.unload("calls")
 
 
+def edit_first(store: Warehouse, **fields: object) -> None:
+    """Change the first partition of the manifest, and its first file where a field is named so."""
+    path = store.out / "calls/_manifest.json"
+    said = json.loads(path.read_text())
+    partition = said["partitions"][0]
+    for name, value in fields.items():
+        (partition if name in partition else partition["files"][0])[name] = value
+    path.write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"key": "../../victim.txt", "rows": 3},
+        {"key": "2026/01/01/13/calls.parquet"},
+        {"key": "2026/01/01/12/../12/calls.parquet"},
+        {"partition": "x"},
+        {"partition": "../..", "key": "../../calls.parquet"},
+        {"partition": 7},
+        {"run_id": "zzz"},
+        {"run_id": "20269999T000000Z-01234567"},
+    ],
+)
+def test_a_manifest_that_copymart_did_not_write_is_not_believed(
+    filled: Warehouse, fields: dict[str, object]
+) -> None:
+    """What it names would be deleted, and times would be read from its names."""
+    filled.unload("calls")
+    victims = [filled.folder / "victim.txt", filled.folder / "calls.parquet"]
+    for victim in victims:
+        victim.write_text("precious")
+    edit_first(filled, **fields)
+    # the age of what is not there is told by the run's id
+    (filled.out / "calls/2026/01/01/12/calls.parquet").unlink()
+    filled.unload("calls")
+    assert [victim.read_text() for victim in victims] == ["precious", "precious"]
+    assert filled.manifest("calls")["rows"] == len(CALLS)
+    assert len(filled.files("calls")) == 4
+
+
+@pytest.mark.parametrize("left", [10, 300])
+def test_a_warehouse_that_lost_history_does_not_empty_an_export(filled: Warehouse, left: int) -> None:
+    """A day's hours may go, and so may a tenth: more than both must be meant."""
+    for first, count in ((100, 25), (200, left - 4)):
+        filled.execute(
+            f"insert into marts.fct_calls select {NOON} + ({first} + n) * {HOUR}, 'u', 7, 41, 'j', 'c', 't', "
+            f"'{{}}', '{{}}', 'h1' from range({count}) as numbers(n)"
+        )
+    filled.unload("calls")
+    filled.execute(f"delete from marts.fct_calls where event_timestamp < {NOON + 200 * HOUR}")
+    filled.execute(f"update marts.fct_calls set user_id = 'x' where event_timestamp = {NOON + 200 * HOUR}")
+    before = snapshot(filled.out)
+    if left == 300:
+        filled.unload("calls")
+        assert len(filled.files("calls")) == 296
+        return
+    told = r"calls: 29 of 35 partitions there have no rows in the warehouse \(e\.g\. 2026/01/01/12\)"
+    for options in ({}, {"dry_run": True}):
+        with pytest.raises(UserError, match=told):
+            filled.unload("calls", **options)
+    with pytest.raises(UserError, match=r"25 of 25 partitions.*give --backfill"):
+        filled.unload("calls", start="2026-01-04", end="2026-01-09")
+    assert snapshot(filled.out) == before
+    # 24 hours of a range may go
+    filled.unload("calls", start="2026-01-05T17", end="2026-01-09")
+    assert len(filled.files("calls")) == 35 - 24
+    filled.unload("calls", backfill=True)
+    assert len(filled.files("calls")) == 6
+
+
 def test_a_lost_manifest_loses_no_objects_outside_the_range(
     filled: Warehouse, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -388,6 +459,12 @@ def test_parts_have_every_compression(filled: Warehouse, format: Format, compres
             with path.open("rb") as file:
                 codec = fastavro.reader(file).metadata["avro.codec"]
             assert codec == {"none": "null", "gzip": "deflate"}[compression]
+
+
+def test_the_hundred_thousandth_part_is_ours() -> None:
+    for number in (1, 99_999, 100_000, 1_234_567):
+        key = f"2026/01/01/12/{part_name('calls', Format.PARQUET, '20260101T000000Z-01234567', number)}"
+        assert partition_of(DATASETS["calls"], key) == "2026/01/01/12"
 
 
 def test_parts_of_a_killed_run_are_swept(filled: Warehouse) -> None:
@@ -537,6 +614,55 @@ def test_a_range_cannot_mix_layouts(filled: Warehouse) -> None:
     filled.unload("calls", layout=Layout.SPLIT)
     assert filled.manifest("calls")["layout"] == "split"
     assert all("vars" not in row for rows in filled.files("calls").values() for row in rows)
+
+
+def test_a_range_cannot_mix_columns(filled: Warehouse) -> None:
+    filled.unload("copy_metrics_daily")
+    before = snapshot(filled.out)
+    filled.execute("alter table marts.copy_metrics_daily add column sent bigint")
+    with pytest.raises(UserError, match=r"other columns .*\(e\.g\. in 2026/01/02\): unload all of it once"):
+        filled.unload("copy_metrics_daily", start="2026-01-01", end="2026-01-02", backfill=True)
+    assert snapshot(filled.out) == before
+    filled.unload("copy_metrics_daily", start="2026-01-01", end="2026-01-03")
+    assert all("sent" in row for rows in filled.files("copy_metrics_daily").values() for row in rows)
+
+
+def test_another_layout_leaves_datasets_without_text_alone(filled: Warehouse) -> None:
+    named = ("copy_variants", "copy_metrics_daily")
+    filled.unload(*named)
+    before = snapshot(filled.out)
+    filled.unload(*named, layout=Layout.SPLIT)
+    # nor does a manifest of a copymart that noted the layout there
+    manifest = filled.out / "copy_metrics_daily/_manifest.json"
+    manifest.write_text(manifest.read_text().replace('"full"', '"split"'))
+    told = {"copy_metrics_daily/_manifest.json"}
+    filled.unload(*named)
+    after = snapshot(filled.out)
+    assert after.keys() == before.keys()
+    assert {path for path in before if after[path] != before[path]} == told
+
+
+def test_the_record_tells_each_partition_once(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A settlement that failed is tried again when the run ends."""
+    monkeypatch.setattr(encode, "chunk_rows", lambda _: 1)
+    monkeypatch.setattr("scripts.engine_duckdb.SETTLE_SECONDS", -1)
+    put = Folder.put
+    manifests = []
+
+    def fails_once(folder: Folder, key: str, body: bytes, replaces: str | None) -> str:
+        if key.endswith("_manifest.json"):
+            manifests.append(key)
+            if len(manifests) == 2:
+                raise UserError("500")
+        return put(folder, key, body, replaces)
+
+    monkeypatch.setattr(Folder, "put", fails_once)
+    with pytest.raises(UserError, match="500"):
+        filled.unload("calls")
+    (record,) = (filled.out / "calls/_manifests").iterdir()
+    told = [each["partition"] for each in json.loads(record.read_text())["written"]]
+    assert told == sorted(set(told))
+    assert told == [each["partition"] for each in filled.manifest("calls")["partitions"]]
 
 
 def test_dry_run_writes_nothing_and_says_what_it_would(

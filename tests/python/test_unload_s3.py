@@ -574,6 +574,11 @@ def break_manifest(store: Store) -> None:
     store.put("calls/_manifest.json", b"{")
 
 
+def misstate_format(store: Store) -> None:
+    text = store.body("calls/_manifest.json").decode()
+    store.put("calls/_manifest.json", text.replace('"format": "parquet"', '"format": "../x"').encode())
+
+
 def lose_manifest(store: Store) -> None:
     store.lose("calls/_manifest.json")
 
@@ -608,6 +613,7 @@ def edit_rows(store: Store) -> None:
         (begin_upload, "unfinished multipart upload"),
         (restore_manifest, "the manifest says"),
         (break_manifest, "cannot be read"),
+        (misstate_format, "cannot be read; unload all of it again"),
         (lose_manifest, "is missing"),
         (misstate_rows, "has 2 rows, the manifest says 3"),
         (land_more, "is not there; the warehouse has 1 rows"),
