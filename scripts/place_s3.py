@@ -205,6 +205,21 @@ class Bucket:
                         f"{each.get('Message', '')}; s3:DeleteObject is needed. Run the same command again"
                     )
 
+    def delete_own(self, key: str, etag: str) -> None:
+        """Delete an object where it is the one with this etag; a server without If-Match on DELETE does not
+        look at the etag."""
+        with self._told(key):
+            try:
+                if self.if_match:
+                    self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key, IfMatch=f'"{etag}"')
+                    return
+            except ClientError as error:
+                if _status(error) in (404, 409, 412):
+                    return
+                if _status(error) != 501:
+                    raise
+        self.delete([key])
+
     def fetch(self, key: str, path: Path) -> None:
         """Download an object."""
         with self._told(key):
@@ -264,6 +279,7 @@ _NEEDED = {
     "ListObjectsV2": "s3:ListBucket",
     "GetObject": "s3:GetObject",
     "HeadObject": "s3:GetObject",
+    "DeleteObject": "s3:DeleteObject",
     "DeleteObjects": "s3:DeleteObject",
     "ListMultipartUploads": "s3:ListBucketMultipartUploads",
     "AbortMultipartUpload": "s3:AbortMultipartUpload",

@@ -351,6 +351,53 @@ def test_a_run_that_lost_its_lock_changes_nothing_more(store: Store, monkeypatch
     assert json.loads(store.body(LOCK))["run_id"] == "another"
 
 
+def test_a_delete_that_arrives_late_leaves_the_lock_of_another(store: Store) -> None:
+    client = s3.client(endpoint_url=store.endpoint, region="us-east-1")
+    arrived = []
+
+    def taken_over(**_: Any) -> None:
+        arrived.append(json.loads(store.body(LOCK))["host"])
+        lock_of(store, 1000)
+
+    client.meta.events.register("before-send.s3.DeleteObject", taken_over)
+    client.meta.events.register("before-send.s3.DeleteObjects", taken_over)
+    with Bucket(client, store.bucket, "an/export/", {}).lock(new_run(), 1000):
+        pass
+    assert arrived == [socket.gethostname()]
+    assert json.loads(store.body(LOCK))["run_id"] == "another"
+
+
+def test_a_lock_that_runs_out_soon_is_left_to_run_out(store: Store) -> None:
+    held = lease._Lease(store.bucket_place(), new_run(), 900)
+    held.take(None)
+    fresh = held.deadlines
+    held.deadlines = (fresh[0] - 610, fresh[1] - 610)
+    held.release()
+    assert store.all_keys() == [LOCK]
+    held.deadlines = fresh
+    held.release()
+    assert store.all_keys() == []
+
+
+def test_a_server_without_if_match_on_delete_loses_the_lock_too(store: Store) -> None:
+    client = s3.client(endpoint_url=store.endpoint, region="us-east-1")
+    client.meta.events.register("before-call.s3.DeleteObject", refuse_if_match)
+    with Bucket(client, store.bucket, "an/export/", {}).lock(new_run(), 1000):
+        assert store.all_keys() == [LOCK]
+    assert store.all_keys() == []
+
+
+def test_a_server_that_does_not_tell_the_time(store: Store) -> None:
+    """Its locks are taken over too, later."""
+    now = datetime.now(UTC)
+    without: dict[str, Any] = {"ResponseMetadata": {"HTTPHeaders": {}}}
+    for age, left in ((0, 121 + 120), (300, -59)):
+        response = without | {"LastModified": now - timedelta(seconds=age)}
+        assert lease._seconds_left({"lease_seconds": 120}, response) == pytest.approx(left, abs=30)
+        response["ResponseMetadata"]["HTTPHeaders"]["date"] = "yesterday"
+        assert lease._seconds_left({"lease_seconds": 120}, response) == pytest.approx(left, abs=30)
+
+
 def until(condition: Callable[[], bool]) -> None:
     """Wait for what another thread does."""
     done = threading.Event()
@@ -430,24 +477,23 @@ def test_another_writer_of_the_manifest_stops_the_run(store: Store, monkeypatch:
     assert store.rows("calls") == expected(store)
 
 
+def refuse_if_match(params: dict[str, Any], **_: Any) -> Any:
+    """Answer as a server that does not know the header; None sends the request."""
+
+    class Answer:
+        status_code, headers, content = 501, {}, b"<Error><Code>NotImplemented</Code></Error>"
+
+    said = {"Error": {"Code": "NotImplemented"}, "ResponseMetadata": {"HTTPStatusCode": 501}}
+    return (Answer(), said) if "If-Match" in params["headers"] else None
+
+
 def test_servers_without_if_match_are_told_apart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(params: dict[str, Any], **_: Any) -> Any:
-        if "If-Match" in params["headers"]:
-
-            class Answer:
-                status_code, headers, content = 501, {}, b"<Error><Code>NotImplemented</Code></Error>"
-
-            return Answer(), {
-                "Error": {"Code": "NotImplemented"},
-                "ResponseMetadata": {"HTTPStatusCode": 501},
-            }
-        return None
-
     spied = unload_module.s3.client
 
     def without(*arguments: Any, **options: Any) -> Any:
         client = spied(*arguments, **options)
-        client.meta.events.register("before-call.s3.PutObject", refuse)
+        client.meta.events.register("before-call.s3.PutObject", refuse_if_match)
+        client.meta.events.register("before-call.s3.DeleteObject", refuse_if_match)
         return client
 
     monkeypatch.setattr(unload_module.s3, "client", without)
