@@ -214,9 +214,12 @@ def _hour(option: str, text: str | None) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UserError(f"{option} {text} is no time; write 2026-09-01T05 or 2026-09-01 (UTC)") from None
-    if moment.tzinfo:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    if not 1970 <= moment.year < 9999:
+    try:
+        moment = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+        inside = 1970 <= moment.year < 9999
+    except OverflowError:
+        inside = False
+    if not inside:
         raise UserError(f"{option} {text} lies outside the years 1970 to 9998")
     if moment != HOUR.floor(moment):
         raise UserError(f"{option} {text} is not a whole UTC hour; write 2026-09-01T05 or 2026-09-01")

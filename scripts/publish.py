@@ -5,10 +5,11 @@ that nobody else wrote it, and only then the objects that the manifest names no 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
+from scripts.console import console
 from scripts.datasets import EVERYTHING, Dataset, Span
 from scripts.errors import UserError
 from scripts.manifest import (
@@ -269,13 +270,19 @@ class Publisher:
         self.manifest = manifest
 
 
-def with_uploads(plan: Plan, uploads: Iterable[Upload]) -> Plan:
-    """Return the plan with the unfinished uploads of copymart's objects among these, which it will abort."""
-    folder = f"{plan.dataset.name}/"
-    ours = [
+def unfinished(place: Place, dataset: Dataset) -> tuple[Upload, ...]:
+    """Return the unfinished uploads of copymart's objects; none, with a note, where the place does not tell.
+
+    The vendor's agreement does not name this permission, and not every server knows the question.
+    """
+    folder = f"{dataset.name}/"
+    try:
+        uploads = place.unfinished(folder)
+    except UserError as error:
+        console.print(f"unfinished uploads cannot be looked for: {error}", soft_wrap=True)
+        return ()
+    return tuple(
         each
         for each in uploads
-        if each.key.startswith(folder)
-        and partition_of(plan.dataset, each.key.removeprefix(folder)) is not None
-    ]
-    return replace(plan, uploads=tuple(ours))
+        if each.key.startswith(folder) and partition_of(dataset, each.key.removeprefix(folder)) is not None
+    )

@@ -3,7 +3,6 @@
 Only partitions whose content differs from what the manifest at the destination says are written.
 """
 
-import errno
 import re
 import secrets
 import signal
@@ -12,11 +11,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import duckdb
 import typer
 from rich.table import Table
 
@@ -50,7 +49,9 @@ from scripts.place_s3 import (
 )
 from scripts.places import Place, Run, StillOurs
 from scripts.publish import Plan, Publisher
+from scripts.refusals import told
 
+_AGAIN = "What is published there is whole; mend it and run the same command again"
 _UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 
 
@@ -185,7 +186,8 @@ def unload(
     span = parse_span(start, end)
     options = Options(layout, format, chosen_compression, size, concurrency, staging or place.drafts())
     engine = open_engine(project_dir, profiles_dir, target, place, stage)
-    with _told(place, options.staging), _terminable():
+    room = f"make room, or name another folder than {options.staging} with --staging"
+    with told("write", place.uri, options.staging, room, _AGAIN), _terminable():
         try:
             require_relations(engine, chosen)
             chosen = _with_rows(engine, chosen, place, span, named=bool(dataset))
@@ -212,28 +214,6 @@ def new_run() -> Run:
 
 
 @contextmanager
-def _told(place: Place, staging: Path) -> Iterator[None]:
-    """Say in one line what the file system or DuckDB refused."""
-    again = "What is published there is whole; mend it and run the same command again"
-    try:
-        yield
-    except OSError as error:
-        where = error.filename2 or error.filename or place.uri
-        if error.errno == errno.ENOSPC:
-            raise UserError(f"no space left on the disk of {where}: {_space(staging)}. {again}") from error
-        raise UserError(f"cannot write {where}: {error.strerror or error}. {again}") from error
-    except duckdb.Error as error:
-        if "No space left" in str(error):
-            raise UserError(f"no space left on the disk of {staging}: {_space(staging)}. {again}") from error
-        raise UserError(f"unloading to {place.uri} failed, run the same command again: {error}") from error
-    except RuntimeError as error:
-        # what DuckDB makes of a signal that comes during a query
-        if "interrupted" not in str(error).lower():
-            raise
-        raise UserError(f"unloading to {place.uri} was stopped by a signal. {again}") from error
-
-
-@contextmanager
 def _terminable() -> Iterator[None]:
     """End a run that a scheduler stops as ctrl-C would: it settles what is done and frees the lock."""
 
@@ -248,10 +228,6 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _space(staging: Path) -> str:
-    return f"make room, or name another folder than {staging} with --staging"
 
 
 def _size(option: str, text: str) -> int:
@@ -313,13 +289,7 @@ def _plan(
             "writes them again",
             soft_wrap=True,
         )
-    try:
-        uploads = place.unfinished(f"{dataset.name}/")
-    except UserError as error:
-        # the vendor's agreement does not name this permission
-        console.print(f"unfinished uploads cannot be looked for: {error}", soft_wrap=True)
-        uploads = ()
-    return publish.with_uploads(plan, uploads), state
+    return replace(plan, uploads=publish.unfinished(place, dataset)), state
 
 
 def _unload_all(

@@ -10,8 +10,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,13 +27,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unload_helpers import CALLS, HOUR, NOON, Warehouse, at, call, fill, snapshot
 
-from scripts import encode
+from scripts import encode, engines
 from scripts.datasets import DATASETS, Format, Layout
 from scripts.encode import Compression
 from scripts.errors import UserError
 from scripts.manifest import part_name, partition_of
 from scripts.places import Folder
 from scripts.unload import unload
+from scripts.verify import verify
 
 ROOT = Path(__file__).parents[2]
 VENDOR_FIELDS = [
@@ -728,6 +731,18 @@ def test_usage_errors_are_told_and_nothing_is_written(filled: Warehouse, tmp_pat
         ("is a file", {"to": file / "below"}),
         ("give a folder, or s3://", {"to": "gs://bucket/prefix"}),
         ("write s3://bucket/prefix", {"to": "s3:///prefix"}),
+        (r"'\[b' is no name of a bucket", {"to": "s3://[b/x"}),
+        (r"write s3://bucket/prefix, or \./s3:/bucket/x", {"to": "s3:/bucket/x"}),
+        (r"'\.\.' is no name between slashes", {"to": "s3://bucket/a/../b"}),
+        ("'' is no name between slashes", {"to": "s3://bucket/a//b"}),
+        (r"'\\x07' may not stand in it", {"to": "s3://bucket/a\ab"}),
+        ("'#' may not stand in it", {"to": "s3://bucket/a#b"}),
+        (r"'\?' may not stand in it", {"to": "s3://bucket/a?b"}),
+        ("--part-size: S3 takes parts of", {"to": "s3://bucket", "part_size": "6G"}),
+        ("home directory", {"to": "~nouser-of-this-name/x"}),
+        ("File name too long", {"to": file.parent / ("x" * 300)}),
+        ("lies outside the years", {"start": "0001-01-01T00:00+14:00"}),
+        ("lies outside the years", {"end": "9999-12-31T23:00-14:00"}),
         ("belongs to a role", {"to": "s3://bucket", "session_name": "me"}),
         ("belongs to --sse aws:kms", {"to": "s3://bucket", "kms_key_id": "k"}),
         ("--max-file-size 5T", {"max_file_size": "5T"}),
@@ -741,6 +756,102 @@ def test_usage_errors_are_told_and_nothing_is_written(filled: Warehouse, tmp_pat
     with pytest.raises(UserError, match="--to is empty"):
         unload(to="", project_dir=filled.folder, profiles_dir=filled.folder)
     assert not filled.out.exists()
+
+
+@pytest.mark.parametrize("where", ["settings", "config_options"])
+def test_a_setting_that_duckdb_does_not_take_is_told(filled: Warehouse, where: str) -> None:
+    profile = filled.folder / "profiles.yml"
+    profile.write_text(
+        profile.read_text().replace("schema: main}", f"schema: main, {where}: {{memory_limit: lots}}}}")
+    )
+    with pytest.raises(UserError, match=r"COPYMART_MEMORY_LIMIT is one: .*Memory must have a number"):
+        filled.unload("calls")
+
+
+def test_brackets_and_colons_in_names_are_printed_as_they_are(
+    filled: Warehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are markup and emoji to the library that prints."""
+    out = filled.folder / "[/x] [red]out :smile:"
+    filled.unload("calls", to=out, dry_run=True)
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"Dry run: nothing is written to {out}\n")
+    assert f"would write {out}/calls/2026/01/01/12/calls.parquet (2 rows)" in printed
+    filled.execute("delete from marts.dim_copy_variants")
+    filled.unload(to=out)
+    assert f"; {out}/copy_variants stays as it is" in capsys.readouterr().out
+
+
+def test_what_cannot_be_read_there_is_told(filled: Warehouse) -> None:
+    filled.unload("calls")
+    manifest = filled.out / "calls/_manifest.json"
+    manifest.unlink()
+    manifest.mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*_manifest\.json: Is a directory"):
+        filled.unload("calls")
+    with pytest.raises(UserError, match=r"cannot read .*_manifest\.json: Is a directory"):
+        verify(str(filled.out), project_dir=filled.folder, profiles_dir=filled.folder)
+    shutil.rmtree(filled.out)
+    filled.out.mkdir()
+    (filled.out / "calls").write_text("a file")
+    with pytest.raises(UserError, match=r"cannot write .*calls: Not a directory"):
+        filled.unload("calls")
+
+
+def test_a_folder_that_another_run_sweeps_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sweeps what nobody holds, and may come between the making of a folder and the holding of it."""
+    make, hold = tempfile.mkdtemp, engines._held
+    made: list[Path] = []
+    handles: list[Any] = []
+
+    def made_and_swept(**options: Any) -> str:
+        made.append(Path(make(**options)))
+        if len(made) == 1:
+            made[0].rmdir()
+        if len(made) == 2:
+            # the other run holds it while it sweeps
+            handles.append(hold(made[1]))
+            handles[0].__enter__()
+        return str(made[-1])
+
+    @contextmanager
+    def held_too_late(folder: Path) -> Iterator[None]:
+        with hold(folder):
+            if len(made) == 3:
+                folder.rmdir()
+            yield
+
+    monkeypatch.setattr(tempfile, "mkdtemp", made_and_swept)
+    monkeypatch.setattr(engines, "_held", held_too_late)
+    with engines.staging_folder(tmp_path) as folder:
+        assert folder == made[3] and folder.is_dir()
+        with pytest.raises(BlockingIOError), hold(folder):
+            pass
+    handles[0].__exit__(None, None, None)
+    assert not folder.exists()
+
+
+def test_a_manifest_is_on_disk_before_it_takes_its_name(
+    filled: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    named: list[tuple[str, bool]] = []
+    move, sync = os.replace, os.fsync
+
+    def noted(handle: int) -> None:
+        synced.append(os.fstat(handle).st_ino)
+        sync(handle)
+
+    def moved(source: Any, target: Any) -> None:
+        named.append((Path(target).suffix, os.stat(source).st_ino in synced))
+        move(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "replace", moved)
+    filled.unload("calls")
+    assert sorted(named) == [(".json", True)] * 2 + [(".parquet", False)] * 4
 
 
 def test_a_warehouse_without_marts_asks_for_a_build(filled: Warehouse) -> None:

@@ -477,14 +477,19 @@ def test_another_writer_of_the_manifest_stops_the_run(store: Store, monkeypatch:
     assert store.rows("calls") == expected(store)
 
 
-def refuse_if_match(params: dict[str, Any], **_: Any) -> Any:
-    """Answer as a server that does not know the header; None sends the request."""
+def not_implemented(**_: Any) -> Any:
+    """Answer in place of a server that does not know a request."""
 
     class Answer:
         status_code, headers, content = 501, {}, b"<Error><Code>NotImplemented</Code></Error>"
 
     said = {"Error": {"Code": "NotImplemented"}, "ResponseMetadata": {"HTTPStatusCode": 501}}
-    return (Answer(), said) if "If-Match" in params["headers"] else None
+    return Answer(), said
+
+
+def refuse_if_match(params: dict[str, Any], **_: Any) -> Any:
+    """Answer as a server that does not know the header; None sends the request."""
+    return not_implemented() if "If-Match" in params["headers"] else None
 
 
 def test_servers_without_if_match_are_told_apart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -694,9 +699,52 @@ def test_verify_compares_every_row_when_asked(store: Store, capsys: pytest.Captu
     capsys.readouterr()
     assert store.verify(deep=True) == 1
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "1 rows only there, 1 only in the warehouse" in printed
+    assert "1 rows only there, 1 only in the warehouse; e.g. event_timestamp" in printed
+    assert f"{NOON}, copy_id 'c': another user_id" in printed
     with pytest.raises(UserError, match="leave out --no-warehouse"):
         store.verify(deep=True, with_warehouse=False)
+
+
+@pytest.mark.parametrize("format", list(Format))
+def test_verify_tells_no_persons_data(
+    store: Store, capsys: pytest.CaptureFixture[str], format: Format
+) -> None:
+    store.warehouse.execute(
+        "create table contents as from intermediate.int_partition_contents;"
+        "drop view intermediate.int_partition_contents;"
+        "create table intermediate.int_partition_contents as from contents"
+    )
+    store.unload("calls", "deliveries", format=format)
+    store.warehouse.execute(
+        """
+        update marts.fct_deliveries set user_id = 'secret', attrs = '{"secret":"1"}';
+        update marts.fct_calls set user_id = 'secret', vars = '{"secret":"2"}' where journey_id = 'a';
+        update marts.fct_calls set copy_id = 'other', attrs = '{"secret":"3"}' where journey_id = 'c'
+        """
+    )
+    capsys.readouterr()
+    assert store.verify(deep=True) == 1
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "e.g. delivery_key 'k1': another user_id, attrs" in printed
+    assert f"e.g. event_timestamp {NOON}, copy_id 'c': another user_id, vars" in printed
+    assert f"e.g. event_timestamp {NOON + HOUR}, copy_id 'c': only there" in printed
+    assert "secret" not in printed and "gröẞe" not in printed and "subject" not in printed
+
+
+def test_verify_goes_on_where_unfinished_uploads_are_not_told(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spied = s3.client
+
+    def refusing(*arguments: Any, **options: Any) -> Any:
+        client = spied(*arguments, **options)
+        client.meta.events.register("before-call.s3.ListMultipartUploads", not_implemented)
+        return client
+
+    monkeypatch.setattr(s3, "client", refusing)
+    store.unload("calls")
+    assert store.verify() == 0
+    assert capsys.readouterr().out.count("unfinished uploads cannot be looked for") == 2
 
 
 def test_encoding_and_uploading_overlap(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
