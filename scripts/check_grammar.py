@@ -58,7 +58,7 @@ def check(
             advance(1)
             for fault in refused:
                 wrong += 1
-                error_console.print(f"{path}: {fault}", markup=False, soft_wrap=True)
+                error_console.print(f"{path}: {fault}", soft_wrap=True)
     if wrong:
         raise typer.Exit(1)
     console.print(f"{len(texts)} statements parse as Snowflake SQL")

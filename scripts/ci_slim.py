@@ -208,7 +208,7 @@ def main() -> None:
     try:
         typer.run(slim)
     except UserError as error:
-        error_console.print(f"error: {error}", markup=False, soft_wrap=True)
+        error_console.print(f"error: {error}", soft_wrap=True)
         sys.exit(1)
 
 

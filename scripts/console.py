@@ -10,14 +10,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 # Without a terminal rich assumes 80 columns and cuts tables; a log file has room.
 _LOG_WIDTH = None if sys.stdout.isatty() else 140
 
-console = Console(highlight=False, width=_LOG_WIDTH)
-error_console = Console(stderr=True, highlight=False)
+# Texts hold names and paths of others: brackets and colons in them are no markup. Colours are given by style.
+console = Console(highlight=False, markup=False, emoji=False, width=_LOG_WIDTH)
+error_console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Yield a function that advances a bar of `total` steps; the bar shows only when stderr is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(
         *columns, console=error_console, transient=True, disable=not error_console.is_terminal
     ) as bar:

@@ -1,6 +1,6 @@
 """What each partition holds in a warehouse: rows and hash sum."""
 
-from scripts.datasets import CONTENTS, HOUR, Dataset, Span
+from scripts.datasets import CONSUMED, CONTENTS, HOUR, Dataset, Span
 from scripts.engines import Engine
 from scripts.errors import UserError
 from scripts.publish import Contents
@@ -41,14 +41,22 @@ def contents_of(engine: Engine, dataset: Dataset, span: Span) -> dict[str, Conte
 
 def _require_agreement(engine: Engine, dataset: Dataset) -> None:
     relation = engine.dialect.relation
+    again = "run `dbt build`, which brings both to the same state, and unload again"
+    kept_by = CONTENTS.rpartition(".")[2]
+    # a build that broke off between the two leaves the same number of rows where rows were only edited
+    ((behind,),) = engine.query(
+        f"select count(distinct batch_id) from {relation(CONSUMED)} where model = '{dataset.model}' "
+        f"and batch_id not in (select batch_id from {relation(CONSUMED)} where model = '{kept_by}')"
+    )
+    if behind:
+        raise UserError(f"{kept_by} has not read {behind:,} batches that {dataset.model} has: {again}")
     ((total,),) = engine.query(f"select count(*) from {relation(dataset.mart)}")
     ((kept,),) = engine.query(
         f"select coalesce(sum(row_count), 0) from {relation(CONTENTS)} where dataset = '{dataset.name}'"
     )
     if total != kept:
         raise UserError(
-            f"{CONTENTS} counts {int(kept):,} rows of {dataset.name}, {dataset.mart} has {total:,}: "
-            "run `dbt build`, which brings both to the same state, and unload again"
+            f"{CONTENTS} counts {int(kept):,} rows of {dataset.name}, {dataset.mart} has {total:,}: " + again
         )
 
 

@@ -72,7 +72,8 @@ class Dataset:
     """A relation to unload.
 
     `moment` is a stored timestamp or date; where it is unix seconds, `in_seconds`. Without period all rows
-    make one partition. Relations are named by their layer: marts.fct_calls.
+    make one partition. `model`: the incremental model whose rows dbt counts in CONTENTS. Relations are named
+    by their layer: marts.fct_calls.
     """
 
     name: str
@@ -83,11 +84,12 @@ class Dataset:
     joined: str = ""
     text_columns: tuple[str, ...] = ()
     in_seconds: bool = False
+    model: str = ""
 
     @property
     def relations(self) -> list[str]:
         """Every relation that is read, as layer.table."""
-        kept = [CONTENTS] if self.period is HOUR else []
+        kept = [CONTENTS, CONSUMED] if self.period is HOUR else []
         return [self.mart, *re.findall(r"(?:marts|intermediate)\.\w+", self.joined), *kept]
 
     def columns_of(self, layout: Layout) -> list[str | Seconds]:
@@ -98,6 +100,8 @@ class Dataset:
 
 # Rows and hash sum of each hour of calls and deliveries, kept by dbt so that no run scans history.
 CONTENTS = "intermediate.int_partition_contents"
+# Which batches each incremental model has read, also kept by dbt.
+CONSUMED = "staging.consumed_batches"
 
 DATASETS = {
     dataset.name: dataset
@@ -114,6 +118,7 @@ DATASETS = {
             ),
             text_columns=("vars",),
             in_seconds=True,
+            model="int_distinct_calls",
         ),
         Dataset(
             "deliveries",
@@ -128,6 +133,7 @@ DATASETS = {
             ),
             joined="left join intermediate.int_copy_contents as contents using (content_hash)",
             text_columns=("contents.vars",),
+            model="fct_deliveries",
         ),
         Dataset(
             "copy_variants",
@@ -208,9 +214,12 @@ def _hour(option: str, text: str | None) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UserError(f"{option} {text} is no time; write 2026-09-01T05 or 2026-09-01 (UTC)") from None
-    if moment.tzinfo:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    if not 1970 <= moment.year < 9999:
+    try:
+        moment = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+        inside = 1970 <= moment.year < 9999
+    except OverflowError:
+        inside = False
+    if not inside:
         raise UserError(f"{option} {text} lies outside the years 1970 to 9998")
     if moment != HOUR.floor(moment):
         raise UserError(f"{option} {text} is not a whole UTC hour; write 2026-09-01T05 or 2026-09-01")

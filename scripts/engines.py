@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -137,12 +137,20 @@ def staging_folder(parent: Path) -> Iterator[Path]:
     for leftover in parent.glob(f"{STAGING}unload-*"):
         with suppress(OSError), _held(leftover):
             shutil.rmtree(leftover)
-    folder = Path(tempfile.mkdtemp(prefix=f"{STAGING}unload-", dir=parent))
-    try:
-        with _held(folder):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with ExitStack() as held:
+        folder = _held_folder(parent, held)
+        held.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield folder
+
+
+def _held_folder(parent: Path, held: ExitStack) -> Path:
+    """Make a folder that is held; another run's sweep may take it before it is."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"{STAGING}unload-", dir=parent))
+        with suppress(FileNotFoundError, BlockingIOError):
+            held.enter_context(_held(folder))
+            folder.stat()
+            return folder
 
 
 @contextmanager

@@ -71,22 +71,30 @@ class _Lease:
                 return True
         return False
 
-    def require(self) -> None:
-        """Raise UserError unless the lease is surely ours: a machine that slept may have lost it."""
+    def left(self) -> float:
+        """For how many seconds the lease is surely ours: a machine that slept may have lost it."""
         monotonic, wall = self.deadlines
-        if self.taken or time.monotonic() >= monotonic or time.time() >= wall:
+        return 0.0 if self.taken else min(monotonic - time.monotonic(), wall - time.time())
+
+    def require(self) -> None:
+        """Raise UserError unless the lease is surely ours."""
+        if self.left() <= 0:
             raise UserError(
                 f"{self.bucket.uri}: this run lost its lock, because it could not renew it in time or "
                 "another run took it over; nothing more was changed. Run the same command again"
             )
 
     def release(self) -> None:
-        """Delete the lock when it is ours still."""
+        """Delete the lock when it is ours still, and will be for a while.
+
+        A delete may arrive late, and not every server compares the etag: the lock of whoever took over would
+        go. A lock that is left runs out by itself.
+        """
         with suppress(UserError):
-            self.require()
             there = self.bucket.read(LOCK)
-            if there and _holder(there.body).get("run_id") == self.run.run_id:
-                self.bucket.delete([LOCK])
+            ours = there and _holder(there.body).get("run_id") == self.run.run_id
+            if there and ours and self.left() >= self.seconds / 3:
+                self.bucket.delete_own(LOCK, there.etag)
 
 
 @contextmanager
@@ -136,11 +144,17 @@ def _acquire(lease: _Lease) -> None:
 
 
 def _seconds_left(holder: dict[str, Any], response: dict[str, Any]) -> float:
-    """How long the lease lasts by the server's clock; a lock that nobody can read lasts the default time."""
+    """How long the lease lasts by the server's clock; a lock that nobody can read lasts the default time.
+
+    Where the server does not say what time it is, our clock may be wrong by the default time.
+    """
     seconds = holder.get("lease_seconds")
-    lasts = seconds if isinstance(seconds, int | float) else DEFAULT_SECONDS
-    now = parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
-    return float(lasts) + _GRAIN - (now - response["LastModified"]).total_seconds()
+    lasts = float(seconds if isinstance(seconds, int | float) else DEFAULT_SECONDS) + _GRAIN
+    try:
+        now = parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (KeyError, ValueError):
+        now = datetime.now(UTC) - timedelta(seconds=DEFAULT_SECONDS)
+    return lasts - (now - response["LastModified"]).total_seconds()
 
 
 def _refusal(bucket: "Bucket", holder: dict[str, Any], left: float) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from scripts.datasets import WHOLE, Dataset, Format, Period
+from scripts.datasets import WHOLE, Dataset, Format, Layout, Period
 from scripts.errors import UserError
 from scripts.places import Found, Place, Run
 
@@ -21,6 +21,7 @@ RUNS = "_manifests"
 # Raise it when the manifest itself changes so that an older copymart would misread it.
 MANIFEST_VERSION = 2
 _RUN_ID = r"\d{8}T\d{6}Z-[0-9a-f]{8}"
+_BEGUN_AT = "%Y%m%dT%H%M%SZ"
 # Snowflake's own names: data_, the query's id and numbers that tell one file of the query from another.
 _OF_QUERY = re.compile(r"data_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:_\d+)*(?:\.[a-z]+)?\.parquet")
 
@@ -103,11 +104,32 @@ class Outcome:
 
 
 def shape_of(
-    layout: str, format: Format, columns: Iterable[tuple[str, str]], version: int, engine: str
+    dataset: Dataset,
+    layout: Layout,
+    format: Format,
+    columns: Iterable[tuple[str, str]],
+    version: int,
+    engine: str,
 ) -> Shape:
-    """Return the shape of rows with these columns, pairs of name and type."""
-    text = json.dumps([list(column) for column in columns])
-    return Shape(version, layout, format.value, hashlib.sha256(text.encode()).hexdigest(), engine)
+    """Return the shape of a dataset's rows with these columns, pairs of name and type."""
+    sha256 = hashlib.sha256(json.dumps([list(column) for column in columns]).encode()).hexdigest()
+    return Shape(version, _layout(dataset, layout), format.value, sha256, engine)
+
+
+def _layout(dataset: Dataset, layout: Layout) -> str:
+    """Return the layout's name; a dataset without text has one layout only."""
+    return (layout if dataset.text_columns else Layout.FULL).value
+
+
+def begun_at(run_id: str) -> datetime:
+    """Return when a run began.
+
+    Raises:
+        ValueError: it is no id of a run.
+    """
+    if not re.fullmatch(_RUN_ID, run_id):
+        raise ValueError(run_id)
+    return datetime.strptime(run_id.partition("-")[0], _BEGUN_AT).replace(tzinfo=UTC)
 
 
 def object_name(dataset: str, format: Format) -> str:
@@ -129,7 +151,7 @@ def partition_of(dataset: Dataset, key: str) -> str | None:
     """Return the partition of a key below the dataset's folder; None when the object is not copymart's."""
     partition, _, name = key.rpartition("/")
     endings = "|".join(Format)
-    ours = re.fullmatch(rf"{re.escape(dataset.name)}(-{_RUN_ID}-\d{{5}})?\.({endings})", name)
+    ours = re.fullmatch(rf"{re.escape(dataset.name)}(-{_RUN_ID}-\d{{5,}})?\.({endings})", name)
     if not (ours or query_of(name)):
         return None
     if dataset.period is None:
@@ -169,11 +191,14 @@ def read_state(place: Place, dataset: Dataset) -> State:
     read = place.read(folder + MANIFEST)
     if read is None:
         return State(None, None, objects)
-    return State(parse(read.body, f"{place.uri}/{folder}{MANIFEST}"), read.etag, objects)
+    return State(parse(read.body, dataset, f"{place.uri}/{folder}{MANIFEST}"), read.etag, objects)
 
 
-def parse(body: bytes, where: str) -> Manifest | None:
+def parse(body: bytes, dataset: Dataset, where: str) -> Manifest | None:
     """Return a manifest; None for one that is unreadable or older, whose dataset is written anew.
+
+    Whoever may write there may write anything into it, and what it names is deleted later: only names that
+    copymart gives are believed.
 
     Raises:
         UserError: it was written by a newer copymart.
@@ -185,11 +210,13 @@ def parse(body: bytes, where: str) -> Manifest | None:
             raise UserError(f"{where} was written by a newer copymart: use that one")
         if version < MANIFEST_VERSION:
             return None
-        partitions = [_partition(each) for each in said["partitions"]]
-        expired = [_partition(each) for each in said["expired"]]
+        if said["dataset"] != dataset.name:
+            return None
+        partitions = [_partition(dataset, each) for each in said["partitions"]]
+        expired = [_partition(dataset, each) for each in said["expired"]]
         return Manifest(
-            said["dataset"],
-            _shape(said),
+            dataset.name,
+            _shape(dataset, said),
             tuple((column["name"], column["type"]) for column in said["columns"]),
             {each.partition: each for each in partitions},
             {each.partition: each for each in expired},
@@ -198,16 +225,26 @@ def parse(body: bytes, where: str) -> Manifest | None:
         return None
 
 
-def _partition(said: dict[str, Any]) -> Partition:
-    files = tuple(DataFile(**each) for each in said["files"])
-    return Partition(said["partition"], said["rows"], said["hash_sum"], _shape(said), said["run_id"], files)
+def _partition(dataset: Dataset, said: dict[str, Any]) -> Partition:
+    name = said["partition"]
+    files = tuple(_file(dataset, name, each) for each in said["files"])
+    if not (_is_partition(dataset.period, name) if dataset.period else name == WHOLE):
+        raise ValueError(name)
+    begun_at(said["run_id"])
+    return Partition(name, int(said["rows"]), said["hash_sum"], _shape(dataset, said), said["run_id"], files)
 
 
-def _shape(said: dict[str, Any]) -> Shape:
+def _file(dataset: Dataset, partition: str, said: dict[str, Any]) -> DataFile:
+    if partition_of(dataset, said["key"]) != partition:
+        raise ValueError(said["key"])
+    return DataFile(**{**said, "rows": int(said["rows"]), "bytes": int(said["bytes"])})
+
+
+def _shape(dataset: Dataset, said: dict[str, Any]) -> Shape:
     return Shape(
         said["schema_version"],
-        said["layout"],
-        said["format"],
+        _layout(dataset, Layout(said["layout"])),
+        Format(said["format"]).value,
         said["columns_sha256"],
         # manifests of before Snowflake could write
         said.get("engine", "duckdb"),

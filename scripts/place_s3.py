@@ -1,12 +1,12 @@
 """A prefix on S3 as a place to unload to: objects appear whole, conditional writes keep two runs apart."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 from boto3.exceptions import Boto3Error, S3UploadFailedError
@@ -23,7 +23,7 @@ MIB = 1 << 20
 # One PUT may hold 5 GiB, but a broken connection then costs all of it.
 PART_SIZE = 64_000_000
 # S3's limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-LEAST_PART_SIZE = 5 * MIB
+LEAST_PART_SIZE, MOST_PART_SIZE = 5 * MIB, 5 << 30
 MOST_PARTS = 10_000
 DELETES_PER_REQUEST = 1_000
 
@@ -205,6 +205,21 @@ class Bucket:
                         f"{each.get('Message', '')}; s3:DeleteObject is needed. Run the same command again"
                     )
 
+    def delete_own(self, key: str, etag: str) -> None:
+        """Delete an object where it is the one with this etag; a server without If-Match on DELETE does not
+        look at the etag."""
+        with self._told(key):
+            try:
+                if self.if_match:
+                    self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key, IfMatch=f'"{etag}"')
+                    return
+            except ClientError as error:
+                if _status(error) in (404, 409, 412):
+                    return
+                if _status(error) != 501:
+                    raise
+        self.delete([key])
+
     def fetch(self, key: str, path: Path) -> None:
         """Download an object."""
         with self._told(key):
@@ -264,6 +279,7 @@ _NEEDED = {
     "ListObjectsV2": "s3:ListBucket",
     "GetObject": "s3:GetObject",
     "HeadObject": "s3:GetObject",
+    "DeleteObject": "s3:DeleteObject",
     "DeleteObjects": "s3:DeleteObject",
     "ListMultipartUploads": "s3:ListBucketMultipartUploads",
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
@@ -297,19 +313,34 @@ def open_place(
     Raises:
         UserError: it is neither, or S3 takes no parts of this size.
     """
-    if part_size < LEAST_PART_SIZE:
-        raise UserError(f"--part-size: S3 takes parts of {LEAST_PART_SIZE:,} bytes and more; write 6M")
+    if not LEAST_PART_SIZE <= part_size <= MOST_PART_SIZE:
+        raise UserError(
+            f"--part-size: S3 takes parts of {LEAST_PART_SIZE:,} to {MOST_PART_SIZE:,} bytes; write 64M"
+        )
     if not to.strip():
         raise UserError(f"{option} is empty: name a folder, or s3://bucket/prefix")
     if not to.startswith("s3://"):
         if "://" in to:
             raise UserError(f"{option} {to}: give a folder, or s3://bucket/prefix")
+        if to.lower().startswith("s3:"):
+            raise UserError(f"{option} {to}: write s3://bucket/prefix, or ./{to} for a folder of that name")
         return Folder(to)
-    parts = urlsplit(to)
-    prefix = parts.path.strip("/")
-    if not parts.netloc or parts.query or parts.fragment or "//" in prefix:
-        raise UserError(f"{option} {to}: write s3://bucket/prefix")
-    return Bucket(connect(), parts.netloc, f"{prefix}/" if prefix else "", headers or {}, if_match, part_size)
+    bucket, _, path = to.removeprefix("s3://").partition("/")
+    prefix = path.strip("/")
+    _require_key(f"{option} {to!a}", bucket, prefix)
+    return Bucket(connect(), bucket, f"{prefix}/" if prefix else "", headers or {}, if_match, part_size)
+
+
+def _require_key(given: str, bucket: str, prefix: str) -> None:
+    """Refuse what S3 does not take, and names that programs on the way read as something else."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", bucket):
+        raise UserError(f"{given}: {bucket!a} is no name of a bucket: write s3://bucket/prefix")
+    for sign in prefix:
+        if sign in "?#" or not sign.isprintable():
+            raise UserError(f"{given}: {sign!a} may not stand in it: write s3://bucket/prefix")
+    for part in prefix.split("/") if prefix else ():
+        if part in ("", ".", ".."):
+            raise UserError(f"{given}: {part!a} is no name between slashes: write s3://bucket/prefix")
 
 
 def write_headers(sse: str | None, kms_key_id: str | None, acl: str | None) -> dict[str, str]:

@@ -110,10 +110,15 @@ class Folder:
     """A local folder. The lock is flock's, which the kernel takes back from a run that dies."""
 
     def __init__(self, to: str) -> None:
-        self.path = Path(to).expanduser()
-        for path in (self.path, *self.path.parents):
-            if path.exists() and not path.is_dir():
-                raise UserError(f"{to}: {path} is a file; name a folder")
+        try:
+            self.path = Path(to).expanduser()
+            for path in (self.path, *self.path.parents):
+                if path.exists() and not path.is_dir():
+                    raise UserError(f"{to}: {path} is a file; name a folder")
+        except (OSError, RuntimeError) as error:
+            # a name that is too long, a home of nobody
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise UserError(f"{to}: {reason}; name another folder") from error
 
     @property
     def uri(self) -> str:
@@ -123,7 +128,7 @@ class Folder:
     def list(self, prefix: str) -> list[Found]:
         """Return the files below a folder of the place, sorted by key."""
         found = []
-        for folder, _, names in os.walk(self.path / prefix):
+        for folder, _, names in os.walk(self.path / prefix, onerror=_require_missing):
             for name in names:
                 path = Path(folder, name)
                 with suppress(FileNotFoundError):
@@ -144,6 +149,10 @@ class Folder:
             raise Changed(key)
         with tempfile.NamedTemporaryFile(prefix=STAGING, dir=self.path, delete=False) as draft:
             draft.write(body)
+            draft.flush()
+            # An empty manifest after a loss of power would have all written anew. Files of data go without:
+            # there are thousands, and one that was lost has another size than its manifest says.
+            os.fsync(draft.fileno())
         return self._move(Path(draft.name), key)
 
     def put_file(self, key: str, path: Path, sha256: str) -> str:
@@ -206,6 +215,12 @@ class Folder:
     def drafts(self) -> Path:
         """Return the folder itself: from the same file system a file is moved, not copied."""
         return self.path
+
+
+def _require_missing(error: OSError) -> None:
+    """What may not be read must not count as gone."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _umask() -> int:

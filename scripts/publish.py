@@ -5,10 +5,11 @@ that nobody else wrote it, and only then the objects that the manifest names no 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
+from scripts.console import console
 from scripts.datasets import EVERYTHING, Dataset, Span
 from scripts.errors import UserError
 from scripts.manifest import (
@@ -19,6 +20,7 @@ from scripts.manifest import (
     Partition,
     Shape,
     State,
+    begun_at,
     joined,
     partition_of,
     render,
@@ -29,6 +31,9 @@ from scripts.places import Changed, Place, Run, StillOurs, Upload
 
 # Lifecycle rules of buckets count in days.
 LEAST_RETENTION = timedelta(days=1)
+# A run may remove so many partitions, or such a share of them, without being told that this is meant: a day
+# of hours, which an ordinary backfill of the landing empties.
+MOST_REMOVED, MOST_REMOVED_SHARE = 24, 0.1
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,8 @@ def plan(
     """Compare what the warehouse holds in a span with what lies at the place.
 
     Raises:
-        UserError: part of a dataset would get another layout or format than the rest, or be all that the
-            manifest still names.
+        UserError: part of a dataset would get another layout, format or columns than the rest, or be all that
+            the manifest still names; or without `backfill` much of it would be removed.
     """
     span = span.of(dataset.period)
     published = state.manifest.partitions if state.manifest else {}
@@ -111,6 +116,9 @@ def plan(
         for name in (*published, *gone_before)
         if name not in contents and span.holds(dataset.period, name)
     ]
+    if not backfill:
+        for there in (published, gone_before):
+            _require_history(dataset, span, set(there), set(remove))
     named = {file.key for each in published.values() for file in each.files}
     strays, unknown = [], []
     for key in state.objects.keys() - named:
@@ -139,10 +147,22 @@ def plan(
     )
 
 
+def _require_history(dataset: Dataset, span: Span, published: set[str], remove: set[str]) -> None:
+    """Refuse to empty an export because the warehouse was made anew from less than it once held."""
+    within = [name for name in published if span.holds(dataset.period, name)]
+    gone = sorted(remove.intersection(within))
+    if len(gone) > MOST_REMOVED and len(gone) > MOST_REMOVED_SHARE * len(within):
+        raise UserError(
+            f"{dataset.name}: {len(gone):,} of {len(within):,} partitions there have no rows in the "
+            f"warehouse (e.g. {gone[0]}) and would be removed; nothing of it was changed. Did the warehouse "
+            "lose history? Land and build that first. If they are to go, give --backfill, with --start and "
+            "--end or for all: it removes them"
+        )
+
+
 def _is_old(there: Partition) -> bool:
     """Tell whether a retention may have removed it; what is younger was lost otherwise."""
-    written = datetime.strptime(there.run_id.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    return datetime.now(UTC) - written >= LEAST_RETENTION
+    return datetime.now(UTC) - begun_at(there.run_id) >= LEAST_RETENTION
 
 
 def _holds(there: Partition | None, held: Contents | None) -> bool:
@@ -162,12 +182,12 @@ def _is_published(there: Partition | None, held: Contents, shape: Shape, state: 
 
 
 def _require_shape(dataset: Dataset, shape: Shape, published: Iterable[Partition], span: Span) -> None:
-    """Refuse to mix layouts or formats in one dataset; a run over everything may change them."""
+    """Refuse to mix layouts, formats or columns in one dataset; a run over everything may change them."""
     for each in published:
         if span.holds(dataset.period, each.partition):
             continue
         for option, ours, theirs in (
-            ("--layout", shape.layout, each.shape.layout if dataset.text_columns else shape.layout),
+            ("--layout", shape.layout, each.shape.layout),
             ("--format", shape.format, each.shape.format),
             ("a --target on", shape.engine, each.shape.engine),
         ):
@@ -176,6 +196,11 @@ def _require_shape(dataset: Dataset, shape: Shape, published: Iterable[Partition
                     f"{dataset.name} lies there with {option} {theirs}: give {option} {theirs}, or change "
                     "all of it by leaving out --start and --end"
                 )
+        if each.shape != shape:
+            raise UserError(
+                f"{dataset.name} has other columns or another schema version now than outside the range "
+                f"(e.g. in {each.partition}): unload all of it once, without --start and --end"
+            )
 
 
 class Publisher:
@@ -215,26 +240,26 @@ class Publisher:
         gone -= written
         if not (self.waiting or removed or expired or gone):
             return
-        self.outcome = Outcome(
+        outcome = Outcome(
             (*self.outcome.written, *self.waiting),
             (*self.outcome.removed, *removed),
             (*self.outcome.expired, *expired),
             (*self.outcome.deleted, *sorted(gone)),
         )
-        self._write_manifests()
-        self.waiting = []
+        self._write_manifests(outcome)
+        self.outcome, self.waiting = outcome, []
         self.require()
         self.place.delete([joined(self.plan.dataset.name, key) for key in sorted(gone)])
 
-    def _write_manifests(self) -> None:
+    def _write_manifests(self, outcome: Outcome) -> None:
         name = self.plan.dataset.name
         empty = Manifest(name, self.plan.shape, self.plan.columns, {}, {})
-        manifest = updated(self.manifest, empty, self.outcome)
+        manifest = updated(self.manifest, empty, outcome)
         record = joined(name, RUNS, f"{self.run.run_id}.json")
         self.require()
         there = self.place.read(record)
         try:
-            self.place.put(record, render_run(name, self.run, self.outcome), there.etag if there else None)
+            self.place.put(record, render_run(name, self.run, outcome), there.etag if there else None)
             self.require()
             self.etag = self.place.put(joined(name, MANIFEST), render(manifest, self.run), self.etag)
         except Changed as changed:
@@ -245,13 +270,19 @@ class Publisher:
         self.manifest = manifest
 
 
-def with_uploads(plan: Plan, uploads: Iterable[Upload]) -> Plan:
-    """Return the plan with the unfinished uploads of copymart's objects among these, which it will abort."""
-    folder = f"{plan.dataset.name}/"
-    ours = [
+def unfinished(place: Place, dataset: Dataset) -> tuple[Upload, ...]:
+    """Return the unfinished uploads of copymart's objects; none, with a note, where the place does not tell.
+
+    The vendor's agreement does not name this permission, and not every server knows the question.
+    """
+    folder = f"{dataset.name}/"
+    try:
+        uploads = place.unfinished(folder)
+    except UserError as error:
+        console.print(f"unfinished uploads cannot be looked for: {error}", soft_wrap=True)
+        return ()
+    return tuple(
         each
         for each in uploads
-        if each.key.startswith(folder)
-        and partition_of(plan.dataset, each.key.removeprefix(folder)) is not None
-    ]
-    return replace(plan, uploads=tuple(ours))
+        if each.key.startswith(folder) and partition_of(dataset, each.key.removeprefix(folder)) is not None
+    )

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import duckdb
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from scripts.console import console, error_console
 from scripts.errors import UserError
@@ -57,8 +57,8 @@ def variants_table(warehouse: duckdb.DuckDBPyConnection) -> Table:
         if previous not in (None, template):
             table.add_section()
         table.add_row(
-            escape(template) if template != previous else "",
-            escape(variant) + (" [dim](control)[/dim]" if is_control and served is not None else ""),
+            template if template != previous else "",
+            Text.assemble(variant, (" (control)" if is_control and served is not None else "", "dim")),
             "" if served is None else f"{int(served):,}",
             f"{int(reached):,}",
             *("" if rate is None else f"{rate:.1%}" for rate in rates),
@@ -72,7 +72,7 @@ def main() -> None:
     try:
         warehouse = connect(Path("."), Path(os.environ["DBT_PROFILES_DIR"]), read_only=True)
     except UserError as error:
-        error_console.print(f"error: {error}", markup=False)
+        error_console.print(f"error: {error}")
         sys.exit(1)
     console.print(variants_table(warehouse))
 

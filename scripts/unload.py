@@ -3,7 +3,6 @@
 Only partitions whose content differs from what the manifest at the destination says are written.
 """
 
-import errno
 import re
 import secrets
 import signal
@@ -12,11 +11,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import duckdb
 import typer
 from rich.table import Table
 
@@ -50,7 +49,9 @@ from scripts.place_s3 import (
 )
 from scripts.places import Place, Run, StillOurs
 from scripts.publish import Plan, Publisher
+from scripts.refusals import told
 
+_AGAIN = "What is published there is whole; mend it and run the same command again"
 _UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 
 
@@ -68,7 +69,12 @@ def unload(
     ] = None,
     end: Annotated[str | None, typer.Option(help="UTC hour to stop before.")] = None,
     backfill: Annotated[
-        bool, typer.Option("--backfill", help="Write every partition of the range anew, changed or not.")
+        bool,
+        typer.Option(
+            "--backfill",
+            help="Write every partition of the range anew, changed or not, and remove those without rows "
+            f"even where they are more than {publish.MOST_REMOVED} and more than a tenth of all.",
+        ),
     ] = False,
     layout: Annotated[
         Layout, typer.Option(help="split leaves vars out of calls and deliveries; copy_variants has them.")
@@ -79,7 +85,7 @@ def unload(
     compression: Annotated[
         Compression | None,
         typer.Option(
-            help="Avro takes zstd, gzip and none, Snowflake snappy and none.",
+            help="Avro takes gzip and none, Snowflake snappy and none.",
             show_default="zstd, gzip for Avro, snappy on Snowflake",
         ),
     ] = None,
@@ -180,7 +186,8 @@ def unload(
     span = parse_span(start, end)
     options = Options(layout, format, chosen_compression, size, concurrency, staging or place.drafts())
     engine = open_engine(project_dir, profiles_dir, target, place, stage)
-    with _told(place, options.staging), _terminable():
+    room = f"make room, or name another folder than {options.staging} with --staging"
+    with told("write", place.uri, options.staging, room, _AGAIN), _terminable():
         try:
             require_relations(engine, chosen)
             chosen = _with_rows(engine, chosen, place, span, named=bool(dataset))
@@ -207,28 +214,6 @@ def new_run() -> Run:
 
 
 @contextmanager
-def _told(place: Place, staging: Path) -> Iterator[None]:
-    """Say in one line what the file system or DuckDB refused."""
-    again = "What is published there is whole; mend it and run the same command again"
-    try:
-        yield
-    except OSError as error:
-        where = error.filename2 or error.filename or place.uri
-        if error.errno == errno.ENOSPC:
-            raise UserError(f"no space left on the disk of {where}: {_space(staging)}. {again}") from error
-        raise UserError(f"cannot write {where}: {error.strerror or error}. {again}") from error
-    except duckdb.Error as error:
-        if "No space left" in str(error):
-            raise UserError(f"no space left on the disk of {staging}: {_space(staging)}. {again}") from error
-        raise UserError(f"unloading to {place.uri} failed, run the same command again: {error}") from error
-    except RuntimeError as error:
-        # what DuckDB makes of a signal that comes during a query
-        if "interrupted" not in str(error).lower():
-            raise
-        raise UserError(f"unloading to {place.uri} was stopped by a signal. {again}") from error
-
-
-@contextmanager
 def _terminable() -> Iterator[None]:
     """End a run that a scheduler stops as ctrl-C would: it settles what is done and frees the lock."""
 
@@ -243,10 +228,6 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _space(staging: Path) -> str:
-    return f"make room, or name another folder than {staging} with --staging"
 
 
 def _size(option: str, text: str) -> int:
@@ -291,7 +272,7 @@ def _plan(
     backfill: bool,
 ) -> tuple[Plan, State]:
     columns = engine.describe(engine.dialect.whole(dataset, options.layout))
-    shape = shape_of(options.layout.value, options.format, columns, SCHEMA_VERSION, engine.name)
+    shape = shape_of(dataset, options.layout, options.format, columns, SCHEMA_VERSION, engine.name)
     contents = contents_of(engine, dataset, span.of(dataset.period))
     state = read_state(place, dataset)
     plan = publish.plan(dataset, span, shape, columns, contents, state, backfill)
@@ -308,13 +289,7 @@ def _plan(
             "writes them again",
             soft_wrap=True,
         )
-    try:
-        uploads = place.unfinished(f"{dataset.name}/")
-    except UserError as error:
-        # the vendor's agreement does not name this permission
-        console.print(f"unfinished uploads cannot be looked for: {error}", soft_wrap=True)
-        uploads = ()
-    return publish.with_uploads(plan, uploads), state
+    return replace(plan, uploads=publish.unfinished(place, dataset)), state
 
 
 def _unload_all(

@@ -26,13 +26,17 @@ from scripts.contents import contents_of, require_relations
 from scripts.datasets import DATASETS, EVERYTHING, HOUR, Dataset, Format, Layout, chosen_datasets
 from scripts.engines import Engine, open_engine
 from scripts.errors import UserError
-from scripts.manifest import MANIFEST, DataFile, Partition, State, joined, partition_of, read_state
+from scripts.manifest import MANIFEST, DataFile, Partition, State, joined, read_state
 from scripts.place_s3 import EndpointUrl, ExternalId, Region, RoleArn, SessionName, open_place
 from scripts.places import Place
-from scripts.publish import Contents
+from scripts.publish import Contents, unfinished
+from scripts.refusals import told
 
-# Of a partition whose rows differ so many are shown.
-_EXAMPLES = 3
+# What a row is known by in messages, of these the columns that it has: nothing that tells a person.
+_KEYS = ("delivery_key", "version_key", "event_timestamp", "metric_date", "delivery_date", "copy_id")
+_AGAIN = "Nothing was changed; mend it and run the same command again"
+# A row as texts by column.
+Row = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,12 @@ def verify(
     place = open_place(
         place_uri, "PLACE", lambda: s3.client(role_arn, external_id, endpoint_url, region, session_name)
     )
-    with _warehouse(with_warehouse, project_dir, profiles_dir, target) as engine:
+    scratch = Path(tempfile.gettempdir())
+    room = "make room, or set TMPDIR to another folder"
+    with (
+        told("read", place.uri, scratch, room, _AGAIN),
+        _warehouse(with_warehouse, project_dir, profiles_dir, target) as engine,
+    ):
         states = _states(place, chosen_datasets(dataset), named=bool(dataset))
         table = Table("dataset")
         for name in ("partitions", "objects", "rows", "bytes", "differences"):
@@ -197,10 +206,10 @@ def _against_listing(
         Difference(joined(dataset.name, key), "is in no manifest: left by a run that was killed, or foreign")
         for key in sorted(state.objects.keys() - named)
     ]
-    for upload in place.unfinished(f"{dataset.name}/"):
-        if partition_of(dataset, upload.key.removeprefix(f"{dataset.name}/")) is not None:
-            found.append(Difference(upload.key, f"has an unfinished multipart upload, {upload.upload_id}"))
-    return found
+    return found + [
+        Difference(upload.key, f"has an unfinished multipart upload, {upload.upload_id}")
+        for upload in unfinished(place, dataset)
+    ]
 
 
 def _against_manifest(dataset: Dataset, file: DataFile, path: Path) -> list[Difference]:
@@ -263,44 +272,62 @@ def _against_rows(
     try:
         with engine.rows(dataset, layout, partition.partition) as (connection, rows):
             only_there, only_here = compare(connection, rows, paths)
+    except duckdb.ConversionException:
+        # its message holds a value
+        return [Difference(where, "cannot be compared: a column has another type than in the warehouse")]
     except (duckdb.Error, ValueError, EOFError) as error:
         return [Difference(where, f"cannot be compared: {error}")]
     if not (only_there or only_here):
         return []
-    example = str((only_there or only_here)[0])
-    side = "there" if only_there else "in the warehouse"
     counts = f"{len(only_there):,} rows only there, {len(only_here):,} only in the warehouse"
-    return [Difference(where, f"{counts}; only {side}: {example[:300]}")]
+    return [Difference(where, f"{counts}; {_example(only_there, only_here)}")]
+
+
+def _example(only_there: list[Row], only_here: list[Row]) -> str:
+    """Tell one difference by key and names of columns; values may be a person's and stay here."""
+    row, others = (only_there[0], only_here) if only_there else (only_here[0], only_there)
+    names = [name for name in _KEYS if name in row]
+    if names[0].endswith("_key"):
+        names = names[:1]
+    key = ", ".join(f"{name} {row[name]}" for name in names)
+    same_key = (other for other in others if all(other[name] == row[name] for name in names))
+    differing = [", ".join(name for name in row if other.get(name) != row[name]) for other in same_key]
+    if not differing:
+        return f"e.g. {key}: only {'there' if only_there else 'in the warehouse'}"
+    return f"e.g. {key}: another {min(differing, key=len)}"
 
 
 def _parquet_differences(
     connection: duckdb.DuckDBPyConnection, rows: str, paths: list[Path]
-) -> tuple[list[Any], list[Any]]:
+) -> tuple[list[Row], list[Row]]:
     listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
     files = f"select * from read_parquet([{listed}])"
-    return (
-        connection.execute(f"{files} except all ({rows})").fetchall(),
-        connection.execute(f"({rows}) except all ({files})").fetchall(),
-    )
+    names = [column[0] for column in connection.execute(f"describe {rows}").fetchall()]
+
+    def only(query: str) -> list[Row]:
+        found = connection.execute(query).fetchall()
+        return [dict(_text(dict(zip(names, row, strict=True)))) for row in found]
+
+    return only(f"{files} except all ({rows})"), only(f"({rows}) except all ({files})")
 
 
 def _avro_differences(
     connection: duckdb.DuckDBPyConnection, rows: str, paths: list[Path]
-) -> tuple[list[Any], list[Any]]:
+) -> tuple[list[Row], list[Row]]:
     with tempfile.TemporaryDirectory(prefix="copymart-verify-") as folder:
         expected = Path(folder, "rows.parquet")
         connection.execute(f"copy ({rows}) to '{expected}' (format parquet)")
         here = Counter(_text(row) for row in encode.avro_rows(parquet.ParquetFile(expected)))
-    there: Counter[str] = Counter()
+    there: Counter[tuple[tuple[str, str], ...]] = Counter()
     for path in paths:
         with path.open("rb") as stream:
             there.update(_text(dict(row)) for row in fastavro.reader(stream))  # type: ignore[arg-type]
-    return list((there - here).elements()), list((here - there).elements())
+    return list(map(dict, (there - here).elements())), list(map(dict, (here - there).elements()))
 
 
-def _text(row: dict[str, Any]) -> str:
-    """A row as text; the order of a map's keys tells nothing, nor which library's UTC it is."""
-    return str({name: _plain(value) for name, value in row.items()})
+def _text(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """A row as texts; the order of a map's keys tells nothing, nor which library's UTC it is."""
+    return tuple((name, repr(_plain(value))) for name, value in row.items())
 
 
 def _plain(value: Any) -> Any:

@@ -261,7 +261,7 @@ def _build(snow: Side, number: int) -> tuple[int, int]:
     results.unlink()
     for node in nodes:
         if node["status"] not in _PASSED | {"skipped"}:
-            error_console.print(f"{node['unique_id']}: {node['message']}", markup=False, soft_wrap=True)
+            error_console.print(f"{node['unique_id']}: {node['message']}", soft_wrap=True)
     counts = Counter(node["status"] in _PASSED for node in nodes)
     console.print(f"snowflake: build {number}: {counts[True]} of {len(nodes)} nodes passed")
     return counts[True], len(nodes)
@@ -351,7 +351,6 @@ def _report(passed: list[tuple[int, int]], differences: list[Difference], compar
         for side, rows in (("DuckDB", difference.only_duckdb), ("Snowflake", difference.only_snowflake)):
             error_console.print(
                 f"{difference.relation}: {len(rows)} rows only on {side}, such as {rows[:2]}",
-                markup=False,
                 soft_wrap=True,
             )
     nodes = ", then ".join(f"{good} of {total}" for good, total in passed)
@@ -364,7 +363,7 @@ def main() -> None:
     try:
         typer.run(verify)
     except UserError as error:
-        error_console.print(f"error: {error}", markup=False)
+        error_console.print(f"error: {error}")
         sys.exit(1)
 
 

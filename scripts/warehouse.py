@@ -108,7 +108,8 @@ def connect(
     """Open the DuckDB file of the profile's target, with the profile's settings.
 
     Raises:
-        UserError: the target is not DuckDB, or its file is missing (if `read_only`), in use or unreadable.
+        UserError: the target is not DuckDB, its file is missing (if `read_only`), in use or unreadable, or a
+            setting has a value that DuckDB does not take.
     """
     settings = credentials(project_dir, profiles_dir, target)
     if settings["type"] != "duckdb":
@@ -122,10 +123,15 @@ def connect(
         connection = duckdb.connect(
             str(path), read_only=read_only, config=settings.get("config_options") or {}
         )
+        for name, value in (settings.get("settings") or {}).items():
+            connection.execute(f"set {name} = {_literal(value)}")
     except duckdb.IOException as error:
         raise UserError(f"cannot open {path.resolve()}: {error}") from error
-    for name, value in (settings.get("settings") or {}).items():
-        connection.execute(f"set {name} = {_literal(value)}")
+    except duckdb.Error as error:
+        raise UserError(
+            "DuckDB does not take the settings of the profile's target, of which COPYMART_MEMORY_LIMIT is "
+            f"one: {error}"
+        ) from error
     return connection
 
 

@@ -16,7 +16,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        error_console.print(f"error: {error}", markup=False, soft_wrap=True)
+        error_console.print(f"error: {error}", soft_wrap=True)
         sys.exit(1)
 
 

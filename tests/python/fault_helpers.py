@@ -30,6 +30,8 @@ copymart:
 TABLES = """
 create schema marts;
 create schema intermediate;
+create schema staging;
+create table staging.consumed_batches (model varchar, batch_id varchar);
 create table marts.fct_calls (
     event_timestamp bigint, user_id varchar, campaign_id bigint, action_id bigint, journey_id varchar,
     copy_id varchar, template_id varchar, vars varchar, attrs varchar);

@@ -425,7 +425,7 @@ def test_the_transformer_alone_unloads_by_the_stage(session: StrictSnowflake, da
     place = Bucket(None, "acme-copy", "export/daily/", {})
     engine = Snowflake(session, snowflake(str.upper), "")
     options = Options(Layout.FULL, Format.PARQUET, Compression.NONE, 7, 1, Path())
-    shape = shape_of("full", Format.PARQUET, (), 1, "snowflake")
+    shape = shape_of(DATASETS[dataset], Layout.FULL, Format.PARQUET, (), 1, "snowflake")
     write = {"2026/01/01/12": Contents(1, "1"), "2026/01/01/14": Contents(1, "1")}
     plan = Plan(DATASETS[dataset], EVERYTHING, shape, (("a", "BIGINT"),), write, (), (), (), (), 0)
     work = Work(plan, place, list, None, options, None, print)  # type: ignore[arg-type]

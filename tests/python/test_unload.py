@@ -10,8 +10,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unload_helpers import CALLS, HOUR, NOON, Warehouse, at, call, fill, snapshot
 
-from scripts import encode
+from scripts import encode, engines
 from scripts.datasets import DATASETS, Format, Layout
 from scripts.encode import Compression
 from scripts.errors import UserError
+from scripts.manifest import part_name, partition_of
 from scripts.places import Folder
 from scripts.unload import unload
+from scripts.verify import verify
 
 ROOT = Path(__file__).parents[2]
 VENDOR_FIELDS = [
@@ -321,6 +325,76 @@ def test_a_range_over_an_older_manifest_is_refused(filled: Warehouse) -> None:
         filled.unload("calls")
 
 
+def edit_first(store: Warehouse, **fields: object) -> None:
+    """Change the first partition of the manifest, and its first file where a field is named so."""
+    path = store.out / "calls/_manifest.json"
+    said = json.loads(path.read_text())
+    partition = said["partitions"][0]
+    for name, value in fields.items():
+        (partition if name in partition else partition["files"][0])[name] = value
+    path.write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"key": "../../victim.txt", "rows": 3},
+        {"key": "2026/01/01/13/calls.parquet"},
+        {"key": "2026/01/01/12/../12/calls.parquet"},
+        {"partition": "x"},
+        {"partition": "../..", "key": "../../calls.parquet"},
+        {"partition": 7},
+        {"run_id": "zzz"},
+        {"run_id": "20269999T000000Z-01234567"},
+    ],
+)
+def test_a_manifest_that_copymart_did_not_write_is_not_believed(
+    filled: Warehouse, fields: dict[str, object]
+) -> None:
+    """What it names would be deleted, and times would be read from its names."""
+    filled.unload("calls")
+    victims = [filled.folder / "victim.txt", filled.folder / "calls.parquet"]
+    for victim in victims:
+        victim.write_text("precious")
+    edit_first(filled, **fields)
+    # the age of what is not there is told by the run's id
+    (filled.out / "calls/2026/01/01/12/calls.parquet").unlink()
+    filled.unload("calls")
+    assert [victim.read_text() for victim in victims] == ["precious", "precious"]
+    assert filled.manifest("calls")["rows"] == len(CALLS)
+    assert len(filled.files("calls")) == 4
+
+
+@pytest.mark.parametrize("left", [10, 300])
+def test_a_warehouse_that_lost_history_does_not_empty_an_export(filled: Warehouse, left: int) -> None:
+    """A day's hours may go, and so may a tenth: more than both must be meant."""
+    for first, count in ((100, 25), (200, left - 4)):
+        filled.execute(
+            f"insert into marts.fct_calls select {NOON} + ({first} + n) * {HOUR}, 'u', 7, 41, 'j', 'c', 't', "
+            f"'{{}}', '{{}}', 'h1' from range({count}) as numbers(n)"
+        )
+    filled.unload("calls")
+    filled.execute(f"delete from marts.fct_calls where event_timestamp < {NOON + 200 * HOUR}")
+    filled.execute(f"update marts.fct_calls set user_id = 'x' where event_timestamp = {NOON + 200 * HOUR}")
+    before = snapshot(filled.out)
+    if left == 300:
+        filled.unload("calls")
+        assert len(filled.files("calls")) == 296
+        return
+    told = r"calls: 29 of 35 partitions there have no rows in the warehouse \(e\.g\. 2026/01/01/12\)"
+    for options in ({}, {"dry_run": True}):
+        with pytest.raises(UserError, match=told):
+            filled.unload("calls", **options)
+    with pytest.raises(UserError, match=r"25 of 25 partitions.*give --backfill"):
+        filled.unload("calls", start="2026-01-04", end="2026-01-09")
+    assert snapshot(filled.out) == before
+    # 24 hours of a range may go
+    filled.unload("calls", start="2026-01-05T17", end="2026-01-09")
+    assert len(filled.files("calls")) == 35 - 24
+    filled.unload("calls", backfill=True)
+    assert len(filled.files("calls")) == 6
+
+
 def test_a_lost_manifest_loses_no_objects_outside_the_range(
     filled: Warehouse, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -366,6 +440,34 @@ def test_large_hours_are_parts_and_small_ones_are_not(filled: Warehouse) -> None
     filled.execute(f"delete from marts.fct_calls where event_timestamp < {NOON + HOUR}")
     filled.unload("calls")
     assert not large.exists()
+
+
+@pytest.mark.parametrize(
+    ("format", "compression"),
+    [*((Format.PARQUET, each) for each in Compression), (Format.AVRO, "gzip"), (Format.AVRO, "none")],
+)
+def test_parts_have_every_compression(filled: Warehouse, format: Format, compression: str) -> None:
+    for number in range(12):
+        filled.insert("marts.fct_calls", [call(NOON + number, f"{number * 7919:x}" * 20)])
+    filled.unload("calls", max_file_size="1k", format=format, compression=Compression(compression))
+    (entry, *_) = filled.manifest("calls")["partitions"]
+    assert len(entry["files"]) > 1
+    paths = [filled.out / "calls" / file["key"] for file in entry["files"]]
+    assert sum(file["rows"] for file in entry["files"]) == 14
+    for path in paths:
+        if format is Format.PARQUET:
+            said = parquet.read_metadata(path).row_group(0).column(0).compression.lower()
+            assert said == {"none": "uncompressed"}.get(compression, compression)
+        else:
+            with path.open("rb") as file:
+                codec = fastavro.reader(file).metadata["avro.codec"]
+            assert codec == {"none": "null", "gzip": "deflate"}[compression]
+
+
+def test_the_hundred_thousandth_part_is_ours() -> None:
+    for number in (1, 99_999, 100_000, 1_234_567):
+        key = f"2026/01/01/12/{part_name('calls', Format.PARQUET, '20260101T000000Z-01234567', number)}"
+        assert partition_of(DATASETS["calls"], key) == "2026/01/01/12"
 
 
 def test_parts_of_a_killed_run_are_swept(filled: Warehouse) -> None:
@@ -414,6 +516,21 @@ def test_contents_that_disagree_with_the_mart_ask_for_a_build(filled: Warehouse)
     with pytest.raises(UserError, match=r"counts 5 rows of calls, .* has 6: run `dbt build`"):
         filled.unload("calls")
     assert snapshot(filled.out) == before
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model"), [("calls", "int_distinct_calls"), ("deliveries", "fct_deliveries")]
+)
+def test_contents_of_an_older_build_ask_for_a_build(filled: Warehouse, dataset: str, model: str) -> None:
+    """As after a build that was killed between the two and only edited rows: counts are equal."""
+    filled.unload(dataset)
+    before = snapshot(filled.out)
+    filled.insert("staging.consumed_batches", [(model, "newer")])
+    with pytest.raises(UserError, match=f"int_partition_contents has not read 1 batches that {model} has"):
+        filled.unload(dataset, backfill=True)
+    assert snapshot(filled.out) == before
+    filled.insert("staging.consumed_batches", [("int_partition_contents", "newer")])
+    filled.unload(dataset)
 
 
 def test_a_full_disk_is_told_and_the_next_run_goes_on(
@@ -477,8 +594,8 @@ def test_avro_holds_the_record_with_maps_and_types(filled: Warehouse) -> None:
     assert row["vars"] == {"a": 'x, "y"', "b": "41.50", "c": '{"d":[1,2]}', "e": "true", "é": "ß"}
     assert (row["attrs"], row["copy_conflict"], row["delivery_date"]) == ({}, False, date(2026, 1, 1))
     assert row["last_called_at"] == datetime(2026, 1, 1, 12, 0, 5, tzinfo=UTC)
-    with pytest.raises(UserError, match="Avro takes zstd, gzip, none"):
-        filled.unload("calls", format=Format.AVRO, compression=Compression.SNAPPY)
+    with pytest.raises(UserError, match="Avro takes gzip, none"):
+        filled.unload("calls", format=Format.AVRO, compression=Compression.ZSTD)
 
 
 def test_a_reader_of_the_old_file_keeps_it_whole(filled: Warehouse) -> None:
@@ -500,6 +617,55 @@ def test_a_range_cannot_mix_layouts(filled: Warehouse) -> None:
     filled.unload("calls", layout=Layout.SPLIT)
     assert filled.manifest("calls")["layout"] == "split"
     assert all("vars" not in row for rows in filled.files("calls").values() for row in rows)
+
+
+def test_a_range_cannot_mix_columns(filled: Warehouse) -> None:
+    filled.unload("copy_metrics_daily")
+    before = snapshot(filled.out)
+    filled.execute("alter table marts.copy_metrics_daily add column sent bigint")
+    with pytest.raises(UserError, match=r"other columns .*\(e\.g\. in 2026/01/02\): unload all of it once"):
+        filled.unload("copy_metrics_daily", start="2026-01-01", end="2026-01-02", backfill=True)
+    assert snapshot(filled.out) == before
+    filled.unload("copy_metrics_daily", start="2026-01-01", end="2026-01-03")
+    assert all("sent" in row for rows in filled.files("copy_metrics_daily").values() for row in rows)
+
+
+def test_another_layout_leaves_datasets_without_text_alone(filled: Warehouse) -> None:
+    named = ("copy_variants", "copy_metrics_daily")
+    filled.unload(*named)
+    before = snapshot(filled.out)
+    filled.unload(*named, layout=Layout.SPLIT)
+    # nor does a manifest of a copymart that noted the layout there
+    manifest = filled.out / "copy_metrics_daily/_manifest.json"
+    manifest.write_text(manifest.read_text().replace('"full"', '"split"'))
+    told = {"copy_metrics_daily/_manifest.json"}
+    filled.unload(*named)
+    after = snapshot(filled.out)
+    assert after.keys() == before.keys()
+    assert {path for path in before if after[path] != before[path]} == told
+
+
+def test_the_record_tells_each_partition_once(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A settlement that failed is tried again when the run ends."""
+    monkeypatch.setattr(encode, "chunk_rows", lambda _: 1)
+    monkeypatch.setattr("scripts.engine_duckdb.SETTLE_SECONDS", -1)
+    put = Folder.put
+    manifests = []
+
+    def fails_once(folder: Folder, key: str, body: bytes, replaces: str | None) -> str:
+        if key.endswith("_manifest.json"):
+            manifests.append(key)
+            if len(manifests) == 2:
+                raise UserError("500")
+        return put(folder, key, body, replaces)
+
+    monkeypatch.setattr(Folder, "put", fails_once)
+    with pytest.raises(UserError, match="500"):
+        filled.unload("calls")
+    (record,) = (filled.out / "calls/_manifests").iterdir()
+    told = [each["partition"] for each in json.loads(record.read_text())["written"]]
+    assert told == sorted(set(told))
+    assert told == [each["partition"] for each in filled.manifest("calls")["partitions"]]
 
 
 def test_dry_run_writes_nothing_and_says_what_it_would(
@@ -565,6 +731,18 @@ def test_usage_errors_are_told_and_nothing_is_written(filled: Warehouse, tmp_pat
         ("is a file", {"to": file / "below"}),
         ("give a folder, or s3://", {"to": "gs://bucket/prefix"}),
         ("write s3://bucket/prefix", {"to": "s3:///prefix"}),
+        (r"'\[b' is no name of a bucket", {"to": "s3://[b/x"}),
+        (r"write s3://bucket/prefix, or \./s3:/bucket/x", {"to": "s3:/bucket/x"}),
+        (r"'\.\.' is no name between slashes", {"to": "s3://bucket/a/../b"}),
+        ("'' is no name between slashes", {"to": "s3://bucket/a//b"}),
+        (r"'\\x07' may not stand in it", {"to": "s3://bucket/a\ab"}),
+        ("'#' may not stand in it", {"to": "s3://bucket/a#b"}),
+        (r"'\?' may not stand in it", {"to": "s3://bucket/a?b"}),
+        ("--part-size: S3 takes parts of", {"to": "s3://bucket", "part_size": "6G"}),
+        ("home directory", {"to": "~nouser-of-this-name/x"}),
+        ("File name too long", {"to": file.parent / ("x" * 300)}),
+        ("lies outside the years", {"start": "0001-01-01T00:00+14:00"}),
+        ("lies outside the years", {"end": "9999-12-31T23:00-14:00"}),
         ("belongs to a role", {"to": "s3://bucket", "session_name": "me"}),
         ("belongs to --sse aws:kms", {"to": "s3://bucket", "kms_key_id": "k"}),
         ("--max-file-size 5T", {"max_file_size": "5T"}),
@@ -578,6 +756,102 @@ def test_usage_errors_are_told_and_nothing_is_written(filled: Warehouse, tmp_pat
     with pytest.raises(UserError, match="--to is empty"):
         unload(to="", project_dir=filled.folder, profiles_dir=filled.folder)
     assert not filled.out.exists()
+
+
+@pytest.mark.parametrize("where", ["settings", "config_options"])
+def test_a_setting_that_duckdb_does_not_take_is_told(filled: Warehouse, where: str) -> None:
+    profile = filled.folder / "profiles.yml"
+    profile.write_text(
+        profile.read_text().replace("schema: main}", f"schema: main, {where}: {{memory_limit: lots}}}}")
+    )
+    with pytest.raises(UserError, match=r"COPYMART_MEMORY_LIMIT is one: .*Memory must have a number"):
+        filled.unload("calls")
+
+
+def test_brackets_and_colons_in_names_are_printed_as_they_are(
+    filled: Warehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are markup and emoji to the library that prints."""
+    out = filled.folder / "[/x] [red]out :smile:"
+    filled.unload("calls", to=out, dry_run=True)
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"Dry run: nothing is written to {out}\n")
+    assert f"would write {out}/calls/2026/01/01/12/calls.parquet (2 rows)" in printed
+    filled.execute("delete from marts.dim_copy_variants")
+    filled.unload(to=out)
+    assert f"; {out}/copy_variants stays as it is" in capsys.readouterr().out
+
+
+def test_what_cannot_be_read_there_is_told(filled: Warehouse) -> None:
+    filled.unload("calls")
+    manifest = filled.out / "calls/_manifest.json"
+    manifest.unlink()
+    manifest.mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*_manifest\.json: Is a directory"):
+        filled.unload("calls")
+    with pytest.raises(UserError, match=r"cannot read .*_manifest\.json: Is a directory"):
+        verify(str(filled.out), project_dir=filled.folder, profiles_dir=filled.folder)
+    shutil.rmtree(filled.out)
+    filled.out.mkdir()
+    (filled.out / "calls").write_text("a file")
+    with pytest.raises(UserError, match=r"cannot write .*calls: Not a directory"):
+        filled.unload("calls")
+
+
+def test_a_folder_that_another_run_sweeps_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sweeps what nobody holds, and may come between the making of a folder and the holding of it."""
+    make, hold = tempfile.mkdtemp, engines._held
+    made: list[Path] = []
+    handles: list[Any] = []
+
+    def made_and_swept(**options: Any) -> str:
+        made.append(Path(make(**options)))
+        if len(made) == 1:
+            made[0].rmdir()
+        if len(made) == 2:
+            # the other run holds it while it sweeps
+            handles.append(hold(made[1]))
+            handles[0].__enter__()
+        return str(made[-1])
+
+    @contextmanager
+    def held_too_late(folder: Path) -> Iterator[None]:
+        with hold(folder):
+            if len(made) == 3:
+                folder.rmdir()
+            yield
+
+    monkeypatch.setattr(tempfile, "mkdtemp", made_and_swept)
+    monkeypatch.setattr(engines, "_held", held_too_late)
+    with engines.staging_folder(tmp_path) as folder:
+        assert folder == made[3] and folder.is_dir()
+        with pytest.raises(BlockingIOError), hold(folder):
+            pass
+    handles[0].__exit__(None, None, None)
+    assert not folder.exists()
+
+
+def test_a_manifest_is_on_disk_before_it_takes_its_name(
+    filled: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    named: list[tuple[str, bool]] = []
+    move, sync = os.replace, os.fsync
+
+    def noted(handle: int) -> None:
+        synced.append(os.fstat(handle).st_ino)
+        sync(handle)
+
+    def moved(source: Any, target: Any) -> None:
+        named.append((Path(target).suffix, os.stat(source).st_ino in synced))
+        move(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "replace", moved)
+    filled.unload("calls")
+    assert sorted(named) == [(".json", True)] * 2 + [(".parquet", False)] * 4
 
 
 def test_a_warehouse_without_marts_asks_for_a_build(filled: Warehouse) -> None:

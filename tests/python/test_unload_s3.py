@@ -351,6 +351,53 @@ def test_a_run_that_lost_its_lock_changes_nothing_more(store: Store, monkeypatch
     assert json.loads(store.body(LOCK))["run_id"] == "another"
 
 
+def test_a_delete_that_arrives_late_leaves_the_lock_of_another(store: Store) -> None:
+    client = s3.client(endpoint_url=store.endpoint, region="us-east-1")
+    arrived = []
+
+    def taken_over(**_: Any) -> None:
+        arrived.append(json.loads(store.body(LOCK))["host"])
+        lock_of(store, 1000)
+
+    client.meta.events.register("before-send.s3.DeleteObject", taken_over)
+    client.meta.events.register("before-send.s3.DeleteObjects", taken_over)
+    with Bucket(client, store.bucket, "an/export/", {}).lock(new_run(), 1000):
+        pass
+    assert arrived == [socket.gethostname()]
+    assert json.loads(store.body(LOCK))["run_id"] == "another"
+
+
+def test_a_lock_that_runs_out_soon_is_left_to_run_out(store: Store) -> None:
+    held = lease._Lease(store.bucket_place(), new_run(), 900)
+    held.take(None)
+    fresh = held.deadlines
+    held.deadlines = (fresh[0] - 610, fresh[1] - 610)
+    held.release()
+    assert store.all_keys() == [LOCK]
+    held.deadlines = fresh
+    held.release()
+    assert store.all_keys() == []
+
+
+def test_a_server_without_if_match_on_delete_loses_the_lock_too(store: Store) -> None:
+    client = s3.client(endpoint_url=store.endpoint, region="us-east-1")
+    client.meta.events.register("before-call.s3.DeleteObject", refuse_if_match)
+    with Bucket(client, store.bucket, "an/export/", {}).lock(new_run(), 1000):
+        assert store.all_keys() == [LOCK]
+    assert store.all_keys() == []
+
+
+def test_a_server_that_does_not_tell_the_time(store: Store) -> None:
+    """Its locks are taken over too, later."""
+    now = datetime.now(UTC)
+    without: dict[str, Any] = {"ResponseMetadata": {"HTTPHeaders": {}}}
+    for age, left in ((0, 121 + 120), (300, -59)):
+        response = without | {"LastModified": now - timedelta(seconds=age)}
+        assert lease._seconds_left({"lease_seconds": 120}, response) == pytest.approx(left, abs=30)
+        response["ResponseMetadata"]["HTTPHeaders"]["date"] = "yesterday"
+        assert lease._seconds_left({"lease_seconds": 120}, response) == pytest.approx(left, abs=30)
+
+
 def until(condition: Callable[[], bool]) -> None:
     """Wait for what another thread does."""
     done = threading.Event()
@@ -430,24 +477,28 @@ def test_another_writer_of_the_manifest_stops_the_run(store: Store, monkeypatch:
     assert store.rows("calls") == expected(store)
 
 
+def not_implemented(**_: Any) -> Any:
+    """Answer in place of a server that does not know a request."""
+
+    class Answer:
+        status_code, headers, content = 501, {}, b"<Error><Code>NotImplemented</Code></Error>"
+
+    said = {"Error": {"Code": "NotImplemented"}, "ResponseMetadata": {"HTTPStatusCode": 501}}
+    return Answer(), said
+
+
+def refuse_if_match(params: dict[str, Any], **_: Any) -> Any:
+    """Answer as a server that does not know the header; None sends the request."""
+    return not_implemented() if "If-Match" in params["headers"] else None
+
+
 def test_servers_without_if_match_are_told_apart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(params: dict[str, Any], **_: Any) -> Any:
-        if "If-Match" in params["headers"]:
-
-            class Answer:
-                status_code, headers, content = 501, {}, b"<Error><Code>NotImplemented</Code></Error>"
-
-            return Answer(), {
-                "Error": {"Code": "NotImplemented"},
-                "ResponseMetadata": {"HTTPStatusCode": 501},
-            }
-        return None
-
     spied = unload_module.s3.client
 
     def without(*arguments: Any, **options: Any) -> Any:
         client = spied(*arguments, **options)
-        client.meta.events.register("before-call.s3.PutObject", refuse)
+        client.meta.events.register("before-call.s3.PutObject", refuse_if_match)
+        client.meta.events.register("before-call.s3.DeleteObject", refuse_if_match)
         return client
 
     monkeypatch.setattr(unload_module.s3, "client", without)
@@ -574,6 +625,11 @@ def break_manifest(store: Store) -> None:
     store.put("calls/_manifest.json", b"{")
 
 
+def misstate_format(store: Store) -> None:
+    text = store.body("calls/_manifest.json").decode()
+    store.put("calls/_manifest.json", text.replace('"format": "parquet"', '"format": "../x"').encode())
+
+
 def lose_manifest(store: Store) -> None:
     store.lose("calls/_manifest.json")
 
@@ -608,6 +664,7 @@ def edit_rows(store: Store) -> None:
         (begin_upload, "unfinished multipart upload"),
         (restore_manifest, "the manifest says"),
         (break_manifest, "cannot be read"),
+        (misstate_format, "cannot be read; unload all of it again"),
         (lose_manifest, "is missing"),
         (misstate_rows, "has 2 rows, the manifest says 3"),
         (land_more, "is not there; the warehouse has 1 rows"),
@@ -642,9 +699,52 @@ def test_verify_compares_every_row_when_asked(store: Store, capsys: pytest.Captu
     capsys.readouterr()
     assert store.verify(deep=True) == 1
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "1 rows only there, 1 only in the warehouse" in printed
+    assert "1 rows only there, 1 only in the warehouse; e.g. event_timestamp" in printed
+    assert f"{NOON}, copy_id 'c': another user_id" in printed
     with pytest.raises(UserError, match="leave out --no-warehouse"):
         store.verify(deep=True, with_warehouse=False)
+
+
+@pytest.mark.parametrize("format", list(Format))
+def test_verify_tells_no_persons_data(
+    store: Store, capsys: pytest.CaptureFixture[str], format: Format
+) -> None:
+    store.warehouse.execute(
+        "create table contents as from intermediate.int_partition_contents;"
+        "drop view intermediate.int_partition_contents;"
+        "create table intermediate.int_partition_contents as from contents"
+    )
+    store.unload("calls", "deliveries", format=format)
+    store.warehouse.execute(
+        """
+        update marts.fct_deliveries set user_id = 'secret', attrs = '{"secret":"1"}';
+        update marts.fct_calls set user_id = 'secret', vars = '{"secret":"2"}' where journey_id = 'a';
+        update marts.fct_calls set copy_id = 'other', attrs = '{"secret":"3"}' where journey_id = 'c'
+        """
+    )
+    capsys.readouterr()
+    assert store.verify(deep=True) == 1
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "e.g. delivery_key 'k1': another user_id, attrs" in printed
+    assert f"e.g. event_timestamp {NOON}, copy_id 'c': another user_id, vars" in printed
+    assert f"e.g. event_timestamp {NOON + HOUR}, copy_id 'c': only there" in printed
+    assert "secret" not in printed and "gröẞe" not in printed and "subject" not in printed
+
+
+def test_verify_goes_on_where_unfinished_uploads_are_not_told(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spied = s3.client
+
+    def refusing(*arguments: Any, **options: Any) -> Any:
+        client = spied(*arguments, **options)
+        client.meta.events.register("before-call.s3.ListMultipartUploads", not_implemented)
+        return client
+
+    monkeypatch.setattr(s3, "client", refusing)
+    store.unload("calls")
+    assert store.verify() == 0
+    assert capsys.readouterr().out.count("unfinished uploads cannot be looked for") == 2
 
 
 def test_encoding_and_uploading_overlap(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ from scripts.warehouse import query_tag
 TABLES = (
     *("marts.fct_calls", "marts.fct_deliveries", "marts.dim_copy_variants", "marts.copy_metrics_daily"),
     *("marts.copy_cohort_metrics_daily", "intermediate.int_copy_contents"),
-    "intermediate.int_partition_contents",
+    *("intermediate.int_partition_contents", "staging.consumed_batches"),
 )
 # What is a view, as dbt makes it, and the table below it.
 STORED = {"marts.fct_calls": "staging.fct_calls"}

@@ -16,6 +16,10 @@ NOON = 1_767_268_800  # 2026-01-01 12:00 UTC
 TABLES = """
 create schema marts;
 create schema intermediate;
+create schema staging;
+create table staging.consumed_batches (model varchar, batch_id varchar);
+insert into staging.consumed_batches
+values ('int_distinct_calls', 'b'), ('fct_deliveries', 'b'), ('int_partition_contents', 'b');
 create table marts.fct_calls (
     event_timestamp bigint, user_id varchar, campaign_id bigint, action_id bigint, journey_id varchar,
     copy_id varchar, template_id varchar, vars varchar, attrs varchar, content_hash varchar);

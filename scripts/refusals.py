@@ -1,0 +1,35 @@
+"""What a file system or DuckDB refuses, in one line that says what to do."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from scripts.errors import UserError
+
+
+@contextmanager
+def told(verb: str, uri: str, staging: Path, room: str, after: str) -> Iterator[None]:
+    """Turn refusals into a UserError.
+
+    `verb`: what is done with the place at `uri`, read or write. `staging`: the folder of files on their way,
+    and `room` what helps when its disk is full. `after`: what holds now and what to do next.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename2 or error.filename or uri
+        if error.errno == errno.ENOSPC:
+            raise UserError(f"no space left on the disk of {where}: {room}. {after}") from error
+        raise UserError(f"cannot {verb} {where}: {error.strerror or error}. {after}") from error
+    except duckdb.Error as error:
+        if "No space left" in str(error):
+            raise UserError(f"no space left on the disk of {staging}: {room}. {after}") from error
+        raise UserError(f"cannot {verb} {uri}, run the same command again: {error}") from error
+    except RuntimeError as error:
+        # what DuckDB makes of a signal that comes during a query
+        if "interrupted" not in str(error).lower():
+            raise
+        raise UserError(f"stopped by a signal while it was to {verb} {uri}. {after}") from error
