@@ -188,7 +188,7 @@ def bootstrap(
     try:
         count = sum(len(step.statements) for step in steps)
         if not yes:
-            console.print(snowflake_account.script(steps), markup=False, soft_wrap=True)
+            console.print(snowflake_account.script(steps), soft_wrap=True)
             typer.confirm(f"Run these {count} statements in account {settings['account']}?", abort=True)
         snowflake_account.run_steps(session, steps, "bootstrap")
         console.print(f"Applied: {count} statements in account {settings['account']}.", soft_wrap=True)

@@ -119,7 +119,7 @@ def share(
             _verdict(plan)
         elif plan.changes and dry_run:
             console.print("\nDry run: nothing was changed. These statements would run:\n")
-            console.print(_script(plan, owner), end="", markup=False, soft_wrap=True)
+            console.print(_script(plan, owner), end="", soft_wrap=True)
         elif plan.changes and (yes or typer.confirm("\nApply this plan?")):
             _apply(session, plan, owner)
             _stop_on_what_is_left(_plan(wanted, read(session, wanted), accounts, revoke, lower_edition))
@@ -211,7 +211,7 @@ def _show(plan: Plan, wanted: Wanted, state: State, owner: str, revoke: bool) ->
     )
     colours = {"+": "green", "-": "red", "=": "dim"}
     for line in plan.lines:
-        console.print(f"  {line.sign} {line.text}", style=colours[line.sign], markup=False, soft_wrap=True)
+        console.print(f"  {line.sign} {line.text}", style=colours[line.sign], soft_wrap=True)
     count = {sign: sum(line.sign == sign for line in plan.lines) for sign in colours}
     if plan.changes:
         console.print(f"\nPlan: {count['+']} to add, {count['-']} to remove, {count['=']} unchanged.")
