@@ -357,7 +357,7 @@ def test_a_stage_that_is_not_meant_is_told(landing: Landing, store: Any) -> None
         find_stage(landing, "lake")
     with pytest.raises(UserError, match="--stage landing is no stage on s3://"):
         find_stage(landing, "landing")
-    with pytest.raises(UserError, match="stage 'a b' is not a plain Snowflake name"):
+    with pytest.raises(UserError, match="stage 'A B' is not a plain Snowflake name"):
         find_stage(landing, "a b")
     everything(landing, f"create stage PROD.SHORT url = 's3://{store.bucket}/x'")
     with pytest.raises(UserError, match=r"its address \(s3://.*/x\) has no slash at its end"):
