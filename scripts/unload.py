@@ -102,7 +102,7 @@ def unload(
     concurrency: Annotated[int, typer.Option(min=1, max=32, help="Files on their way at once.")] = 8,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="List every object to be written and deleted, and change nothing."),
+        typer.Option("--dry-run", help="List what would be written and deleted, and change nothing."),
     ] = False,
     role_arn: RoleArn = None,
     external_id: ExternalId = None,
