@@ -32,7 +32,7 @@ def test_relative_links_lead_somewhere(document: Path) -> None:
 
 
 def known_tests() -> set[str]:
-    """Return the names of all Python tests and their files, dbt unit tests and assertions, and make targets."""
+    """Return the names of Python tests and their files, dbt unit tests, assertions and make targets."""
     files = sorted((ROOT / "tests/python").glob("**/test_*.py"))
     known = {file.name for file in files} | {
         found
