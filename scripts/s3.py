@@ -2,13 +2,15 @@
 
 import logging
 import os
+import re
 from functools import partial
 from textwrap import shorten
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
+import typer
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from botocore.exceptions import (
@@ -28,6 +30,22 @@ from scripts.errors import UserError
 
 FAILURES = (ClientError, BotoCoreError, ResponseParserError, HTTPError)
 """What a request to S3 may fail with: botocore does not wrap what an answer that breaks off fails with."""
+
+# IAM allows every visible sign in a path; * and ? would be patterns in a policy
+IAM_NAME = r"(?:[\w+=,.@-]+/)*[\w+=,.@-]{1,64}"
+"""Regular expression of a user's or role's name in an ARN, with its path."""
+
+ROLE_ARN = re.compile(rf"arn:(aws|aws-cn|aws-us-gov):iam::(\d{{12}}):role/{IAM_NAME}", re.ASCII)
+"""An AWS role; its groups are the partition and the account."""
+
+RoleArn = Annotated[str | None, typer.Option(help="AWS role to assume for s3://.")]
+ExternalId = Annotated[str | None, typer.Option(help="External id that the role asks for.")]
+SessionName = Annotated[
+    str | None,
+    typer.Option(help="Name of the role's session in the account's trail.", show_default="copymart"),
+]
+EndpointUrl = Annotated[str | None, typer.Option(help="Address of an S3 server that is not AWS's.")]
+Region = Annotated[str | None, typer.Option(help="AWS region of the bucket.")]
 
 CONFIG = Config(
     retries={"mode": "standard", "max_attempts": 5},

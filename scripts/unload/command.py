@@ -37,22 +37,16 @@ from scripts.unload.datasets import (
 )
 from scripts.unload.encode import Compression
 from scripts.unload.engines import snowflake as engine_snowflake
-from scripts.unload.engines.base import Engine, Options, Work, open_engine
+from scripts.unload.engines.base import Engine, Options, Work
+from scripts.unload.engines.open import open_engine
+from scripts.unload.engines.snowflake_stage import STAGE
+from scripts.unload.failures import explained
 from scripts.unload.manifest import Partition, State, joined, read_state, shape_of
 from scripts.unload.places import lease
 from scripts.unload.places.base import Place, Run, StillOurs
-from scripts.unload.places.s3 import (
-    PART_SIZE,
-    EndpointUrl,
-    ExternalId,
-    Region,
-    RoleArn,
-    SessionName,
-    open_place,
-    write_headers,
-)
+from scripts.unload.places.open import open_place, write_headers
+from scripts.unload.places.s3 import PART_SIZE
 from scripts.unload.publish import Plan, Publisher
-from scripts.unload.refusals import told
 
 _AGAIN = "What is published there is whole; mend it and run the same command again"
 _UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
@@ -107,11 +101,11 @@ def unload(
         bool,
         typer.Option("--dry-run", help="List what would be written and deleted, and change nothing."),
     ] = False,
-    role_arn: RoleArn = None,
-    external_id: ExternalId = None,
-    session_name: SessionName = None,
-    endpoint_url: EndpointUrl = None,
-    region: Region = None,
+    role_arn: s3.RoleArn = None,
+    external_id: s3.ExternalId = None,
+    session_name: s3.SessionName = None,
+    endpoint_url: s3.EndpointUrl = None,
+    region: s3.Region = None,
     sse: Annotated[
         str | None, typer.Option(help="Encryption on S3: AES256, aws:kms.", show_default="the bucket's own")
     ] = None,
@@ -133,7 +127,7 @@ def unload(
         typer.Option(
             help="Snowflake target: the external stage that leads to TO, as NAME, SCHEMA.NAME or "
             "DATABASE.SCHEMA.NAME.",
-            show_default=f"{engine_snowflake.STAGE} in the staging schema, which copymart bootstrap makes",
+            show_default=f"{STAGE} in the staging schema, which copymart bootstrap makes",
         ),
     ] = None,
     lease_seconds: Annotated[
@@ -190,7 +184,7 @@ def unload(
     options = Options(layout, format, chosen_compression, size, concurrency, staging or place.drafts())
     engine = open_engine(project_dir, profiles_dir, target, place, stage)
     room = f"make room, or name another folder than {options.staging} with --staging"
-    with told("write", place.uri, options.staging, room, _AGAIN), _terminable():
+    with explained("write", place.uri, options.staging, room, _AGAIN), _terminable():
         try:
             require_relations(engine, chosen)
             chosen = _with_rows(engine, chosen, place, span, named=bool(dataset))

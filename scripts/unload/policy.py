@@ -9,6 +9,7 @@ import typer
 
 from scripts.console import error_console
 from scripts.errors import UserError
+from scripts.s3 import IAM_NAME, ROLE_ARN
 from scripts.unload.datasets import DATASETS
 
 Document = dict[str, Any]
@@ -24,12 +25,8 @@ _RESERVED_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 # *, ? and $ would be patterns in a policy; the rest is what S3 calls safe, and what hive keys use.
 _PREFIX = re.compile(r"[A-Za-z0-9!_.'()/=+@:, -]+")
-# IAM allows every visible sign in a path; * and ? would be patterns here too
-_PATH = r"(?:[\w+=,.@-]+/)*"
-_NAME = r"[\w+=,.@-]{1,64}"
-ROLE_ARN = re.compile(rf"arn:(aws|aws-cn|aws-us-gov):iam::(\d{{12}}):role/{_PATH}{_NAME}", re.ASCII)
 _PRINCIPAL = re.compile(
-    rf"\d{{12}}|arn:(aws|aws-cn|aws-us-gov):iam::\d{{12}}:(root|(user|role)/{_PATH}{_NAME})",
+    rf"\d{{12}}|arn:(aws|aws-cn|aws-us-gov):iam::\d{{12}}:(root|(user|role)/{IAM_NAME})",
     re.ASCII,
 )
 _KEY = re.compile(r"arn:(aws|aws-cn|aws-us-gov):kms:[a-z0-9-]+:\d{12}:key/[0-9a-z-]+")

@@ -26,12 +26,13 @@ from scripts.errors import UserError
 from scripts.unload import encode
 from scripts.unload.contents import contents_of, require_relations
 from scripts.unload.datasets import DATASETS, EVERYTHING, HOUR, Dataset, Format, Layout, chosen_datasets
-from scripts.unload.engines.base import Engine, open_engine
+from scripts.unload.engines.base import Engine
+from scripts.unload.engines.open import open_engine
+from scripts.unload.failures import explained
 from scripts.unload.manifest import MANIFEST, DataFile, Partition, State, joined, read_state
 from scripts.unload.places.base import Place
-from scripts.unload.places.s3 import EndpointUrl, ExternalId, Region, RoleArn, SessionName, open_place
+from scripts.unload.places.open import open_place
 from scripts.unload.publish import Contents, unfinished
-from scripts.unload.refusals import told
 
 # What a row is known by in messages, of these the columns that it has: nothing that tells a person.
 _KEYS = ("delivery_key", "version_key", "event_timestamp", "metric_date", "delivery_date", "copy_id")
@@ -66,11 +67,11 @@ def verify(
         bool, typer.Option("--warehouse/--no-warehouse", help="Compare with the warehouse.")
     ] = True,
     concurrency: Annotated[int, typer.Option(min=1, max=32, help="Objects read at once.")] = 8,
-    role_arn: RoleArn = None,
-    external_id: ExternalId = None,
-    session_name: SessionName = None,
-    endpoint_url: EndpointUrl = None,
-    region: Region = None,
+    role_arn: s3.RoleArn = None,
+    external_id: s3.ExternalId = None,
+    session_name: s3.SessionName = None,
+    endpoint_url: s3.EndpointUrl = None,
+    region: s3.Region = None,
     project_dir: warehouse.ProjectDir = Path(),
     profiles_dir: warehouse.ProfilesDir = None,
     target: warehouse.Target = None,
@@ -92,7 +93,7 @@ def verify(
     scratch = Path(tempfile.gettempdir())
     room = "make room, or set TMPDIR to another folder"
     with (
-        told("read", place.uri, scratch, room, _AGAIN),
+        explained("read", place.uri, scratch, room, _AGAIN),
         _warehouse(with_warehouse, project_dir, profiles_dir, target) as engine,
     ):
         states = _states(place, chosen_datasets(dataset), named=bool(dataset))
