@@ -6,9 +6,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from boto3.exceptions import Boto3Error, S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,15 +26,6 @@ PART_SIZE = 64_000_000
 LEAST_PART_SIZE, MOST_PART_SIZE = 5 * MIB, 5 << 30
 MOST_PARTS = 10_000
 DELETES_PER_REQUEST = 1_000
-
-RoleArn = Annotated[str | None, typer.Option(help="AWS role to assume for s3://.")]
-ExternalId = Annotated[str | None, typer.Option(help="External id that the role asks for.")]
-SessionName = Annotated[
-    str | None,
-    typer.Option(help="Name of the role's session in the account's trail.", show_default="copymart"),
-]
-EndpointUrl = Annotated[str | None, typer.Option(help="Address of an S3 server that is not AWS's.")]
-Region = Annotated[str | None, typer.Option(help="AWS region of the bucket.")]
 
 
 class _Busy(Exception):
