@@ -26,7 +26,27 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from scripts import console
 from scripts.errors import UserError
+
+RoleArn = Annotated[
+    str | None, typer.Option(help="AWS role to assume for `s3://`.", rich_help_panel=console.S3)
+]
+ExternalId = Annotated[
+    str | None, typer.Option(help="External id that the role requires.", rich_help_panel=console.S3)
+]
+SessionName = Annotated[
+    str | None,
+    typer.Option(
+        help="Session name of the role, which CloudTrail shows.",
+        show_default="copymart",
+        rich_help_panel=console.S3,
+    ),
+]
+EndpointUrl = Annotated[
+    str | None, typer.Option(help="Address of an S3 server other than AWS.", rich_help_panel=console.S3)
+]
+Region = Annotated[str | None, typer.Option(help="AWS region of the bucket.", rich_help_panel=console.S3)]
 
 FAILURES = (ClientError, BotoCoreError, ResponseParserError, HTTPError)
 """What a request to S3 may fail with: botocore does not wrap what an answer that breaks off fails with."""
@@ -37,15 +57,6 @@ IAM_NAME = r"(?:[\w+=,.@-]+/)*[\w+=,.@-]{1,64}"
 
 ROLE_ARN = re.compile(rf"arn:(aws|aws-cn|aws-us-gov):iam::(\d{{12}}):role/{IAM_NAME}", re.ASCII)
 """An AWS role; its groups are the partition and the account."""
-
-RoleArn = Annotated[str | None, typer.Option(help="AWS role to assume for s3://.")]
-ExternalId = Annotated[str | None, typer.Option(help="External id that the role asks for.")]
-SessionName = Annotated[
-    str | None,
-    typer.Option(help="Name of the role's session in the account's trail.", show_default="copymart"),
-]
-EndpointUrl = Annotated[str | None, typer.Option(help="Address of an S3 server that is not AWS's.")]
-Region = Annotated[str | None, typer.Option(help="AWS region of the bucket.")]
 
 CONFIG = Config(
     retries={"mode": "standard", "max_attempts": 5},

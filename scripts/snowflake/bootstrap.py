@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from scripts import warehouse
-from scripts.console import console
+from scripts.console import S3, SNOWFLAKE, WHAT, WHO, console
 from scripts.errors import UserError
 from scripts.s3 import ROLE_ARN
 from scripts.snowflake import account
@@ -21,74 +21,122 @@ class Platform(StrEnum):
     SNOWFLAKE = "snowflake"
 
 
+EXAMPLES = """
+copymart bootstrap snowflake --transformer-user DBT --loader-user LOADER
+copymart bootstrap snowflake --transformer-user DBT --loader-user LOADER \\
+    --landing s3://acme/landing/ --unload s3://acme/export/ \\
+    --storage-role-arn arn:aws:iam::123456789012:role/copymart --apply
+"""
+
+
 def bootstrap(
     platform: Annotated[Platform, typer.Argument(help="What to set up.")],
     apply: Annotated[
-        bool, typer.Option("--apply", help="Run it with the profile's user, who needs ACCOUNTADMIN.")
+        bool,
+        typer.Option(
+            "--apply", help="Run the SQL as the profile's user, who needs ACCOUNTADMIN.", rich_help_panel=WHAT
+        ),
     ] = False,
-    database: Annotated[str, typer.Option(help="Database.")] = "COPYMART",
-    warehouse_name: Annotated[str, typer.Option("--warehouse", help="Warehouse.")] = "COPYMART_WH",
-    warehouse_size: Annotated[Size, typer.Option(help="Its size.")] = Size.XSMALL,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With `--apply`: do not ask.", rich_help_panel=WHAT)
+    ] = False,
+    loader_user: Annotated[
+        list[str] | None,
+        typer.Option(help="User who gets the role LOADER; may be repeated.", rich_help_panel=WHO),
+    ] = None,
+    transformer_user: Annotated[
+        list[str] | None,
+        typer.Option(help="User who gets the role TRANSFORMER; may be repeated.", rich_help_panel=WHO),
+    ] = None,
+    reader_user: Annotated[
+        list[str] | None,
+        typer.Option(help="User who gets the role READER; may be repeated.", rich_help_panel=WHO),
+    ] = None,
+    sharer_user: Annotated[
+        list[str] | None,
+        typer.Option(help="User who gets the role SHARER; may be repeated.", rich_help_panel=WHO),
+    ] = None,
+    database: Annotated[str, typer.Option(help="Database.", rich_help_panel=SNOWFLAKE)] = "COPYMART",
+    warehouse_name: Annotated[
+        str, typer.Option("--warehouse", help="Warehouse.", rich_help_panel=SNOWFLAKE)
+    ] = "COPYMART_WH",
+    warehouse_size: Annotated[
+        Size, typer.Option(help="Size of the warehouse.", rich_help_panel=SNOWFLAKE)
+    ] = Size.XSMALL,
     auto_suspend: Annotated[
         int,
-        typer.Option(min=30, help="Seconds without a query after which it stops; Snowflake looks every 30."),
+        typer.Option(
+            min=30,
+            help="Seconds without a query after which the warehouse stops; Snowflake checks every 30.",
+            rich_help_panel=SNOWFLAKE,
+        ),
     ] = 60,
     credit_quota: Annotated[
         int,
-        typer.Option(min=1, help="Credits a month; 80 % notifies, 100 % stops the warehouse, 110 % at once."),
+        typer.Option(
+            min=1,
+            help="Credits a month: 80 % notifies, 100 % stops the warehouse, 110 % stops running queries.",
+            rich_help_panel=SNOWFLAKE,
+        ),
     ] = 50,
     role_prefix: Annotated[
-        str, typer.Option(help="Roles are named PREFIX_LOADER and so on, the integration PREFIX_S3.")
-    ] = "COPYMART",
-    loader_user: Annotated[
-        list[str] | None, typer.Option(help="User who gets the role; several times.")
-    ] = None,
-    transformer_user: Annotated[
-        list[str] | None, typer.Option(help="User who gets the role; several times.")
-    ] = None,
-    reader_user: Annotated[
-        list[str] | None, typer.Option(help="User who gets the role; several times.")
-    ] = None,
-    sharer_user: Annotated[
-        list[str] | None, typer.Option(help="User who gets the role; several times.")
-    ] = None,
-    landing: Annotated[
-        str | None, typer.Option(help="s3://bucket/prefix/ to land from: makes an external stage.")
-    ] = None,
-    unload: Annotated[
-        str | None, typer.Option(help="s3://bucket/prefix/ to unload to: makes an external stage.")
-    ] = None,
-    storage_role_arn: Annotated[
-        str | None, typer.Option(help="AWS role that Snowflake assumes for those places.")
-    ] = None,
-    external_id: Annotated[
-        str | None,
-        typer.Option(help="External id that the AWS role asks for.", show_default="Snowflake makes one"),
-    ] = None,
-    snowpipe: Annotated[
-        bool,
+        str,
         typer.Option(
-            "--snowpipe", help="Also a pipe that keeps raw lines, which copymart land does not read."
+            help="Roles are named PREFIX_LOADER and so on, the integration PREFIX_S3.",
+            rich_help_panel=SNOWFLAKE,
         ),
-    ] = False,
+    ] = "COPYMART",
     makes_schemas: Annotated[
         bool,
         typer.Option(
             "--makes-schemas",
-            help="Let the transformer make schemas: for a database of developers, where dbt prefixes them.",
+            help="Let the transformer create schemas: for a developers' database, where dbt prefixes them.",
+            rich_help_panel=SNOWFLAKE,
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="With --apply: do not ask.")] = False,
+    snowpipe: Annotated[
+        bool,
+        typer.Option(
+            "--snowpipe",
+            help="Also create a pipe that keeps raw lines; `copymart land` does not read them.",
+            rich_help_panel=SNOWFLAKE,
+        ),
+    ] = False,
+    landing: Annotated[
+        str | None,
+        typer.Option(
+            help="`s3://bucket/prefix/` to land from: creates an external stage.", rich_help_panel=S3
+        ),
+    ] = None,
+    unload: Annotated[
+        str | None,
+        typer.Option(
+            help="`s3://bucket/prefix/` to unload to: creates an external stage.", rich_help_panel=S3
+        ),
+    ] = None,
+    storage_role_arn: Annotated[
+        str | None,
+        typer.Option(help="AWS role that Snowflake assumes for these places.", rich_help_panel=S3),
+    ] = None,
+    external_id: Annotated[
+        str | None,
+        typer.Option(
+            help="External id that the AWS role requires.",
+            show_default="Snowflake makes one",
+            rich_help_panel=S3,
+        ),
+    ] = None,
     project_dir: warehouse.ProjectDir = Path(),
     profiles_dir: warehouse.ProfilesDir = None,
     target: warehouse.Target = None,
 ) -> None:
-    """Print, or apply, the SQL that sets up roles, warehouse, database, schemas and stages: least privilege.
+    """Print, or apply, the SQL that sets up a Snowflake account with least privilege.
 
-    Running it again changes nothing, except that the options of the warehouse, its monitor and the stages
-    take effect: the integration allows exactly the places that are named, so name all of them each time.
-    Nothing is dropped.
+    Creates roles, warehouse, database, schemas and stages, and drops nothing. A second run changes nothing,
+    except that other options of the warehouse, its monitor and the stages take effect. The integration
+    allows exactly the named places, so name all of them each time.
 
+    \f
     Raises:
         UserError: a name is no plain Snowflake name, a place is no s3://, or Snowflake refuses a statement.
     """

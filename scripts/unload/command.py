@@ -20,7 +20,7 @@ import typer
 from rich.table import Table
 
 from scripts import s3, warehouse
-from scripts.console import console, progress
+from scripts.console import S3, SNOWFLAKE, WHAT, WHERE_TO, console, progress
 from scripts.errors import UserError
 from scripts.unload import encode, publish
 from scripts.unload.contents import contents_of, is_empty, require_relations
@@ -49,114 +49,170 @@ from scripts.unload.places.s3 import PART_SIZE
 from scripts.unload.publish import Plan, Publisher
 
 _AGAIN = "What is published there is whole; mend it and run the same command again"
+# Panel of --help for the options that change the files themselves.
+FILES = "Files"
 _UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+
+
+EXAMPLES = """
+copymart unload --to export
+copymart unload --to s3://acme/export --dry-run \\
+    --role-arn arn:aws:iam::123456789012:role/unloader
+copymart unload --to export --dataset calls \\
+    --start 2026-01-01 --end 2026-01-02 --backfill
+"""
 
 
 def unload(
     to: Annotated[
-        str, typer.Option(help="Folder or s3://bucket/prefix to write to; each dataset gets a folder in it.")
+        str,
+        typer.Option(
+            help="Folder or `s3://bucket/prefix` to write to; each dataset gets a folder in it.",
+            rich_help_panel=WHERE_TO,
+        ),
     ],
     dataset: Annotated[
         list[str] | None,
-        typer.Option(help=f"{', '.join(DATASETS)}; may be repeated.", show_default="all of them"),
+        typer.Option(
+            help=f"{', '.join(f'`{name}`' for name in DATASETS)}; may be repeated.",
+            show_default="all of them",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(help="First UTC hour, 2026-09-01T05 or 2026-09-01; daily marts take whole days."),
+        typer.Option(
+            help="First UTC hour, `2026-09-01T05` or `2026-09-01`; daily marts take whole days.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
-    end: Annotated[str | None, typer.Option(help="UTC hour to stop before.")] = None,
+    end: Annotated[str | None, typer.Option(help="UTC hour to stop before.", rich_help_panel=WHAT)] = None,
     backfill: Annotated[
         bool,
         typer.Option(
             "--backfill",
-            help="Write every partition of the range anew, changed or not, and remove those without rows "
-            f"even where they are more than {publish.MOST_REMOVED} and more than a tenth of all.",
+            help="Rewrite every partition of the range, changed or not, and remove those without rows, even "
+            f"more than {publish.MOST_REMOVED} and more than a tenth of all.",
+            rich_help_panel=WHAT,
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="List what would be written and deleted; change nothing.",
+            rich_help_panel=WHAT,
         ),
     ] = False,
     layout: Annotated[
-        Layout, typer.Option(help="split leaves vars out of calls and deliveries; copy_variants has them.")
+        Layout,
+        typer.Option(
+            help="`split` leaves vars out of calls and deliveries; copy_variants has them.",
+            rich_help_panel=FILES,
+        ),
     ] = Layout.FULL,
     format: Annotated[
-        Format, typer.Option(help="In Avro, vars and attrs are maps of text.")
+        Format,
+        typer.Option(help="In Avro, vars and attrs are maps of strings.", rich_help_panel=FILES),
     ] = Format.PARQUET,
     compression: Annotated[
         Compression | None,
         typer.Option(
             help="Avro takes gzip and none, Snowflake snappy and none.",
             show_default="zstd, gzip for Avro, snappy on Snowflake",
+            rich_help_panel=FILES,
         ),
     ] = None,
     max_file_size: Annotated[
-        str, typer.Option(help="A partition with a larger file becomes several; 512M, 1G.")
-    ] = "512M",
-    part_size: Annotated[
-        str | None,
+        str,
         typer.Option(
-            help="On S3 a larger file goes up in parts; a broken connection costs one of them.",
-            show_default="64M",
+            help="A partition above this size becomes several files: `512M`, `1G`.", rich_help_panel=FILES
+        ),
+    ] = "512M",
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=32, help="Files in transfer at once.", rich_help_panel=WHERE_TO)
+    ] = 8,
+    staging: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for files before their upload: at most two chunks of a million rows, or with a "
+            "Snowflake target as many files as `--concurrency`.",
+            show_default="in TO for a folder, the system's for S3",
+            rich_help_panel=WHERE_TO,
         ),
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=32, help="Files on their way at once.")] = 8,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="List what would be written and deleted, and change nothing."),
-    ] = False,
     role_arn: s3.RoleArn = None,
     external_id: s3.ExternalId = None,
     session_name: s3.SessionName = None,
     endpoint_url: s3.EndpointUrl = None,
     region: s3.Region = None,
     sse: Annotated[
-        str | None, typer.Option(help="Encryption on S3: AES256, aws:kms.", show_default="the bucket's own")
-    ] = None,
-    kms_key_id: Annotated[str | None, typer.Option(help="KMS key for --sse aws:kms.")] = None,
-    acl: Annotated[
         str | None,
-        typer.Option(help="bucket-owner-full-control, for a bucket of another account that uses ACLs."),
-    ] = None,
-    staging: Annotated[
-        Path | None,
         typer.Option(
-            help="Folder for files on their way, at most two chunks of a million rows, or with a Snowflake "
-            "target as many files as --concurrency says.",
-            show_default="in TO for a folder, the system's for S3",
+            help="Encryption: AES256 or aws:kms.",
+            show_default="the bucket's own",
+            rich_help_panel=S3,
         ),
     ] = None,
-    stage: Annotated[
+    kms_key_id: Annotated[
+        str | None, typer.Option(help="KMS key for `--sse aws:kms`.", rich_help_panel=S3)
+    ] = None,
+    acl: Annotated[
         str | None,
         typer.Option(
-            help="Snowflake target: the external stage that leads to TO, as NAME, SCHEMA.NAME or "
-            "DATABASE.SCHEMA.NAME.",
-            show_default=f"{STAGE} in the staging schema, which copymart bootstrap makes",
+            help="`bucket-owner-full-control`, for a bucket of another account that uses ACLs.",
+            rich_help_panel=S3,
+        ),
+    ] = None,
+    part_size: Annotated[
+        str | None,
+        typer.Option(
+            help="A file above this size is uploaded in parts; a broken connection costs one part.",
+            show_default="64M",
+            rich_help_panel=S3,
         ),
     ] = None,
     lease_seconds: Annotated[
         int,
         typer.Option(
-            min=1, help="On S3: how long the lock of a killed run keeps others out. Renewed at a third."
+            min=1,
+            help="How long the lock of a killed run keeps others out. It is renewed at a third.",
+            rich_help_panel=S3,
         ),
     ] = lease.DEFAULT_SECONDS,
     no_if_match: Annotated[
         bool,
         typer.Option(
             "--no-if-match",
-            help="For S3 servers without If-Match on PUT, such as OpenStack Swift: one run at a time, "
-            "and the lock of a killed run must be deleted by hand.",
+            help="For S3 servers without If-Match on PUT, such as OpenStack Swift: only one run at a time, "
+            "and you delete the lock of a killed run by hand.",
+            rich_help_panel=S3,
         ),
     ] = False,
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            help="External stage that leads to TO: NAME, SCHEMA.NAME or DATABASE.SCHEMA.NAME.",
+            show_default=f"{STAGE} in the staging schema, which copymart bootstrap creates",
+            rich_help_panel=SNOWFLAKE,
+        ),
+    ] = None,
     project_dir: warehouse.ProjectDir = Path(),
     profiles_dir: warehouse.ProfilesDir = None,
     target: warehouse.Target = None,
 ) -> None:
-    """Write marts under TO/<dataset>/YYYY/MM/DD/HH/, by UTC hour, where they changed since the last unload.
+    """Write marts as Parquet or Avro by UTC hour, where they changed since the last unload to the same place.
 
-    TO/<dataset>/_manifest.json tells what is there. Hours that have no rows any more are removed. --start and
-    --end limit both to a range. A mart without rows is skipped, and an error when --dataset names it. Run the
-    same command again to finish a run that was cut short. Exit status 1 when anything was not done.
+    Files go to `TO/<dataset>/YYYY/MM/DD/HH/`; `TO/<dataset>/_manifest.json` lists them. Hours without rows in
+    the warehouse are removed. `--start` and `--end` limit both to a range. A mart without rows is skipped, or
+    is an error if `--dataset` names it.
 
-    With a Snowflake target Snowflake itself writes Parquet to S3, by an external stage whose URL TO lies
-    below, and this machine reads it back. --sse, --kms-key-id, --acl and --part-size cannot be given then.
+    With a Snowflake target, Snowflake writes Parquet to S3 through an external stage whose URL `TO` lies
+    below, and this machine reads it back. It refuses `--sse`, `--kms-key-id`, `--acl` and `--part-size`.
 
+    Exit status 1 when anything was not done. Run the same command again to finish.
+
+    \f
     Raises:
         UserError: TO, a dataset or the range cannot be used, the warehouse lacks a mart or its rows, another
             run is writing there, or writing failed.

@@ -21,7 +21,7 @@ import typer
 from rich.table import Table
 
 from scripts import s3, warehouse
-from scripts.console import console, progress
+from scripts.console import WHAT, console, progress
 from scripts.errors import UserError
 from scripts.unload import encode
 from scripts.unload.contents import contents_of, require_relations
@@ -49,24 +49,41 @@ class Difference:
     what: str
 
 
+EXAMPLES = """
+copymart verify export
+copymart verify s3://acme/export --deep \\
+    --role-arn arn:aws:iam::123456789012:role/unloader
+"""
+
+
 def verify(
     place_uri: Annotated[
-        str, typer.Argument(metavar="PLACE", help="Folder or s3://bucket/prefix that was unloaded to.")
+        str,
+        typer.Argument(metavar="PLACE", help="Folder or `s3://bucket/prefix` that was unloaded to."),
     ],
     dataset: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"{', '.join(DATASETS)}; may be repeated.", show_default="those that have a folder there"
+            help=f"{', '.join(f'`{name}`' for name in DATASETS)}; may be repeated.",
+            show_default="those that have a folder there",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     deep: Annotated[
         bool,
-        typer.Option("--deep", help="Compare every row with the warehouse, not only counts and hash sums."),
+        typer.Option(
+            "--deep",
+            help="Compare every row with the warehouse, not only counts and hash sums.",
+            rich_help_panel=WHAT,
+        ),
     ] = False,
     with_warehouse: Annotated[
-        bool, typer.Option("--warehouse/--no-warehouse", help="Compare with the warehouse.")
+        bool,
+        typer.Option("--warehouse/--no-warehouse", help="Compare with the warehouse.", rich_help_panel=WHAT),
     ] = True,
-    concurrency: Annotated[int, typer.Option(min=1, max=32, help="Objects read at once.")] = 8,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=32, help="Objects read at once.", rich_help_panel=WHAT)
+    ] = 8,
     role_arn: s3.RoleArn = None,
     external_id: s3.ExternalId = None,
     session_name: s3.SessionName = None,
@@ -76,12 +93,15 @@ def verify(
     profiles_dir: warehouse.ProfilesDir = None,
     target: warehouse.Target = None,
 ) -> None:
-    """Read everything that was unloaded to PLACE again and compare it with its manifests and the warehouse.
+    """Read an unload back and compare it with its manifests and the warehouse.
 
-    Existence, bytes, SHA-256 and rows of each object; objects and unfinished uploads that no manifest names;
-    rows and hash sum of each partition in the warehouse, where a difference may only mean that the warehouse
-    was built since the last unload. Changes nothing. Exit status 1 when anything differs.
+    Checks that each object exists with its bytes, SHA-256 and rows; that no object and no unfinished upload
+    lacks a manifest entry; and that rows and hash sum of each partition equal the warehouse's. A difference
+    to the warehouse may only mean that it was built since the last unload. Changes nothing.
 
+    Exit status 1 when anything differs.
+
+    \f
     Raises:
         UserError: PLACE cannot be read, nothing was unloaded there, or the warehouse cannot be used.
     """
