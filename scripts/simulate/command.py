@@ -12,7 +12,7 @@ import typer
 
 from scripts.console import WHAT, WHERE_TO, console, progress
 from scripts.errors import UserError
-from scripts.simulate import lines, truth
+from scripts.simulate import files, junk, lines, tables, truth
 from scripts.simulate import plan as planning
 from scripts.simulate.plan import Plan
 
@@ -115,14 +115,14 @@ def run(plan: Plan, out: Path) -> tuple[dict[str, int], int]:
         con.execute(f"set temp_directory = '{str(work / 'spill').replace(chr(39), chr(39) * 2)}'")
         con.execute("set memory_limit = '3GB'; set TimeZone = 'UTC'; set arrow_large_buffer_size = true")
         planning.macros(con, plan)
-        planning.load_world(con, plan)
+        tables.load_world(con, plan)
         lines.prepare(con, plan)
         free, total = planning.count_stories(con, plan.calls)
         with progress("planning", total) as advance:
             plan_all(con, plan, out / "truth", free, total, advance)
-        lines.add_junk(con, plan)
+        junk.add_junk(con, plan)
         with progress("writing", None) as advance:
-            written, rejects = lines.write(con, out, advance)
+            written, rejects = files.write(con, out, advance)
         truth.finish(con, out / "truth", rejects, written)
     except (duckdb.IOException, OSError) as error:
         raise UserError(f"cannot write to {out}: {error}") from error

@@ -4,49 +4,37 @@ Only partitions whose content differs from what the manifest at the destination 
 """
 
 import re
-import secrets
 import signal
-import socket
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from scripts import s3, warehouse
-from scripts.console import S3, SNOWFLAKE, WHAT, WHERE_TO, console, progress
+from scripts.console import S3, SNOWFLAKE, WHAT, WHERE_TO
 from scripts.errors import UserError
 from scripts.unload import encode, publish
-from scripts.unload.contents import contents_of, is_empty, require_relations
+from scripts.unload.contents import require_relations
 from scripts.unload.datasets import (
     DATASETS,
-    EVERYTHING,
-    SCHEMA_VERSION,
-    Dataset,
     Format,
     Layout,
-    Span,
     chosen_datasets,
     parse_span,
 )
 from scripts.unload.encode import Compression
 from scripts.unload.engines import snowflake as engine_snowflake
-from scripts.unload.engines.base import Engine, Options, Work
+from scripts.unload.engines.base import Options
 from scripts.unload.engines.open import open_engine
 from scripts.unload.engines.snowflake_stage import STAGE
 from scripts.unload.failures import explained
-from scripts.unload.manifest import Partition, State, joined, read_state, shape_of
 from scripts.unload.places import lease
-from scripts.unload.places.base import Place, Run, StillOurs
 from scripts.unload.places.open import open_place, write_headers
 from scripts.unload.places.s3 import PART_SIZE
-from scripts.unload.publish import Plan, Publisher
+from scripts.unload.run import new_run, planned, print_plans, unload_all, with_rows
 
 _AGAIN = "What is published there is whole; mend it and run the same command again"
 # Panel of --help for the options that change the files themselves.
@@ -243,27 +231,17 @@ def unload(
     with explained("write", place.uri, options.staging, room, _AGAIN), _terminable():
         try:
             require_relations(engine, chosen)
-            chosen = _with_rows(engine, chosen, place, span, named=bool(dataset))
+            chosen = with_rows(engine, chosen, place, span, named=bool(dataset))
             if dry_run:
-                plans = [_plan(engine, each, place, span, options, backfill) for each in chosen]
-                _print_plans(engine, plans, place)
+                plans = [planned(engine, each, place, span, options, backfill) for each in chosen]
+                print_plans(engine, plans, place)
                 return
             run = new_run()
             with place.lock(run, lease_seconds) as require:
                 engine.begin(place)
-                _unload_all(engine, chosen, place, require, run, span, options, backfill)
+                unload_all(engine, chosen, place, require, run, span, options, backfill)
         finally:
             engine.close()
-
-
-def new_run() -> Run:
-    """Return a run that begins now."""
-    now = datetime.now(UTC)
-    return Run(
-        f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
-        socket.gethostname(),
-        now.isoformat(timespec="seconds"),
-    )
 
 
 @contextmanager
@@ -289,138 +267,3 @@ def _size(option: str, text: str) -> int:
     if not size:
         raise UserError(f"{option} {text}: write a size such as 512M or 1G")
     return size
-
-
-def _with_rows(engine: Engine, chosen: list[Dataset], place: Place, span: Span, named: bool) -> list[Dataset]:
-    """Leave out datasets with empty marts, with a note.
-
-    An empty mart is a build that went wrong, or data that never landed, more often than a reason to empty an
-    export. Only a range of a dataset that the caller `named` may be emptied by one.
-
-    Raises:
-        UserError: all of a named dataset is to be unloaded and its mart is empty, or all marts are empty.
-    """
-    empty = [
-        each
-        for each in chosen
-        if not (named and span.of(each.period) != EVERYTHING) and is_empty(engine, each)
-    ]
-    if empty and (named or len(empty) == len(chosen)):
-        marts = ", ".join(each.mart for each in empty)
-        raise UserError(f"nothing to unload: no rows in {marts}. {place.uri} stays as it is")
-    for each in empty:
-        console.print(
-            f"skipped {each.name}: {each.mart} has no rows; {place.uri}/{each.name} stays as it is",
-            soft_wrap=True,
-        )
-    return [each for each in chosen if each not in empty]
-
-
-def _plan(
-    engine: Engine,
-    dataset: Dataset,
-    place: Place,
-    span: Span,
-    options: Options,
-    backfill: bool,
-) -> tuple[Plan, State]:
-    columns = engine.describe(engine.dialect.whole(dataset, options.layout))
-    shape = shape_of(dataset, options.layout, options.format, columns, SCHEMA_VERSION, engine.name)
-    contents = contents_of(engine, dataset, span.of(dataset.period))
-    state = read_state(place, dataset)
-    plan = publish.plan(dataset, span, shape, columns, contents, state, backfill)
-    if plan.unknown:
-        console.print(
-            f"{place.uri}/{dataset.name}: {len(plan.unknown):,} objects outside the range are in no manifest "
-            f"(e.g. {plan.unknown[0]}); a run without --start and --end settles them",
-            soft_wrap=True,
-        )
-    if plan.expired:
-        console.print(
-            f"{place.uri}/{dataset.name}: objects of {len(plan.expired):,} partitions are gone (e.g. "
-            f"{plan.expired[0]}), expired by the place's retention or deleted. They are left so; --backfill "
-            "writes them again",
-            soft_wrap=True,
-        )
-    return replace(plan, uploads=publish.unfinished(place, dataset)), state
-
-
-def _unload_all(
-    engine: Engine,
-    chosen: list[Dataset],
-    place: Place,
-    require: StillOurs,
-    run: Run,
-    span: Span,
-    options: Options,
-    backfill: bool,
-) -> None:
-    table = Table("dataset")
-    for name in ("written", "kept", "removed", "rows", "bytes", "seconds"):
-        table.add_column(name, justify="right")
-    for dataset in chosen:
-        began = time.monotonic()
-        plan, state = _plan(engine, dataset, place, span, options, backfill)
-        written: tuple[Partition, ...] = ()
-        if not plan.changes_nothing:
-            written = _write(engine, plan, state, place, require, run, options)
-        size = sum(file.bytes for each in written for file in each.files)
-        counts = (len(written), plan.kept, len(plan.remove), sum(each.rows for each in written), size)
-        table.add_row(dataset.name, *(f"{count:,}" for count in counts), f"{time.monotonic() - began:.1f}")
-    console.print(table)
-
-
-def _write(
-    engine: Engine,
-    plan: Plan,
-    state: State,
-    place: Place,
-    require: StillOurs,
-    run: Run,
-    options: Options,
-) -> tuple[Partition, ...]:
-    """Write, upload and settle what the plan says, and return the partitions that were written.
-
-    When something fails, what was uploaded until then is settled, so that the manifest tells the truth.
-    """
-    for upload in plan.uploads:
-        require()
-        place.abort(upload)
-    publisher = Publisher(place, require, run, state, plan)
-    with progress(f"unload {plan.dataset.name}", len(plan.write)) as advance:
-        try:
-            engine.write(Work(plan, place, require, run, options, publisher, advance))
-        except BaseException:
-            with suppress(UserError, OSError):
-                publisher.settle(last=False)
-            raise
-    publisher.settle(last=True)
-    return publisher.outcome.written
-
-
-def _print_plans(engine: Engine, plans: list[tuple[Plan, State]], place: Place) -> None:
-    console.print(f"Dry run: nothing is written to {place.uri}", soft_wrap=True)
-    for plan, state in plans:
-        folder = f"{place.uri}/{plan.dataset.name}"
-        published = state.manifest.partitions if state.manifest else {}
-        name = engine.object_name(plan.dataset, Format(plan.shape.format))
-        kept = {joined(partition, name) for partition in plan.write}
-        gone = [
-            file.key
-            for partition in (*plan.write, *plan.remove)
-            if partition in published
-            for file in published[partition].files
-        ]
-        for partition, held in plan.write.items():
-            console.print(
-                f"would write {folder}/{joined(partition, name)} ({held.rows:,} rows)", soft_wrap=True
-            )
-        for key in sorted({*gone, *plan.strays} - kept):
-            console.print(f"would delete {folder}/{key}", soft_wrap=True)
-        for upload in plan.uploads:
-            console.print(f"would abort the unfinished upload of {place.uri}/{upload.key}", soft_wrap=True)
-        console.print(
-            f"{plan.dataset.name}: {len(plan.write):,} to write, {plan.kept:,} kept, "
-            f"{len(plan.remove):,} to remove",
-            soft_wrap=True,
-        )
