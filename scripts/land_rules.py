@@ -266,7 +266,7 @@ def _member_names(kind: pa.DataType) -> list[str]:
 
 
 def repeated_keys_query(dataset: Dataset) -> str:
-    """Query over the table `checked` that gives the distinct values of maps (field, value) that hold a key twice."""
+    """Query over the table `checked` that gives (field, value) of the distinct maps that hold a key twice."""
     # `times` keeps the optimiser from testing every record in place of every distinct value
     return " union all ".join(
         f"""

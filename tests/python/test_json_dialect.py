@@ -1,4 +1,4 @@
-"""JSON in DuckDB's SQL: strings and whole numbers are exact, and a number has one text however it was written."""
+"""JSON in DuckDB's SQL: strings and whole numbers are exact, and 41.50 and 41.5 are one content."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,6 @@ import duckdb
 import pytest
 from conftest import PROJECT
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from jinja2 import Environment
 from test_land import VALUES, exact, members
 
