@@ -30,9 +30,9 @@ _SCALAR = rf'([^"{{}}]|{_STRING})'
 _MAP = rf"\{{({_SCALAR}|\{{({_SCALAR}|\{{{_SCALAR}*\}})*\}})*\}}"
 _MAP_OR_NULL = f"(null|{_MAP})"
 _DEPTH = 6
-# Numbers that DuckDB's JSON writes as they stand, unlike 1.50, 1e2 and -0, and that Snowflake's keeps exactly:
-# up to the 38 digits of NUMBER, and as DOUBLE beyond. The longest way to read a number stands first: engines
-# differ in whether they take the first or the longest.
+# Numbers that DuckDB's JSON writes as they stand, unlike 1.50, 1e2 and -0, and that Snowflake's JSON keeps:
+# whole ones up to the 38 digits of NUMBER. The longest way to read a number stands first: engines differ in
+# whether they take the first or the longest.
 _VALUE = r"-?(0|[1-9][0-9]{0,8})\.[0-9]{0,3}[1-9]|-?[1-9][0-9]{0,37}|0|true|false|null"
 
 FIELDS: Mapping[str, Mapping[str, str]] = {
