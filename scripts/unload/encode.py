@@ -215,7 +215,7 @@ def avro_rows(source: Any) -> Iterator[dict[str, Any]]:
 
 
 def text_map(json_text: str | None) -> dict[str, str] | None:
-    """Return a JSON object as a map of texts; what is no text keeps its JSON text, 41.50 stays 41.50."""
+    """Return a JSON object as a map of texts; what is no text keeps its JSON text."""
     if json_text is None:
         return None
     members = json.loads(json_text)
