@@ -462,14 +462,14 @@ def test_a_warehouse_in_use_or_out_of_reach(
 
 LANDING_PROGRAM = """
 import sys
-import scripts.land.command, scripts.land.records
+import scripts.land.chunks, scripts.land.records, scripts.land.transaction
 from support.land import land_path, warehouse
-scripts.land.records.PIECE_BYTES, scripts.land.command.CHUNK_BYTES = 50_000, 100_000
-insert = scripts.land.command.Batch._insert
+scripts.land.records.PIECE_BYTES, scripts.land.chunks.CHUNK_BYTES = 50_000, 100_000
+insert = scripts.land.transaction.Batch._insert
 def tell(*arguments):
     print(flush=True)
     insert(*arguments)
-scripts.land.command.Batch._insert = tell
+scripts.land.transaction.Batch._insert = tell
 land_path(warehouse(sys.argv[1]), sys.argv[2])
 """
 
@@ -528,13 +528,13 @@ def assert_files_are_whole(connection: duckdb.DuckDBPyConnection) -> None:
 def test_landing_that_fails_midway_leaves_whole_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scripts.land.command.CHUNK_BYTES", 2_000)
+    monkeypatch.setattr("scripts.land.chunks.CHUNK_BYTES", 2_000)
     paths = hourly(tmp_path, *HOURS)
     connection = warehouse()
     write(paths[0], *(call(user_id=f"v1-{n}") for n in range(20)))
     land_path(connection, paths[0])
     write(paths[0], call(user_id="v2"))
-    commit = "scripts.land.command.Batch.commit"
+    commit = "scripts.land.transaction.Batch.commit"
     calls: list[Any] = []
 
     def fail_the_second(batch: Any, outcome: Any) -> None:
@@ -543,7 +543,7 @@ def test_landing_that_fails_midway_leaves_whole_files(
             raise KeyboardInterrupt
         original(batch, outcome)
 
-    from scripts.land.command import Batch
+    from scripts.land.transaction import Batch
 
     original = Batch.commit
     monkeypatch.setattr(commit, fail_the_second)

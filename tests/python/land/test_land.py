@@ -20,9 +20,10 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scripts.land.command import ddl, unknown_notes
 from scripts.land.records import lines_table
+from scripts.land.report import unknown_notes
 from scripts.land.rules import CALLS, EVENTS, Dataset
+from scripts.land.tables import ddl
 from support.formats import avro, parquet
 from support.land import COPY, call, event, land_path, landed, rejected, rows, text, warehouse, write
 
@@ -396,7 +397,7 @@ def removed(connection: duckdb.DuckDBPyConnection, dataset: Dataset = CALLS) -> 
 
 
 def test_every_transaction_is_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scripts.land.command.MOST_FILES", 2)
+    monkeypatch.setattr("scripts.land.chunks.MOST_FILES", 2)
     for number in range(5):
         write(tmp_path / f"calls/{number}.jsonl", call(), call(user_id="b"), "broken")
     write(tmp_path / "events/e.jsonl", event())

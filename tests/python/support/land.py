@@ -8,9 +8,12 @@ from typing import Any
 
 import duckdb
 
-from scripts.land.command import Outcome, ddl, plan_landing, run
+from scripts.land.duckdb import DuckDB
+from scripts.land.plan import plan_landing
 from scripts.land.rules import CALLS, Dataset
 from scripts.land.sources import list_files, locate
+from scripts.land.tables import ddl
+from scripts.land.transaction import Outcome, run
 
 BOUNDS = (946_684_800, 4_102_444_800)
 HOURS = ("2026/08/31/23", "2026/09/01/00", "2026/09/01/05", "2026/09/02/00")
@@ -89,7 +92,7 @@ def land_path(
     """Land a folder, glob, file or prefix as the command does."""
     location = locate(str(path))
     plan = plan_landing(connection, dataset, location, list_files(location, store), span, allow_empty)
-    return run(connection, plan, BOUNDS, store)
+    return run(DuckDB(connection), plan, BOUNDS, store)
 
 
 def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:

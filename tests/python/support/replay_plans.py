@@ -18,8 +18,8 @@ from typing import Any
 import duckdb
 from hypothesis import strategies as st
 
-from scripts.land.command import ddl
 from scripts.land.rules import CALLS, EVENTS
+from scripts.land.tables import ddl
 from scripts.simulate import command as simulate
 from scripts.simulate.plan import Plan as SimulationPlan
 from support.land import land_path
