@@ -1,13 +1,18 @@
-"""Small warehouses made by hand and a bucket, for the tests of unload; no dbt build is needed."""
+"""Small warehouses made by hand, on DuckDB and on Snowflake, with a bucket; no dbt build is needed."""
 
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from moto.server import ThreadedMotoServer
+from snowflake.connector.cursor import SnowflakeCursor
 
+from support.emulated_snowflake import connect, server
+from support.s3_servers import ENVIRONMENT, UNSET, environment, moto
 from support.s3_store import Store
+from support.twin import DATABASE, Servers, Twin
 from support.unload import Warehouse, fill
 
 
@@ -50,3 +55,46 @@ def store(
     made = Store(fill(Warehouse(tmp_path)), endpoint, name)
     made.spy(monkeypatch)
     return made
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """An S3 server, and an emulated Snowflake that writes there."""
+    log = tmp_path_factory.mktemp("snowflake") / "server.log"
+    with moto() as endpoint, server(log, environment(AWS_ENDPOINT_URL=endpoint)) as port:
+        made = Servers(endpoint, port, connect(port, DATABASE), {})
+        for schema in ("marts", "intermediate", "staging"):
+            made.run(f"create schema if not exists {schema}")
+        yield made
+        made.session.close()
+
+
+@pytest.fixture
+def twin(
+    tmp_path: Path,
+    servers: Servers,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Twin:
+    """A bucket of the test's own, and a filled warehouse on both engines."""
+    for name in UNSET:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    made = Twin(tmp_path, servers, hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16])
+    made.spy(monkeypatch)
+    return made
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that this process sends to Snowflake."""
+    found: list[str] = []
+    execute = SnowflakeCursor.execute
+
+    def recorded(self: SnowflakeCursor, command: str, *arguments: Any, **options: Any) -> Any:
+        found.append(command)
+        return execute(self, command, *arguments, **options)
+
+    monkeypatch.setattr(SnowflakeCursor, "execute", recorded)
+    return found
