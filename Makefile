@@ -48,7 +48,7 @@ LANDED :=
 RUN_LANDING := $$LANDING
 endif
 # The sample's templates have settings of their own; seeds/ is the owner's.
-SAMPLE_SEEDS := COPYMART_SEEDS=scripts/sample_seeds
+SAMPLE_SEEDS := COPYMART_SEEDS=scripts/simulate/sample_seeds
 RUN := $(call settings,data,$(DUCKDB)) $(if $(LANDED),$(SAMPLE_SEEDS))
 TEST := $(call settings,data/test,data/test/test.duckdb) $(SAMPLE_SEEDS)
 
@@ -67,10 +67,10 @@ help: ## list the targets
 	@echo "  EXAMPLES=N   make replay: the number of histories; default 300. SEED=N plays those of an earlier run again"
 	@echo "  SIZES='1M 10M'  make bench: the numbers of calls; default 1M 10M 40M"
 	@echo "  VERIFY_OPTIONS='--share-role ACCOUNTADMIN'  more options of make verify-snowflake: also unload and share, see its --help"
-	@echo "  BENCH_OPTIONS='--runs 5 --no-naive'  more options of python -m scripts.bench, see its --help"
+	@echo "  BENCH_OPTIONS='--runs 5 --no-naive'  more options of python -m scripts.dev.bench, see its --help"
 
 venv: ## make .venv and install requirements.lock into it
-	@sh scripts/make_venv.sh .venv "$$PYTHON"
+	@sh scripts/dev/make_venv.sh .venv "$$PYTHON"
 
 run: venv $(LANDED) ## sample logs (or LANDING=...) to marts, Parquet and a table of the variants
 	@$(call profile,data)
@@ -88,14 +88,14 @@ run: venv $(LANDED) ## sample logs (or LANDING=...) to marts, Parquet and a tabl
 	$(call say,"Unloading Parquet to $(EXPORT)")
 	@$(RUN) $(COPYMART) unload --to $(EXPORT)
 	$(call say,"Variants")
-	@$(RUN) $(BIN)/python -m scripts.summary
+	@$(RUN) $(BIN)/python -m scripts.dev.summary
 	@echo
 	@echo "Warehouse:  $(DUCKDB), schemas staging, intermediate, marts, audit"
 	@echo "Parquet:    $(EXPORT)/<dataset>/YYYY/MM/DD/HH/"
 	@echo "Ask it:     DBT_PROFILES_DIR=data/profiles COPYMART_DUCKDB=$(DUCKDB) $(DBT) show --inline 'select * from marts.copy_metrics_daily'"
 
 # Another sample means another warehouse: rows of files that are gone would stay in the old one.
-data/sample/.complete: $(wildcard scripts/simulat*.py) | venv
+data/sample/.complete: $(wildcard scripts/simulate/*.py) | venv
 	$(call say,"Making sample logs in data/sample")
 	@rm -rf data/sample data/demo.duckdb data/demo.duckdb.wal
 	@mkdir -p data
@@ -132,7 +132,7 @@ parse: venv ## dbt parse for both targets, compile for Snowflake and parse that;
 	    --target-path data/test/target-snowflake-$$incremental --vars "compile_incremental: $$incremental" || exit 1; \
 	done
 	$(call say,"sqlfluff's Snowflake grammar over what was compiled")
-	@$(BIN)/python -m scripts.check_grammar data/test/target-snowflake-false/compiled data/test/target-snowflake-true/compiled
+	@$(BIN)/python -m scripts.dev.check_grammar data/test/target-snowflake-false/compiled data/test/target-snowflake-true/compiled
 
 pytest: venv ## the Python tests, by file on two workers
 	$(call say,"pytest")
@@ -140,14 +140,14 @@ pytest: venv ## the Python tests, by file on two workers
 
 truth: venv ## every mart cell against the truth of CALLS simulated calls
 	$(call say,"$(CALLS) simulated calls against their truth")
-	@COPYMART_TEST_CALLS=$(CALLS) $(BIN)/python -m pytest tests/python/test_truth.py -k "not breaking"
+	@COPYMART_TEST_CALLS=$(CALLS) $(BIN)/python -m pytest tests/python/models/test_truth.py -k "not breaking"
 
 replay: venv ## incremental builds against full ones in EXAMPLES random histories
 	$(call say,"$(EXAMPLES) random histories against full builds")
-	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) $(BIN)/python -m pytest tests/python/test_replay.py
+	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) $(BIN)/python -m pytest tests/python/models/test_replay.py
 
 verify-snowflake: venv ## the whole way on a Snowflake account beside DuckDB, in a database that is dropped at the end
-	@$(BIN)/python -m scripts.verify_snowflake $(VERIFY_OPTIONS)
+	@$(BIN)/python -m scripts.snowflake.verify $(VERIFY_OPTIONS)
 
 build-test: venv ## dbt build with all tests on a fresh small sample
 	$(call say,"dbt build on a fresh sample")
@@ -172,10 +172,10 @@ test: ## everything: lint, parse, pytest, build-test
 	@$(MAKE) --no-print-directory build-test
 
 ci-slim: venv ## build only what differs from BASE=ref, on top of BASE's tables
-	@$(BIN)/python -m scripts.ci_slim --base "$$BASE"
+	@$(BIN)/python -m scripts.dev.ci_slim --base "$$BASE"
 
 bench: venv ## speed, memory and disk beside hand-written SQL; hours and 60 GB at the default SIZES
-	@$(BIN)/python -m scripts.bench $(SIZES) $(BENCH_OPTIONS)
+	@$(BIN)/python -m scripts.dev.bench $(SIZES) $(BENCH_OPTIONS)
 
 clean: ## remove what make made: .venv and data/, but no warehouse of yours (data/own*)
 	rm -rf .venv
