@@ -154,7 +154,7 @@ def connect_snowflake(
 ) -> Any:
     """Open a session of the Snowflake target, with the profile's settings as dbt reads them: key pair, single
     sign-on, OAuth, host and port. Returns a `SnowflakeConnection` that commits each statement by itself; its
-    queries are tagged with the verb, so that their cost can be told, and with `tags`. `parameters`: session
+    queries are tagged with the verb, so that their cost can be read, and with `tags`. `parameters`: session
     parameters. Without `as_role` the session begins with the user's own default role: the profile's need not
     exist yet.
 

@@ -78,8 +78,8 @@ def _build_base(scratch: Path, tree: Path) -> None:
 
 
 def _build_head(scratch: Path, tree: Path) -> None:
-    # Two manifests: what differs is told by one parsed under head's own target, because sources compare by
-    # the name of their database; where a deferred table lies is told by the one that base was built with.
+    # Two manifests: what differs is read from one parsed under head's own target, because sources compare by
+    # the name of their database; where a deferred table is, from the one that base was built with.
     build = _dbt(
         *("--log-level", "warn", "build", "--select", "state:modified+", "--state", scratch / "state"),
         *("--defer", "--defer-state", scratch / "base-target", "--target", "head"),

@@ -1,4 +1,4 @@
-"""Statements in a Snowflake account whose refusal a person can mend."""
+"""Statements in a Snowflake account, and its errors in words that say what to do."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -10,7 +10,7 @@ from scripts.errors import UserError
 from scripts.snowflake.names import identifier, parts, quoted
 
 # Of a statement that was refused so many characters are shown.
-_TOLD = 1_000
+_SHOWN = 1_000
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def explained(statement: str) -> Iterator[None]:
     try:
         yield
     except Error as error:
-        told = statement if len(statement) <= _TOLD else f"{statement[:_TOLD]} …"
-        raise UserError(f"Snowflake refused `{told}`: {_words(error)}") from error
+        shown = statement if len(statement) <= _SHOWN else f"{statement[:_SHOWN]} …"
+        raise UserError(f"Snowflake refused `{shown}`: {_words(error)}") from error
 
 
 def _words(error: Exception) -> str:

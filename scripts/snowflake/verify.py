@@ -317,7 +317,7 @@ def counted(relation: str, rows: list[Any]) -> Counter[Any]:
 
 
 def columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
-    """Name and type of the columns of a relation of a DuckDB, but for those that any landing makes anew."""
+    """Name and type of the columns of a relation of a DuckDB, but for those that differ in every landing."""
     described = connection.execute(f"describe {relation}").fetchall()
     return {name: kind for name, kind, *_ in described if name not in _OF_THE_LANDING}
 

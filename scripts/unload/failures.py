@@ -14,7 +14,7 @@ from scripts.errors import UserError
 def explained(verb: str, uri: str, staging: Path, room: str, after: str) -> Iterator[None]:
     """Turn errors of the file system and of DuckDB into a UserError.
 
-    `verb`: what is done with the place at `uri`, read or write. `staging`: the folder of files on their way,
+    `verb`: what is done with the place at `uri`, read or write. `staging`: the folder of temporary files,
     and `room` what helps when its disk is full. `after`: what holds now and what to do next.
     """
     try:

@@ -28,7 +28,7 @@ _OF_QUERY = re.compile(r"data_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:_\
 
 @dataclass(frozen=True)
 class Shape:
-    """How rows are written; a partition of another shape than the run's is written anew.
+    """How rows are written; a partition of another shape than the run's is written again.
 
     `engine`: who wrote them, because the types of one engine's files are not quite those of the other's.
     """
@@ -195,7 +195,7 @@ def read_state(place: Place, dataset: Dataset) -> State:
 
 
 def parse(body: bytes, dataset: Dataset, where: str) -> Manifest | None:
-    """Return a manifest; None for one that is unreadable or older, whose dataset is written anew.
+    """Return a manifest; None for one that is unreadable or older, whose dataset is written again.
 
     Whoever may write there may write anything into it, and what it names is deleted later: only names that
     copymart gives are believed.

@@ -1,4 +1,4 @@
-"""Brings a dataset at a place from one manifest to the next, whoever wrote the objects.
+"""Brings a dataset at a place from one manifest to the next, whichever engine wrote the objects.
 
 The order is what keeps readers safe: objects first, then the run's record, then the manifest on the condition
 that nobody else wrote it, and only then the objects that the manifest names no more are deleted.
@@ -31,7 +31,7 @@ from scripts.unload.places.base import Changed, Place, Run, StillOurs, Upload
 
 # Lifecycle rules of buckets count in days.
 LEAST_RETENTION = timedelta(days=1)
-# A run may remove so many partitions, or such a share of them, without being told that this is meant: a day
+# A run may remove so many partitions, or such a share of them, without --backfill: a day
 # of hours, which an ordinary backfill of the landing empties.
 MOST_REMOVED, MOST_REMOVED_SHARE = 24, 0.1
 
@@ -148,7 +148,7 @@ def plan(
 
 
 def _require_history(dataset: Dataset, span: Span, published: set[str], remove: set[str]) -> None:
-    """Refuse to empty an export because the warehouse was made anew from less than it once held."""
+    """Refuse to empty an export because the warehouse was rebuilt from less than it once held."""
     within = [name for name in published if span.holds(dataset.period, name)]
     gone = sorted(remove.intersection(within))
     if len(gone) > MOST_REMOVED and len(gone) > MOST_REMOVED_SHARE * len(within):

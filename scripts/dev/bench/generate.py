@@ -20,7 +20,7 @@ INCREMENTS = 10
 MEMORY_LIMIT = "4GB"
 # dbt takes seeds only from a folder of the project.
 SEEDS = Path("data/bench/seeds")
-# Raise it when the generated rows change, so that cached files are made anew.
+# Raise it when the generated rows change, so that cached files are generated again.
 VERSION = 2
 
 

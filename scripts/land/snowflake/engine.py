@@ -46,7 +46,7 @@ class Snowflake:
         return list_through(self.session, self.stage, location, store)
 
     def chunks(self, plan: Plan, bounds: tuple[int, int], store: Any) -> Iterator[Chunk | Skipped]:
-        """Yield the lines that Snowflake hands back, and then the files that it cannot copy as lines."""
+        """Yield the lines that Snowflake returns, and then the files that it cannot copy as lines."""
         return staged_chunks(self.session, self.stage, plan, bounds, store)
 
     def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:

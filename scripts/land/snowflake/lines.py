@@ -1,9 +1,9 @@
-"""JSON lines that Snowflake copies and judges: what it takes by itself, and the lines it hands back.
+"""JSON lines that Snowflake copies and checks: what it inserts itself, and the lines that it returns.
 
 A batch of files is copied as text, one row per line, into a temporary table of the session: local files are
-PUT as they are, files on S3 are read from an external stage. One statement then tells the plain lines
-(`plain_lines`) from the others. The others come to this machine, a piece at a time, and go the way of every
-line; what is plain never leaves Snowflake. A file that COPY cannot read as text, or that may be no file of
+PUT as they are, files on S3 are read from an external stage. One statement then separates the plain lines
+(`plain_lines`) from the others. The others come to this machine, a piece at a time, and are checked like all
+lines; what is plain never leaves Snowflake. A file that COPY cannot read as text, or that may be no file of
 lines, is left to the reader of files, which says what is wrong with it.
 """
 
@@ -26,7 +26,7 @@ from scripts.console import console
 from scripts.land.chunks import Chunk, Skipped, prefetched, read_chunks
 from scripts.land.plan import Plan, same_etag
 from scripts.land.records import BLANK, LINES, PIECE_BYTES
-from scripts.land.snowflake.plain_lines import judge_query
+from scripts.land.snowflake.plain_lines import classify_query
 from scripts.land.snowflake.session import PlainLines, Session, execute
 from scripts.land.snowflake.stage import Stage, stage_objects
 from scripts.land.snowflake.tables import LONG, STAGE
@@ -34,7 +34,7 @@ from scripts.land.sources import Opened, Refused, SourceFile, printable
 from scripts.snowflake.names import literal
 
 BATCH_BYTES = 512 * 2**20
-"""Size of the files of one batch, as they lie: what one COPY reads and one transaction lands."""
+"""Size of the files of one batch, compressed as they are: what one COPY reads and one transaction lands."""
 
 BATCH_FILES = 1_000
 """COPY INTO <table>, FILES: "The maximum number of files names that can be specified is 1000."."""
@@ -44,7 +44,7 @@ BATCH_FILES = 1_000
 # escape_unenclosed_field: by default the backslash: "if a row in a data file ends in the backslash (\)
 #   character, this character escapes the newline"; "To avoid this issue, set the value to NONE".
 # null_if: by default a line \N is NULL; empty_field_as_null: by default an empty field is.
-# skip_blank_lines: true might number lines otherwise than they lie; by false "blank lines produce an
+# skip_blank_lines: true might number lines otherwise than the file does; by false "blank lines produce an
 #   end-of-record error", and the file goes the other way.
 # replace_invalid_characters: false "produces an error when invalid UTF-8 character encoding is detected".
 # multi_line: false lets large files be scanned in parallel, and nothing is said of row numbers then.
@@ -85,10 +85,10 @@ class Summary:
 def staged_chunks(
     session: Session, stage: Stage | None, plan: Plan, bounds: tuple[int, int], store: Any
 ) -> Iterator[Chunk | Skipped]:
-    """Yield what Snowflake hands back of the files of a plan, batch by batch, and then the other files.
+    """Yield the lines that Snowflake returns of a plan's files, batch by batch, and then the other files.
 
-    Until the next item is asked for, `session.plain` holds what the landing transaction may take of the files
-    of the batch (`transaction.publish`). So nothing here may run ahead: it is the transaction's session.
+    Until the next item is asked for, `session.plain` holds the plain lines of the files of the batch, which
+    the transaction inserts (`transaction.publish`). Nothing here is prefetched: both use one session.
     """
     mine: list[SourceFile] = []
     rest: list[SourceFile] = []
@@ -152,15 +152,15 @@ def _batch_chunks(
                 yield item
     if not staged:
         return
-    lines, judged = (f"{session.schema}.landing_{what}_{tag}" for what in ("lines", "judged"))
+    lines, classified = (f"{session.schema}.landing_{what}_{tag}" for what in ("lines", "classified"))
     execute(session, f"create or replace temporary table {lines} (file varchar, line bigint, text {LONG})")
     loaded = _copy(session, lines, place, staged, summary, purge)
     changed = _changed(session, stage, staged) if stage and files[0].uri.startswith("s3://") else []
     for item in changed:
         loaded.pop(item.file.uri, None)
-    query = judge_query(plan.dataset, lines, *bounds)
-    execute(session, f"create or replace temporary table {judged} as {query}")
-    good = _complete(session, judged, staged, loaded, summary)
+    query = classify_query(plan.dataset, lines, *bounds)
+    execute(session, f"create or replace temporary table {classified} as {query}")
+    good = _complete(session, classified, staged, loaded, summary)
     for item in staged:
         if item in changed:
             refusal = Refused("the object changed while it was read: run the command again")
@@ -170,11 +170,11 @@ def _batch_chunks(
     if good:
         session.plain.update({item.file.uri: ready for item, ready in good.items()})
         try:
-            yield from _returned(session, judged, good)
+            yield from _returned(session, classified, good)
         finally:
             session.plain.clear()
     # they end with the session anyway, also with one that broke off
-    for table in (lines, judged):
+    for table in (lines, classified):
         execute(session, f"drop table if exists {table}")
 
 
@@ -294,13 +294,13 @@ def _match_names(given: Iterable[str], staged: list[Staged]) -> dict[str, Staged
 
 
 def _complete(
-    session: Session, judged: str, staged: list[Staged], loaded: dict[str, int], summary: Summary
+    session: Session, classified: str, staged: list[Staged], loaded: dict[str, int], summary: Summary
 ) -> dict[Staged, PlainLines]:
     """The files whose lines are all there, numbered from 1, and nothing but lines."""
     found = execute(
         session,
         "select file, count(*), min(line), max(line), count_if(plain), count_if(odd) "
-        f"from {judged} group by file",
+        f"from {classified} group by file",
     )
     numbers = {name: tuple(map(int, counts)) for name, *counts in found}
     good = {}
@@ -310,13 +310,13 @@ def _complete(
         if expected is not None and (count, first, last) != (expected, 1, expected):
             summary.unread[item.file.uri] = f"{count:,} of {expected:,} lines, numbered {first} to {last}"
         elif expected is not None and not odd:
-            good[item] = PlainLines(judged, name, plain)
+            good[item] = PlainLines(classified, name, plain)
             summary.lines += count
             summary.returned += count - plain
     return good
 
 
-def _returned(session: Session, judged: str, good: dict[Staged, PlainLines]) -> Iterator[Chunk]:
+def _returned(session: Session, classified: str, good: dict[Staged, PlainLines]) -> Iterator[Chunk]:
     """Yield the lines of good files that are not plain; the last chunk closes the transaction."""
     files = {number: Opened(item.file, BytesIO(), item.digest) for number, item in enumerate(good)}
     numbers = {ready.name: number for number, ready in enumerate(good.values())}
@@ -324,7 +324,7 @@ def _returned(session: Session, judged: str, good: dict[Staged, PlainLines]) -> 
     held: list[tuple[int, int, str]] = []
     size = 0
     with session.connection.cursor() as cursor:
-        for name, line, text in cursor.execute(f"select file, line, text from {judged} where not plain"):
+        for name, line, text in cursor.execute(f"select file, line, text from {classified} where not plain"):
             if name not in numbers:
                 continue
             if size >= PIECE_BYTES:

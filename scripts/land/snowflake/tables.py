@@ -7,7 +7,7 @@ from scripts.snowflake.names import literal
 STAGE = "landing"
 """Internal stage of the staging schema that batches pass through; `copymart bootstrap` makes it too."""
 
-# a line may be long: VARCHAR alone holds 16 MB, and 128 MB is the most that it can be told to
+# a line may be long: VARCHAR alone holds 16 MB, and 128 MB is the most that it can be declared with
 LONG = "varchar(134217728)"
 TYPES = {"json": LONG, "text": LONG, "timestamp": "timestamp_ntz"}
 _TRACE = (("_file", "varchar"), ("_line", "bigint"), ("_loaded_at", "timestamp"), ("_batch_id", "varchar"))

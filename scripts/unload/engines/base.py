@@ -26,7 +26,7 @@ Columns = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Options:
-    """How files are written. `staging`: the folder of files on their way."""
+    """How files are written. `staging`: the folder of files before their upload."""
 
     layout: Layout
     format: Format
@@ -108,7 +108,7 @@ def arrive(on_their_way: Sequence[Future[Partition]], publisher: Publisher) -> N
 
 @contextmanager
 def staging_folder(parent: Path) -> Iterator[Path]:
-    """Make a folder for files on their way, and sweep those of runs that were killed: nobody holds them."""
+    """Make a folder for files before their upload, and remove those of runs that were killed."""
     parent.mkdir(parents=True, exist_ok=True)
     for leftover in parent.glob(f"{STAGING}unload-*"):
         with suppress(OSError), _held(leftover):

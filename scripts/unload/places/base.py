@@ -1,7 +1,7 @@
 """Where an unload may go: what a folder and a prefix on S3 must both be able to do.
 
 A key is the path of an object below the place, with slashes: `calls/2026/01/01/12/calls.parquet`. An etag is
-a text that is another one whenever the object was written anew; only the place that gave it can read it.
+a text that changes whenever the object is written; only the place that gave it can read it.
 """
 
 from collections.abc import Callable, Sequence

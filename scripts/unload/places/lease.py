@@ -1,7 +1,7 @@
 """The lock of a place on S3: an object with a lease that its run renews, so that a run that died frees it.
 
-Whether a lease has run out is told by the server's clock alone: when it wrote the lock last, and what time it
-says it is. The holder trusts its own clock only for how long ago it sent the last renewal.
+Whether a lease has run out is decided by the server's clock alone: when it wrote the lock last, and what time
+it says it is. The holder trusts its own clock only for how long ago it sent the last renewal.
 """
 
 import json
@@ -112,8 +112,8 @@ class _Lease:
     def release(self) -> None:
         """Delete the lock when it is ours still, and will be for a while.
 
-        A delete may arrive late, and not every server compares the etag: the lock of whoever took over would
-        go. A lock that is left runs out by itself.
+        A delete may arrive late, and not every server compares the etag: it would remove the lock of the run
+        that took over. A lock that is left runs out by itself.
         """
         with suppress(UserError):
             there = self.store.read(LOCK)
@@ -161,7 +161,7 @@ def _acquire(lease: _Lease) -> None:
         holder = _holder(read.body)
         left = _seconds_left(holder, response)
         if left > 0 or not lease.store.if_match:
-            raise UserError(_refusal(lease.store, holder, left))
+            raise UserError(_held_by(lease.store, holder, left))
         with suppress(Changed):
             lease.take(read.etag)
             return
@@ -182,7 +182,7 @@ def _seconds_left(holder: dict[str, Any], response: dict[str, Any]) -> float:
     return lasts - (now - response["LastModified"]).total_seconds()
 
 
-def _refusal(store: Store, holder: dict[str, Any], left: float) -> str:
+def _held_by(store: Store, holder: dict[str, Any], left: float) -> str:
     who = (
         f"run {holder.get('run_id', 'of an unknown kind')} on {holder.get('host', 'an unknown host')} "
         f"since {holder.get('started_at', 'an unknown time')}"

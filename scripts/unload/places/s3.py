@@ -26,7 +26,7 @@ DELETES_PER_REQUEST = 1_000
 
 
 class _Busy(Exception):
-    """The server told two conditional writes at one moment to try again."""
+    """The server asked two conditional writes at one moment to try again."""
 
 
 @dataclass(frozen=True)
