@@ -2,8 +2,8 @@
 
 A plain line is one that both engines surely read alike, whatever their parsers make of odd JSON: known
 fields only, each at most once and of its usual type, numbers and escapes that no parser rewrites. All others
-(rejects among them) are checked by the rules of `land_rules`, in DuckDB. A plain line must land as those rules
-would land it: that is the contract, and the tests compare the two.
+(rejects among them) are checked by the rules of `scripts.land.rules`, in DuckDB. A plain line must land as
+those rules would land it: that is the contract, and the tests compare the two.
 
 Patterns keep to what Snowflake documents (POSIX extended regular expressions, no lazy quantifiers), where a
 group that took no part in a match is never referred to.

@@ -37,7 +37,8 @@ def find_stage(session: Any, named: str, database: str, schema: str, place: Plac
     if address is None:
         raise UserError(
             f"there is no stage {full_name}, or the role may not use it: `copymart bootstrap snowflake "
-            f"--unload {place.uri}/ --storage-role-arn …` makes {STAGE} and grants it; --stage names another one"
+            f"--unload {place.uri}/ --storage-role-arn …` makes {STAGE} and grants it; --stage names another "
+            "one"
         )
     # s3gov:// and s3china:// are AWS's other partitions, s3compat:// other servers: the bucket is named alike
     url = re.sub(r"^s3(gov|china|compat)?://", "", address).rstrip("/") + "/"

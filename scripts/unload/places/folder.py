@@ -57,8 +57,8 @@ class Folder:
         with tempfile.NamedTemporaryFile(prefix=STAGING, dir=self.path, delete=False) as draft:
             draft.write(body)
             draft.flush()
-            # After a loss of power an empty manifest would have everything written again. Files of data are not
-            # synced: there are thousands, and one that was lost has another size than its manifest says.
+            # An empty manifest after a loss of power would have everything written again. Files of data are
+            # not synced: there are thousands, and one that was lost has another size than its manifest says.
             os.fsync(draft.fileno())
         return self._move(Path(draft.name), key)
 
