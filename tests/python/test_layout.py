@@ -20,6 +20,8 @@ COMMANDS = {
 }
 # What verbs share beyond the files beside their folders: the statements and names of a Snowflake account.
 SHARED_IN_ROOMS = {"snowflake.account", "snowflake.names"}
+# Imported within a function, because they import the Snowflake connector, which takes half a second.
+SLOW = {"land.snowflake.engine"}
 MOST_LINES = 450
 
 SCRIPTS = PROJECT / "scripts"
@@ -105,6 +107,19 @@ def test_a_module_imports_only_what_stands_below_it(module: str) -> None:
 
 def test_there_is_no_import_circle() -> None:
     assert circles(GRAPH) == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_stand_at_the_top_unless_they_are_slow(module: str) -> None:
+    text = MODULES[module].read_text(encoding="utf-8")
+    late = [
+        imported
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef)
+        for imported in imports(node, set(MODULES))
+    ]
+    assert set(late) <= SLOW
+    assert "TYPE_CHECKING" not in text
 
 
 @pytest.mark.parametrize("module", MODULES)
