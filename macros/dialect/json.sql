@@ -1,6 +1,5 @@
 {# Parses a JSON column once into the fields at the given paths ('subject', 'identifiers.id'); read them with
-   json_field(). DuckDB: one json_transform of 14 fields takes 0.75 s per million events,
-   ten separate ->> 3.3 s. #}
+   json_field(). On DuckDB, one json_transform of 14 fields takes 0.75 s per million events, ten separate ->> 3.3 s. #}
 {% macro json_fields(column, paths) -%}
     {{ adapter.dispatch('json_fields')(column, paths) }}
 {%- endmacro %}
@@ -19,8 +18,8 @@
 {%- endmacro %}
 
 {# JSON is text on Snowflake too: "the order of the key-value pairs in the string produced by TO_JSON is not
-   predictable" (PARSE_JSON), and landing tables are equal on both engines. 'd' takes a key that stands twice, as DuckDB
-   does. #}
+   predictable" (PARSE_JSON), and landing tables are equal on both engines. 'd' accepts duplicate keys, as DuckDB does.
+   #}
 {% macro snowflake__json_fields(column, paths) -%}
     parse_json({{ column }}, 'd')
 {%- endmacro %}
@@ -40,7 +39,7 @@
 {%- endmacro %}
 
 
-{# One member of a JSON object given as text: a string as it is, anything else as JSON text. #}
+{# One member of a JSON object given as text: a string unquoted, anything else as JSON text. #}
 {% macro json_member(json_text, key) -%}
     {{ adapter.dispatch('json_member')(json_text, key) }}
 {%- endmacro %}
@@ -55,13 +54,13 @@
 
 
 {# Canonical text of a JSON object: keys sorted by code point, no white space, null members absent, numbers as the
-   engine's JSON writes them, so that 41.50 and 41.5 are one content. Apply it to distinct values: over 10 M rows hashing
-   every map took 69 s. #}
+   engine's JSON writes them, so that 41.50 and 41.5 are one content. Apply it to distinct values: over 10 M rows
+   hashing every map took 69 s. #}
 {% macro canonical_json(json_object) -%}
     {{ adapter.dispatch('canonical_json')(json_object) }}
 {%- endmacro %}
 
-{# A cast from text to JSON keeps the text; the cast to a map is what writes each value as the parser reads it. #}
+{# The cast from text to JSON keeps the text; the cast to a map writes each value as the parser reads it. #}
 {% macro duckdb__canonical_json(json_object) -%}
     '{' || coalesce(
         array_to_string(
