@@ -85,7 +85,7 @@ def _print_notes(outcome: Outcome) -> None:
     if outcome.held_back:
         console.print(
             f"{outcome.dataset.name}: the rows of {outcome.held_back} file(s) that are gone were "
-            "not removed, because a file was refused: mend it and run again",
+            "not removed, because a file was refused: fix it and run again",
             soft_wrap=True,
         )
     for uri, reason in outcome.refused:

@@ -218,7 +218,7 @@ def _line_fields(dataset: Dataset) -> str:
     fields = dataset.columns.fields
     shape = "{" + ", ".join(f'"{field}": "JSON"' for field in fields) + "}"
     # A record whose fields add up to its length to the byte has no other field, none twice, and single commas
-    # between. For records without white space and nulls, this saves reading the keys, the most expensive check.
+    # between. For records without white space and nulls this saves reading the keys, the costliest check.
     length = " + ".join(
         f"coalesce(strlen(f.{name(field)}::varchar) + {len(field) + 4}, 0)" for field in fields
     )
