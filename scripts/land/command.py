@@ -30,11 +30,10 @@ from scripts.land.rules import (
     Dataset,
     check_query,
     duckdb_key,
-    exact_query,
     name,
     quoted,
     raw_query,
-    suspects_query,
+    repeated_keys_query,
 )
 from scripts.land.sources import (
     FORMATS_TEXT,
@@ -672,7 +671,7 @@ class Batch:
             f"create or replace temp table checked as {checked}", {"earliest": earliest, "latest": latest}
         )
         if dataset.maps:
-            self._check_maps(dataset, schema)
+            self._reject_repeated_keys(dataset)
         columns = ", ".join(name(column) for column, _, _ in dataset.table)
         execute(
             f"insert into {table} ({columns}, _file, _line, _loaded_at, _batch_id) "
@@ -693,23 +692,16 @@ class Batch:
             )
         self._note_unknown_fields(dataset)
 
-    def _check_maps(self, dataset: Dataset, schema: pa.Schema) -> None:
+    def _reject_repeated_keys(self, dataset: Dataset) -> None:
         execute = self.connection.execute
-        execute(f"create or replace temp table suspects as {suspects_query(dataset)}")
-        flags = "select coalesce(bool_or(twice), false), coalesce(max(suspicion), 0) from suspects"
-        ((twice, suspicion),) = execute(flags).fetchall()
-        if twice:
-            for column in dataset.maps:
+        execute(f"create or replace temp table repeated_keys as {repeated_keys_query(dataset)}")
+        found = execute("select distinct field from repeated_keys").fetchall()
+        for column in dataset.maps:
+            if (column,) in found:
                 execute(
                     f"update checked set reason = 'duplicate_key_in_{column}' where reason is null "
-                    f"and {name(column)} in (select value from suspects where twice and field = '{column}')"
+                    f"and {name(column)} in (select value from repeated_keys where field = '{column}')"
                 )
-        if suspicion:
-            maps = ", ".join(f"{name(column)} = exact.{name(column)}" for column in dataset.maps)
-            execute(
-                f"update checked set {maps} from ({exact_query(dataset, schema)}) as exact "
-                "where checked.file_no = exact.file_no and checked.line = exact.line"
-            )
 
     def _note_unknown_fields(self, dataset: Dataset) -> None:
         query = """

@@ -3,9 +3,9 @@
 Snowflake itself copies JSON lines and takes the plain ones (`land_lines`). What else there is to judge, odd
 lines, Parquet and Avro, is read and checked on this machine, by the code and the rules of every landing, in a
 DuckDB that is thrown away: so a line ends on both engines as the same row or the same reject, which
-Snowflake's own parser could not promise (PARSE_JSON keeps no text of numbers: 41.50 becomes 41.5, 1e2 a
-double). What that gave goes through an internal stage: PUT as Parquet, and COPY INTO the landing tables. All
-of a batch, ledger included, is one transaction.
+Snowflake's own parser could not promise (PARSE_JSON takes `[1,]` and FALSE). What that gave goes through an
+internal stage: PUT as Parquet, and COPY INTO the landing tables. All of a batch, ledger included, is one
+transaction.
 """
 
 import json

@@ -451,7 +451,7 @@ def test_what_a_killed_run_left_running_is_cancelled_first(
     cancelled = [statement for statement in sent if "cancel_query" in statement]
     assert cancelled == [f"select system$cancel_query('of-{twin.bucket}')"]
     assert sent.index(cancelled[0]) < sent.index(copies(sent)[0])
-    assert f"cancelled of-{twin.bucket}, which a run that was killed left" in capsys.readouterr().out
+    assert f"cancelled of-{twin.bucket}, which a killed run left" in capsys.readouterr().out
     assert faults(cancelled[0]) == []
 
 
