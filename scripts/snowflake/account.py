@@ -10,7 +10,7 @@ from scripts.errors import UserError
 from scripts.snowflake.names import identifier, parts, quoted
 
 # How many characters of a refused statement are shown.
-_TOLD = 1_000
+_SHOWN = 1_000
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def explained(statement: str) -> Iterator[None]:
     try:
         yield
     except Error as error:
-        told = statement if len(statement) <= _TOLD else f"{statement[:_TOLD]} …"
-        raise UserError(f"Snowflake refused `{told}`: {_words(error)}") from error
+        shown = statement if len(statement) <= _SHOWN else f"{statement[:_SHOWN]} …"
+        raise UserError(f"Snowflake refused `{shown}`: {_words(error)}") from error
 
 
 def _words(error: Exception) -> str:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, Any
@@ -25,7 +25,6 @@ from snowflake.connector.errors import Error
 
 from scripts.console import console, error_console
 from scripts.errors import UserError
-from scripts.land.sources import path_hour
 from scripts.warehouse import connect_snowflake
 
 PROJECT = Path(__file__).parents[2]
@@ -232,8 +231,7 @@ def _land(side: Side, landing: Path, removed: list[Path]) -> None:
     if "error:" in done.stderr or done.returncode > 1:
         raise UserError(f"{side.name}: copymart land failed:\n{done.stdout}{done.stderr}")
     for path in removed:
-        hour = path_hour(str(path))
-        assert hour is not None
+        hour = datetime.strptime("/".join(path.parent.parts[-4:]), "%Y/%m/%d/%H")
         span = [f"{moment:%Y-%m-%dT%H}" for moment in (hour, hour + timedelta(hours=1))]
         _run(side, "copymart", "land", "--events", events, "--backfill", *span, "--allow-empty")
 

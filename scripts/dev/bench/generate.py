@@ -14,7 +14,7 @@ import duckdb
 
 from scripts.console import progress
 from scripts.dev.bench.rows import BATCH, CALLS, CALLS_PER_DAY, DIMENSIONS, EVENTS, LEDGER, PLAN, TEMPLATES
-from scripts.land.command import ddl
+from scripts.land.tables import ddl
 
 INCREMENTS = 10
 MEMORY_LIMIT = "4GB"

@@ -235,12 +235,12 @@ class Snowflake:
                 found = cursor.fetchall()
                 names = [column[0].lower() for column in cursor.description]
             except BaseException as error:
-                told = f"{cursor.sfqid} may still run on Snowflake; the next run cancels it"
+                said = f"{cursor.sfqid} may still run on Snowflake; the next run cancels it"
                 with suppress(UserError):
                     self._cancel(cursor.sfqid)
-                    told = f"cancelled {cursor.sfqid} on Snowflake; run the same command again to finish"
+                    said = f"cancelled {cursor.sfqid} on Snowflake; run the same command again to finish"
                 if not isinstance(error, Exception):
-                    console.print(told, soft_wrap=True)
+                    console.print(said, soft_wrap=True)
                 raise
         return [dict(zip(names, row, strict=True)) for row in found]
 

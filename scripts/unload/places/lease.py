@@ -161,7 +161,7 @@ def _acquire(lease: _Lease) -> None:
         holder = _holder(read.body)
         left = _seconds_left(holder, response)
         if left > 0 or not lease.store.if_match:
-            raise UserError(_refusal(lease.store, holder, left))
+            raise UserError(_held_by(lease.store, holder, left))
         with suppress(Changed):
             lease.take(read.etag)
             return
@@ -182,7 +182,7 @@ def _seconds_left(holder: dict[str, Any], response: dict[str, Any]) -> float:
     return lasts - (now - response["LastModified"]).total_seconds()
 
 
-def _refusal(store: Store, holder: dict[str, Any], left: float) -> str:
+def _held_by(store: Store, holder: dict[str, Any], left: float) -> str:
     who = (
         f"run {holder.get('run_id', 'of an unknown kind')} on {holder.get('host', 'an unknown host')} "
         f"since {holder.get('started_at', 'an unknown time')}"

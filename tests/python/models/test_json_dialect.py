@@ -7,8 +7,8 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from jinja2 import Environment
-from land.test_land import VALUES, exact, members
 
+from support.json_texts import VALUES, exact, members
 from support.project import PROJECT
 
 MACROS = (
