@@ -1,4 +1,4 @@
-"""Where a run lands: what a warehouse on DuckDB and one on Snowflake must both be able to do."""
+"""Where a run lands: what a warehouse on DuckDB and one on Snowflake must both do."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Stamp:
 
 
 class Engine(Protocol):
-    """A warehouse to land in. Every function raises UserError when it refuses."""
+    """A warehouse to land in; the context manager that opened it turns its errors into UserError."""
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
