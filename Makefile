@@ -52,7 +52,7 @@ SAMPLE_SEEDS := COPYMART_SEEDS=scripts/sample_seeds
 RUN := $(call settings,data,$(DUCKDB)) $(if $(LANDED),$(SAMPLE_SEEDS))
 TEST := $(call settings,data/test,data/test/test.duckdb) $(SAMPLE_SEEDS)
 
-.PHONY: help venv run daily lint parse pytest truth replay verify-snowflake build-test test ci-slim bench clean
+.PHONY: help venv venv-dev lock run daily lint parse pytest truth replay verify-snowflake build-test test ci-slim bench clean
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -69,8 +69,19 @@ help: ## list the targets
 	@echo "  VERIFY_OPTIONS='--share-role ACCOUNTADMIN'  more options of make verify-snowflake: also unload and share, see its --help"
 	@echo "  BENCH_OPTIONS='--runs 5 --no-naive'  more options of python -m scripts.bench, see its --help"
 
-venv: ## make .venv and install requirements.lock into it
-	@sh scripts/make_venv.sh .venv "$$PYTHON"
+venv: ## make .venv and install requirements.lock into it: what make run and your own commands need
+	@sh scripts/make_venv.sh .venv requirements.lock "$$PYTHON"
+
+venv-dev: ## the same with requirements-dev.lock: also the linters, fakes and servers that only tests need
+	@sh scripts/make_venv.sh .venv requirements-dev.lock "$$PYTHON"
+
+# The dev lock first, then what users run within it, so that both name the same versions.
+lock: ## bring both locks to the newest versions that pyproject.toml allows
+	@$(or $(PYTHON),python3) -m venv data/uv && data/uv/bin/python -m pip -q install uv
+	@for options in "--group dev -o requirements-dev.lock" "--group build -c requirements-dev.lock -o requirements.lock"; do \
+	  data/uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command "make lock" pyproject.toml $$options || exit 1; \
+	done
 
 run: venv $(LANDED) ## sample logs (or LANDING=...) to marts, Parquet and a table of the variants
 	@$(call profile,data)
@@ -108,7 +119,7 @@ daily: venv ## the day on your own warehouse and profile: land LANDING, build, u
 	@$(DBT) build --exclude-resource-type unit_test --vars 'test_scope: changed'
 	@$(COPYMART) unload --to "$(or $(EXPORT),export)" $(UNLOAD_OPTIONS)
 
-lint: venv ## ruff, mypy, sqlfluff
+lint: venv-dev ## ruff, mypy, sqlfluff
 	$(call say,"ruff")
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -118,7 +129,7 @@ lint: venv ## ruff, mypy, sqlfluff
 	@$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models macros tests
 
 # Two folders: dbt's parse cache is of one target.
-parse: venv ## dbt parse for both targets, compile for Snowflake and parse that; any dbt warning is an error
+parse: venv-dev ## dbt parse for both targets, compile for Snowflake and parse that; any dbt warning is an error
 	@$(call profile,data/test)
 	$(call say,"dbt parse for duckdb")
 	@$(TEST) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' parse --no-partial-parse
@@ -134,15 +145,15 @@ parse: venv ## dbt parse for both targets, compile for Snowflake and parse that;
 	$(call say,"sqlfluff's Snowflake grammar over what was compiled")
 	@$(BIN)/python -m scripts.check_grammar data/test/target-snowflake-false/compiled data/test/target-snowflake-true/compiled
 
-pytest: venv ## the Python tests, by file on two workers
+pytest: venv-dev ## the Python tests, by file on two workers
 	$(call say,"pytest")
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-truth: venv ## every mart cell against the truth of CALLS simulated calls
+truth: venv-dev ## every mart cell against the truth of CALLS simulated calls
 	$(call say,"$(CALLS) simulated calls against their truth")
 	@COPYMART_TEST_CALLS=$(CALLS) $(BIN)/python -m pytest tests/python/test_truth.py -k "not breaking"
 
-replay: venv ## incremental builds against full ones in EXAMPLES random histories
+replay: venv-dev ## incremental builds against full ones in EXAMPLES random histories
 	$(call say,"$(EXAMPLES) random histories against full builds")
 	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) $(BIN)/python -m pytest tests/python/test_replay.py
 
