@@ -30,18 +30,29 @@
 {%- endmacro %}
 
 
-{# The models above a model whose tables keep what they read, with a strategy only those that have it. #}
-{% macro tables_above(unique_id, strategy=none) -%}
+{# The nodes above a node, itself first. #}
+{% macro nodes_above(unique_id) -%}
     {%- set above = [unique_id] -%}
     {# the list grows while it is read #}
     {%- for found in above -%}
-        {%- for parent in graph.nodes[found].depends_on.nodes
-            if parent in graph.nodes and parent.startswith('model.') and parent not in above -%}
+        {%- for parent in graph.nodes[found].depends_on.get('nodes', []) if parent in graph.nodes and parent not in above -%}
             {%- do above.append(parent) -%}
         {%- endfor -%}
     {%- endfor -%}
+    {{ return(above) }}
+{%- endmacro %}
+
+
+{# Whether a node is built from another one, straight or through others. #}
+{% macro follows_from(unique_id, other) -%}
+    {{ return(other in nodes_above(unique_id)) }}
+{%- endmacro %}
+
+
+{# The models above a model whose tables keep what they read, with a strategy only those that have it. #}
+{% macro tables_above(unique_id, strategy=none) -%}
     {%- set tables = [] -%}
-    {%- for found in above[1:] -%}
+    {%- for found in nodes_above(unique_id)[1:] if found.startswith('model.') -%}
         {%- set config = graph.nodes[found].config -%}
         {%- if config.materialized != 'view' and strategy in (none, config.get('incremental_strategy')) -%}
             {%- do tables.append(found) -%}
@@ -120,15 +131,17 @@
 {% endmacro %}
 
 
-{# What the numbers of a model follow from beside the data: the vars, and for whoever reads it the metric catalogue. #}
+{# What the numbers of a model follow from beside the data: the vars, and the metric catalogue if the model or anything
+   above it reads that. A mart reads the catalogue through the events: rebuilt events above a mart that was not must
+   stop the next build too. #}
 {% macro settings() %}
     {%- set values = {} -%}
     {%- for name in ['engagement_window_days', 'match_lookback_days', 'match_skew_days', 'reporting_timezone'] -%}
         {%- do values.update({name: var(name)}) -%}
     {%- endfor -%}
-    {%- if execute and model.depends_on.nodes | select('equalto', 'seed.copymart.engagement_metrics') | list -%}
+    {%- if execute and follows_from(model.unique_id, 'seed.copymart.engagement_metrics') -%}
         {%- set catalogue = run_query(
-            'select distinct metric, counts_as from ' ~ ref('engagement_metrics') ~ ' order by metric, counts_as'
+            'select distinct metric, counts_as from ' ~ relation_of('engagement_metrics') ~ ' order by metric, counts_as'
         ) -%}
         {%- do values.update({'engagement_metrics': catalogue.rows | map('join', '=') | join(' ')}) -%}
     {%- endif -%}

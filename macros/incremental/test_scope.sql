@@ -27,7 +27,7 @@
 {% macro is_touched(all_touched) -%}
     {%- set alternatives = [] -%}
     {%- for touched in all_touched -%}
-        {%- set read = this_runs(touched['model']) -%}
+        {%- set read = relation_of(touched['model']) -%}
         {%- set parts = [
             '(' ~ touched['on'].keys() | join(', ') ~ ') in (select ' ~ touched['on'].values() | join(', ') ~ ' from ' ~ read ~ ')'
         ] -%}
@@ -43,9 +43,9 @@
 {%- endmacro %}
 
 
-{# The relation of a model that a test reads only because of test_scope; ref() would be a dependency too many. #}
-{% macro this_runs(model_name) -%}
-    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.name == model_name -%}
+{# The relation of a model or seed that is no dependency of what reads it, for which ref() would make it one. #}
+{% macro relation_of(name) -%}
+    {%- for node in graph.nodes.values() if node.resource_type in ('model', 'seed') and node.name == name -%}
         {{ return(api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias)) }}
     {%- endfor -%}
 {%- endmacro %}
@@ -54,7 +54,7 @@
 {# For singular tests: `and ...` on a column of what the last run touched, nothing when everything is tested. #}
 {% macro and_touched(column, touched_model, touched_column=none) -%}
     {%- if execute and var('test_scope') == 'changed' -%}
-        and {{ column }} in (select {{ touched_column or column }} from {{ this_runs(touched_model) }})
+        and {{ column }} in (select {{ touched_column or column }} from {{ relation_of(touched_model) }})
     {%- endif -%}
 {%- endmacro %}
 

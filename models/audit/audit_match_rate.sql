@@ -17,7 +17,7 @@ deliveries as (
 
 template_actions as (
 
-    select * from {{ ref('template_actions') }}
+    select * from {{ ref('int_template_actions') }}
 
 ),
 

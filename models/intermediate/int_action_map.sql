@@ -1,11 +1,11 @@
-{# A view, so that no table can lag behind the seed in a build of some models. #}
+{# A view, so that no table can lag behind the log of settings in a build of some models. #}
 {{ config(materialized='view') }}
 
 with
 
 template_actions as (
 
-    select * from {{ ref('template_actions') }}
+    select * from {{ ref('int_template_actions') }}
 
 ),
 

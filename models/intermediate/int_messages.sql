@@ -32,7 +32,7 @@ action_map as (
 
 template_actions as (
 
-    select * from {{ ref('template_actions') }}
+    select * from {{ ref('int_template_actions') }}
 
 ),
 

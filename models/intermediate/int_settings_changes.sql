@@ -1,6 +1,9 @@
-{# A log of what the owner's seeds said of each template, so that a changed row is an arrival like any other: it acts on
-   history. A full refresh keeps it: models that the refresh did not reach must still lose what the old rows gave them,
-   and a log begun anew would give to later changes the batches of earlier ones. #}
+{# A log of what the owner's seeds said of each template, so that a changed row is an arrival like any other and acts on
+   history. It is also the only place from which other models take these settings (int_template_actions,
+   int_control_copies): a model that read the seed itself could be rebuilt with rows that this log never saw, and when
+   the seed went back nothing would look changed. A full refresh keeps the log: models that the refresh did not reach
+   must still lose what the old rows gave them, and a log that began again would give later changes the batches of
+   earlier ones. #}
 {{ config(materialized='incremental', incremental_strategy='append', full_refresh=false) }}
 
 with
@@ -21,16 +24,20 @@ rows_of_seeds as (
 
     select
         template_id,
+        campaign_id,
+        role,
         action_id,
         cast(null as {{ dbt.type_string() }}) as control_copy_id,
-        role || ' ' || cast(action_id as {{ dbt.type_string() }})
-        || coalesce(' in ' || cast(campaign_id as {{ dbt.type_string() }}), '') as description
+        role || ' action ' || cast(action_id as {{ dbt.type_string() }})
+        || coalesce(' of campaign ' || cast(campaign_id as {{ dbt.type_string() }}), '') as description
     from template_actions
 
     union all
 
     select
         template_id,
+        cast(null as {{ dbt.type_bigint() }}) as campaign_id,
+        cast(null as {{ dbt.type_string() }}) as role,
         cast(null as {{ dbt.type_bigint() }}) as action_id,
         lower(control_copy_id) as control_copy_id,
         'control copy ' || lower(control_copy_id) as description
@@ -115,6 +122,8 @@ final as (
         changes.template_id,
         cast(changes.change_number as {{ dbt.type_bigint() }}) as change_number,
         changes.settings,
+        rows_of_seeds.role,
+        rows_of_seeds.campaign_id,
         rows_of_seeds.action_id,
         rows_of_seeds.control_copy_id
     from changes

@@ -143,13 +143,17 @@ class Plan:
 
 @dataclass
 class History:
-    """A warehouse with the folder that it is landed from, which holds the owner's seeds too."""
+    """A warehouse with the folder that it is landed from, which holds the owner's seeds too.
+
+    `settings`: the rows of the seeds by name. `earlier`: rows that a seed had before each time it was saved.
+    """
 
     connection: duckdb.DuckDBPyConnection
     folder: Path
     left: list[Line] = field(default_factory=list)
     files: dict[Path, list[Line]] = field(default_factory=dict)
     settings: dict[str, list[Record]] = field(default_factory=dict)
+    earlier: list[tuple[str, list[Record]]] = field(default_factory=list)
     builder: Builder | None = None
     step: int = 0
 
@@ -209,6 +213,8 @@ class History:
     def save(self, seed: str) -> None:
         """Write a seed as it is in `settings` now."""
         path = self.seeds / f"{seed}.csv"
+        with path.open() as file:
+            self.earlier.append((seed, list(csv.DictReader(file))))
         names = path.read_text().splitlines()[0].split(",")
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, names)
@@ -465,6 +471,14 @@ def edit_actions(history: History, draw: Random) -> None:
     history.save("template_actions")
 
 
+def edit_back(history: History, draw: Random) -> None:
+    """The owner takes a change of a seed back: it is as it was before one of the last changes."""
+    if history.earlier:
+        seed, rows = draw.choice(history.earlier[-3:])
+        history.settings[seed][:] = [dict(row) for row in rows]
+        history.save(seed)
+
+
 def _mapping(draw: Random, pairs: list[tuple[Record, Record]]) -> tuple[Record, object]:
     """A row of the action map for one of the pairs of call and event, and its campaign."""
     with_parent = [pair for pair in pairs if pair[1].get("parent_action_id")]
@@ -508,11 +522,12 @@ def build_part(history: History, draw: Random) -> None:
 
 
 def build_mended(history: History, draw: Random) -> None:
-    """`dbt build --full-refresh --select model+`, as after somebody changed a table by hand."""
+    """`dbt build --full-refresh --select model+` or model, as after somebody changed a table by hand."""
     assert history.builder
     recorded = history.builder.recorded
     tables = [name for name, model in recorded.models.items() if model.materialized == "incremental"]
-    history.build(select=recorded.below(draw.choice(sorted(tables))), refresh=True)
+    model = draw.choice(sorted(tables))
+    history.build(select=recorded.below(model) if draw.random() < 0.7 else {model}, refresh=True)
 
 
 Act = Callable[[History, Random], None]
@@ -530,13 +545,14 @@ LANDINGS: dict[Act, int] = {
     land_earlier_open: 3,
     edit_control: 3,
     edit_actions: 6,
+    edit_back: 5,
 }
 BUILDS: dict[Act, int] = {
     build: 13,
     build_dies: 5,
     build_while_landing: 2,
-    build_part: 3,
-    build_mended: 2,
+    build_part: 4,
+    build_mended: 6,
     build_refresh: 1,
 }
 STEPS = {act.__name__: act for act in (*LANDINGS, *BUILDS)}
@@ -669,4 +685,7 @@ def unequal_to_full(history: History, recorded: Recorded) -> dict[str, Any]:
     attach(connection, "complete")
     copy_landing(connection, WAREHOUSE, "complete")
     Builder(recorded, connection, "complete", history.seeds).build()
-    return differences(connection, recorded.compared(), WAREHOUSE, "complete")
+    try:
+        return differences(connection, recorded.compared(), WAREHOUSE, "complete")
+    finally:
+        connection.execute("detach complete")

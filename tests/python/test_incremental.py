@@ -1,5 +1,6 @@
 """What an incremental build must refuse and survive; that it equals a full one is test_replay's."""
 
+import json
 import re
 import shutil
 import signal
@@ -91,10 +92,51 @@ def test_another_metric_catalogue_stops_the_build(copied: Built) -> None:
             copied.environment | {"COPYMART_SEEDS": "data/test_seeds"},
         )
         output = failing_dbt(changed, *BUILD)
+        run(
+            changed.environment,
+            "dbt",
+            "run",
+            "--full-refresh",
+            "--select",
+            "int_messages",
+            "fct_engagement_events",
+        )
+        output_of_marts = failing_dbt(changed, *BUILD)
     finally:
         shutil.rmtree(seeds)
     assert "int_messages was built with other settings" in output
     assert "forwarded=replied" in output
+    assert "int_messages was built" not in output_of_marts
+    assert "copy_metrics_daily was built with other settings" in output_of_marts
+
+
+def test_only_the_log_of_settings_reads_the_seeds_that_owners_edit(built: Built) -> None:
+    """What a table reads must be what the log knows. The metric catalogue is recorded with each table."""
+    manifest = json.loads((built.target / "manifest.json").read_text())
+    nodes, parents = manifest["nodes"], manifest["parent_map"]
+
+    def seeds_read(unique_id: str) -> set[str]:
+        """The seeds that a query of this node reads, itself or through views."""
+        return {
+            seed
+            for parent in parents.get(unique_id, [])
+            for seed in (
+                {parent.rsplit(".", 1)[-1]}
+                if parent.startswith("seed.")
+                else seeds_read(parent)
+                if parent in nodes and nodes[parent]["config"]["materialized"] == "view"
+                else set()
+            )
+        }
+
+    readers = {
+        node["name"]: seeds_read(unique_id) - {"engagement_metrics"}
+        for unique_id, node in nodes.items()
+        if node["resource_type"] == "model" and node["config"]["materialized"] != "view"
+    }
+    assert {name: seeds for name, seeds in readers.items() if seeds} == {
+        "int_settings_changes": {"template_actions", "template_settings"}
+    }
 
 
 def test_a_killed_build_is_completed_by_the_next(copied: Built) -> None:

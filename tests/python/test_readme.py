@@ -65,6 +65,11 @@ def test_your_own_files(clone: Path, tmp_path: Path) -> None:
     with duckdb.connect(str(clone / "warehouse.duckdb"), read_only=True) as warehouse:
         ((served,),) = warehouse.execute("select sum(served) from marts.copy_metrics_daily").fetchall()
         ((calls,),) = warehouse.execute("select count(*) from marts.fct_calls").fetchall()
+        (way_back,) = re.findall(r"```sql\n(.*?)```", (PROJECT / "docs/architecture.md").read_text(), re.S)
+        clicks = warehouse.execute(way_back).fetchall()
     assert served > 0
+    # the query in docs/architecture.md finds the lines behind each click that a cell counts
+    assert clicks
+    assert {clicked for clicked, *_ in clicks} == {len({event_id for _, event_id, *_ in clicks})}
     files = f"{clone}/export/calls/*/*/*/*/*.parquet"
     assert duckdb.execute(f"select count(*) from '{files}'").fetchall() == [(calls,)]

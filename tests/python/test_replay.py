@@ -43,6 +43,8 @@ from replay_plans import (
     land_edited,
     land_gone,
     land_late_edit,
+    land_moved,
+    land_retry,
     land_shorter,
     land_some,
     lines_of,
@@ -189,6 +191,37 @@ def test_a_full_refresh_that_dies_forgets_no_action(example: Example) -> None:
         history.build(refresh=True, death=Death(0.3))
         history.build()
         assert unequal_to_full(history, example.recorded) == {}
+
+
+@pytest.mark.parametrize("model", ["int_messages", "fct_deliveries", "copy_cohort_metrics_daily"])
+def test_settings_that_return_after_a_refresh_of_some_models_apply(example: Example, model: str) -> None:
+    """`dbt build --full-refresh --select model+` does not log what the seeds say: it must not read them."""
+    recorded = example.recorded
+    with history_of(Plan(0, 1, 80, True, 0.9, ()), recorded) as history:
+        for seed in ("template_actions", "template_settings"):
+            rows = history.settings[seed]
+            kept = [dict(row) for row in rows]
+            rows.clear()
+            history.save(seed)
+            history.build(select=recorded.below(model), refresh=True)
+            rows[:] = kept
+            history.save(seed)
+            history.build()
+            assert unequal_to_full(history, recorded) == {}
+
+
+def test_an_action_map_that_goes_back_after_a_refresh_of_some_models_applies(example: Example) -> None:
+    """A random history that once ended unequal, reduced to the steps that it takes."""
+    recorded = example.recorded
+    with history_of(Plan(0, 591598, 160, False, 0.9, ()), recorded) as history:
+        land_retry(history, Random(414263))
+        edit_actions(history, Random(540359))
+        land_retry(history, Random(453661))
+        history.build(select=recorded.below("int_messages"), refresh=True)
+        land_moved(history, Random(287964))
+        edit_actions(history, Random(70602))
+        history.build()
+        assert unequal_to_full(history, recorded) == {}
 
 
 def test_what_lands_after_a_build_of_nothing_is_built(example: Example) -> None:

@@ -7,17 +7,9 @@
 
 with
 
-template_settings as (
-
-    select * from {{ ref('template_settings') }}
-
-),
-
 control_copies as (
 
-    select distinct lower(control_copy_id) as copy_id
-    from template_settings
-    where control_copy_id is not null
+    select * from {{ ref('int_control_copies') }}
 
 ),
 

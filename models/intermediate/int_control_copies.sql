@@ -1,0 +1,35 @@
+{# A view, so that no table can lag behind the log in a build of some models. #}
+{{ config(materialized='view') }}
+
+with
+
+settings_changes as (
+
+    select * from {{ ref('int_settings_changes') }}
+
+),
+
+latest as (
+
+    select
+        template_id,
+        max(change_number) as change_number
+    from settings_changes
+    group by template_id
+
+),
+
+-- several templates may name one copy
+final as (
+
+    select distinct settings_changes.control_copy_id as copy_id
+    from settings_changes
+    inner join latest
+        on
+            settings_changes.template_id = latest.template_id
+            and settings_changes.change_number = latest.change_number
+    where settings_changes.control_copy_id is not null
+
+)
+
+select * from final
