@@ -48,7 +48,7 @@ LANDED :=
 RUN_LANDING := $$LANDING
 endif
 # The sample's templates have settings of their own; seeds/ is the owner's.
-SAMPLE_SEEDS := COPYMART_SEEDS=scripts/sample_seeds
+SAMPLE_SEEDS := COPYMART_SEEDS=scripts/simulate/sample_seeds
 RUN := $(call settings,data,$(DUCKDB)) $(if $(LANDED),$(SAMPLE_SEEDS))
 TEST := $(call settings,data/test,data/test/test.duckdb) $(SAMPLE_SEEDS)
 PARSE := $(call settings,data/parse,data/parse/none.duckdb) $(SAMPLE_SEEDS)
@@ -70,13 +70,13 @@ help: ## list the targets
 	@echo "  EXAMPLES=N   make replay: the number of histories; default 300. SEED=N plays those of an earlier run again"
 	@echo "  SIZES='1M 10M'  make bench: the numbers of calls; default 1M 10M 40M"
 	@echo "  VERIFY_OPTIONS='--share-role ACCOUNTADMIN'  more options of make verify-snowflake: also unload and share, see its --help"
-	@echo "  BENCH_OPTIONS='--runs 5 --no-naive'  more options of python -m scripts.bench, see its --help"
+	@echo "  BENCH_OPTIONS='--runs 5 --no-naive'  more options of python -m scripts.dev.bench, see its --help"
 
 venv: ## make .venv and install requirements.lock into it: what make run and your own commands need
-	@sh scripts/make_venv.sh .venv requirements.lock "$$PYTHON"
+	@sh scripts/dev/make_venv.sh .venv requirements.lock "$$PYTHON"
 
 venv-dev: ## the same with requirements-dev.lock: also the linters, fakes and servers that only tests need
-	@sh scripts/make_venv.sh .venv requirements-dev.lock "$$PYTHON"
+	@sh scripts/dev/make_venv.sh .venv requirements-dev.lock "$$PYTHON"
 
 # The dev lock first, then what users run within it, so that both name the same versions.
 lock: ## bring both locks to the newest versions that pyproject.toml allows
@@ -102,14 +102,14 @@ run: venv $(LANDED) ## sample logs (or LANDING=...) to marts, Parquet and a tabl
 	$(call say,"Unloading Parquet to $(EXPORT)")
 	@$(RUN) $(COPYMART) unload --to $(EXPORT)
 	$(call say,"Variants")
-	@$(RUN) $(BIN)/python -m scripts.summary
+	@$(RUN) $(BIN)/python -m scripts.dev.summary
 	@echo
 	@echo "Warehouse:  $(DUCKDB), schemas staging, intermediate, marts, audit"
 	@echo "Parquet:    $(EXPORT)/<dataset>/YYYY/MM/DD/HH/"
 	@echo "Ask it:     DBT_PROFILES_DIR=data/profiles COPYMART_DUCKDB=$(DUCKDB) $(DBT) show --inline 'select * from marts.copy_metrics_daily'"
 
 # Another sample means another warehouse: rows of files that are gone would stay in the old one.
-data/sample/.complete: $(wildcard scripts/simulat*.py) | venv
+data/sample/.complete: $(wildcard scripts/simulate/*.py) | venv
 	$(call say,"Making sample logs in data/sample")
 	@rm -rf data/sample data/demo.duckdb data/demo.duckdb.wal
 	@mkdir -p data
@@ -173,7 +173,7 @@ grammar: venv-dev ## compile for Snowflake both ways, and parse that by sqlfluff
 	    --target-path data/parse/target-snowflake-$$incremental --vars "compile_incremental: $$incremental" || exit 1; \
 	done
 	$(call say,"sqlfluff's Snowflake grammar over what was compiled")
-	@$(BIN)/python -m scripts.check_grammar data/parse/target-snowflake-false/compiled data/parse/target-snowflake-true/compiled
+	@$(BIN)/python -m scripts.dev.check_grammar data/parse/target-snowflake-false/compiled data/parse/target-snowflake-true/compiled
 
 # --empty: the tables are made and hold nothing. Unit tests bring their own rows.
 unit: venv-dev ## dbt's unit tests, on models built without rows
@@ -194,14 +194,14 @@ pytest: venv-dev ## all Python tests, on two workers
 
 truth: venv-dev ## every mart cell against the truth of CALLS simulated calls
 	$(call say,"$(CALLS) simulated calls against their truth")
-	@COPYMART_TEST_CALLS=$(CALLS) $(BIN)/python -m pytest tests/python/test_truth.py -k "not breaking"
+	@COPYMART_TEST_CALLS=$(CALLS) $(BIN)/python -m pytest tests/python/models/test_truth.py -k "not breaking"
 
 replay: venv-dev ## incremental builds against full ones in EXAMPLES random histories
 	$(call say,"$(EXAMPLES) random histories against full builds")
-	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) $(BIN)/python -m pytest tests/python/test_replay.py
+	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) $(BIN)/python -m pytest tests/python/models/test_replay.py
 
 verify-snowflake: venv ## the whole way on a Snowflake account beside DuckDB, in a database that is dropped at the end
-	@$(BIN)/python -m scripts.verify_snowflake $(VERIFY_OPTIONS)
+	@$(BIN)/python -m scripts.snowflake.verify $(VERIFY_OPTIONS)
 
 build-test: venv-dev ## dbt build with all tests on a fresh small sample
 	$(call say,"dbt build on a fresh sample")
@@ -222,10 +222,10 @@ test: venv-dev ## everything: lint, parse, grammar, pytest, build-test
 	$(call steps,2,pytest ruff mypy parse sqlfluff grammar build-test)
 
 ci-slim: venv ## build only what differs from BASE=ref, on top of BASE's tables
-	@$(BIN)/python -m scripts.ci_slim --base "$$BASE"
+	@$(BIN)/python -m scripts.dev.ci_slim --base "$$BASE"
 
 bench: venv ## speed, memory and disk beside hand-written SQL; hours and 60 GB at the default SIZES
-	@$(BIN)/python -m scripts.bench $(SIZES) $(BENCH_OPTIONS)
+	@$(BIN)/python -m scripts.dev.bench $(SIZES) $(BENCH_OPTIONS)
 
 clean: ## remove what make made: .venv and data/, but no warehouse of yours (data/own*)
 	rm -rf .venv

@@ -5,15 +5,15 @@ import sys
 import typer
 from rich.text import Text
 
-from scripts.bootstrap import bootstrap
 from scripts.console import error_console
 from scripts.errors import UserError
-from scripts.land import land
-from scripts.policy import policy
-from scripts.share import share
-from scripts.simulate import simulate
-from scripts.unload import unload
-from scripts.verify import verify
+from scripts.land.command import land
+from scripts.simulate.command import simulate
+from scripts.snowflake.bootstrap import bootstrap
+from scripts.snowflake.share import share
+from scripts.unload.command import unload
+from scripts.unload.policy import policy
+from scripts.unload.verify import verify
 
 app = typer.Typer(
     help="Moves files in and out of the copy warehouse; `dbt build` makes its tables.",

@@ -1,4 +1,4 @@
-{# The union of the bits of whole numbers, as an aggregate. #}
+{# Aggregate: bitwise OR of whole numbers. #}
 {% macro bit_or(number) -%}
     {{ adapter.dispatch('bit_or')(number) }}
 {%- endmacro %}

@@ -1,5 +1,5 @@
-{# Text that orders by (unix seconds, key): a minimum over two columns, which the engines spell differently.
-   11 digits hold every time that landing accepts. #}
+{# Text that sorts by (unix seconds, key), for a minimum over two columns, which the engines write differently. 11
+   digits hold every time that landing accepts. #}
 {% macro ordered_key(seconds, key) -%}
     lpad(cast({{ seconds }} as {{ dbt.type_string() }}), 11, '0') || {{ key }}
 {%- endmacro %}

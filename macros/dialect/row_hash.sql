@@ -1,7 +1,7 @@
-{# A 64-bit hash of the fields of a row, the same number on both engines, to be summed up: a sum does not depend on the
-   order of rows and does depend on how often one occurs. `numbers` are whole numbers, booleans or fixed-length keys, told
-   apart by the comma, null being nothing; `texts` say their length first, so that no two lists of fields make one text.
-   Quoting them as surrogate_key() does would cost twice as much. #}
+{# A 64-bit hash of a row, the same number on both engines, made to be summed: a sum does not depend on the order of
+   rows, but on how often each occurs. `numbers` are whole numbers, booleans or fixed-length keys, separated by commas,
+   with null as nothing. `texts` carry their length, so that two different rows never give one text. Quoting them as
+   surrogate_key() does would cost twice as much. #}
 {% macro row_hash(numbers, texts) -%}
     {%- set parts = [] -%}
     {%- for field in numbers -%}
@@ -14,8 +14,8 @@
     {{ adapter.dispatch('md5_lower_half')(parts | join(" || ',' || ")) }}
 {%- endmacro %}
 
-{# Snowflake reads the digest as a big-endian number; DuckDB's md5_number_lower(), as a little-endian one, is another
-   number, and costs more than this. #}
+{# Snowflake reads the digest as a big-endian number. DuckDB's md5_number_lower() reads it as a little-endian one, which
+   is another number, and costs more than this. #}
 {% macro duckdb__md5_lower_half(text) -%}
     cast('0x' || right(md5({{ text }}), 16) as ubigint)
 {%- endmacro %}

@@ -1,4 +1,4 @@
-{# Text to a whole number, null when it is none; '41.0' is one, and casts alone would round '41.5' to 42. #}
+{# Text as a whole number, null if it is not one. '41.0' is one; a cast alone would round '41.5' to 42. #}
 {% macro text_to_bigint(text) -%}
     case when {{ adapter.dispatch('is_whole_number')(text) }} then cast({{ text }} as bigint) end
 {%- endmacro %}
@@ -12,14 +12,14 @@
 {%- endmacro %}
 
 
-{# Text to a boolean, null when it is neither true nor false; dbt.safe_cast fails on other text on DuckDB. #}
+{# Text as a boolean, null if it is neither true nor false. dbt.safe_cast fails on other text on DuckDB. #}
 {% macro text_to_boolean(text) -%}
     case lower({{ text }}) when 'true' then true when 'false' then false end
 {%- endmacro %}
 
 
-{# md5 of the fields as a list of quoted texts, null written bare: ('a', null) and ('a,null') never meet,
-   which a bare separator does not promise. #}
+{# md5 of the fields as a list of quoted texts, with null unquoted: ('a', null) and ('a,null') get different keys, which
+   a separator alone does not guarantee. #}
 {% macro surrogate_key(fields) -%}
     {%- set parts = [] -%}
     {%- for field in fields -%}
@@ -31,7 +31,7 @@
     md5({{ parts | join(" || ',' || ") }})
 {%- endmacro %}
 
-{# Snowflake reads \ in a string literal as an escape, DuckDB as itself. #}
+{# In a string literal \ begins an escape on Snowflake and is a plain character on DuckDB. #}
 {% macro backslash() -%}
     {{ return(adapter.dispatch('backslash')()) }}
 {%- endmacro %}

@@ -2,7 +2,7 @@
     {{ adapter.dispatch('unix_to_timestamp')(seconds) }}
 {%- endmacro %}
 
-{# DuckDB's to_timestamp() gives a zoned value whose cast moves with the session's time zone. #}
+{# DuckDB's to_timestamp() gives a zoned value, whose cast depends on the session's time zone. #}
 {% macro duckdb__unix_to_timestamp(seconds) -%}
     make_timestamp({{ seconds }} * 1000000)
 {%- endmacro %}

@@ -1,4 +1,4 @@
-{# The channel that names like 'email_opened' begin with, null when they begin with none. #}
+{# The channel with which a name such as 'email_opened' begins, null if it begins with none. #}
 {% macro channel_in_name(name) -%}
     {%- set channels = [
         'email', 'push', 'sms', 'twilio', 'in_app', 'slack', 'whatsapp', 'webhook', 'customer', 'urban_airship',

@@ -1,7 +1,7 @@
-{# CTEs that turn landed lines of Customer.io events, of the CTE or relation `lines`, into events: names in one
-   spelling, ids and flags out of the JSON. A macro, because DuckDB parses the JSON of every line that a view shows
-   before it drops those that a join does not want; models that want few take their lines first. Without payload an
-   event has only what matching and counting read, which takes DuckDB two thirds of the time to parse. #}
+{# CTEs that turn landed lines of Customer.io events (the CTE or relation `lines`) into events: names normalised, ids
+   and flags read from the JSON. It is a macro because DuckDB parses the JSON of every line of a view before a join
+   drops any, so models that need few lines filter them first. Without payload, an event has only what matching and
+   counting read; parsing that takes DuckDB two thirds of the time. #}
 {% macro events_of_lines(lines, name, with_payload=true) -%}
 {% set paths = [
     'action_id', 'campaign_id', 'delivery_id', 'journey_id', 'machine', 'parent_action_id', 'prefetched', 'synthetic',
@@ -30,7 +30,7 @@
 
 ),
 
--- 'email_opened', in metric or in the legacy event_type, names the channel too
+-- 'email_opened', in metric or in the legacy event_type, also names the channel
 {{ name }}_named as (
 
     select
@@ -85,7 +85,7 @@
         case when raw_channel = 'twilio' then 'sms' else raw_channel end as channel,
         metric,
 
-        ---------- the message and what sent it
+        ---------- the message, and what sent it
         {{ json_field('fields', 'delivery_id') }} as delivery_id,
         {{ json_field('fields', 'journey_id') }} as journey_id,
         {{ text_to_bigint(json_field('fields', 'action_id')) }} as action_id,
@@ -110,7 +110,7 @@
         coalesce({{ json_field('fields', 'recipient') }}, {{ json_field('fields', 'email_address') }}) as recipient,
         {{ json_field('fields', 'recipients') }} as recipients,
 
-        ---------- what was sent and what came of it
+        ---------- what was sent, and what happened to it
         {{ json_field('fields', 'subject') }} as subject,
         {{ json_field('fields', 'content') }} as content,
         {{ json_field('fields', 'headers') }} as headers,
@@ -122,7 +122,7 @@
         {{ json_field('fields', 'to') }} as inbound_to,
         {%- endif %}
 
-        ---------- flags of machines, null when the event does not say
+        ---------- machine flags, null when the event has none
         {%- if with_payload %}
         {{ text_to_boolean(json_field('fields', 'proxied')) }} as is_proxied,
         {%- endif %}
@@ -130,7 +130,7 @@
         {{ text_to_boolean(json_field('fields', 'synthetic')) }} as is_synthetic,
         {{ text_to_boolean(json_field('fields', 'machine')) }} as is_machine_click,
 
-        ---------- where it came from
+        ---------- the line it comes from
         source_file,
         source_line,
         loaded_at,

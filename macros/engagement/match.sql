@@ -1,5 +1,5 @@
-{# Whether a delivery's last call lies close enough to the message's first event for the two to be one. It bounds the
-   search, so that no event needs all history. #}
+{# Whether a delivery's last call is close enough to the message's first event for a match. This bounds the search: no
+   event needs all of history. #}
 {% macro is_in_match_range(last_called_at, first_event_at) -%}
     (
         {{ last_called_at }} >= {{ dbt.dateadd('day', -1 * var('match_lookback_days'), first_event_at) }}
@@ -8,7 +8,7 @@
 {%- endmacro %}
 
 
-{# Whether the action map leads from the message's action to the delivery's template and logged action. #}
+{# Whether the action map links the message's action to the delivery's template and logged action. #}
 {% macro is_mapped(candidate, action, map) -%}
     {{ candidate }}.{{ action }} = {{ map }}.message_action_id
     and {{ candidate }}.template_id = {{ map }}.template_id
@@ -18,7 +18,7 @@
 {%- endmacro %}
 
 
-{# The campaign must be the same where the map gives one and the event has one. #}
+{# The campaigns must be equal if both the map and the event name one. #}
 {% macro campaign_agrees(mapped, logged) -%}
     ({{ mapped }} is null or {{ logged }} is null or {{ mapped }} = {{ logged }})
 {%- endmacro %}

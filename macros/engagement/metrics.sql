@@ -1,5 +1,5 @@
-{# The metrics with columns in the marts, in the order of the columns. Each one but the human_ pair is a value of
-   counts_as in the seed engagement_metrics. #}
+{# The metrics that have columns in the marts, in that order. All but the two human_ ones are values of counts_as in the
+   seed engagement_metrics. #}
 {% macro engagement_metrics() -%}
     {{ return([
         'attempted', 'sent', 'delivered', 'opened', 'human_opened', 'clicked', 'human_clicked', 'converted',
@@ -8,7 +8,7 @@
 {%- endmacro %}
 
 
-{# The values of counts_as: the metrics but for the human_ pair. #}
+{# The values of counts_as: all metrics but the two human_ ones. #}
 {% macro catalogue_metrics() -%}
     {{ return(engagement_metrics() | reject('in', ['human_opened', 'human_clicked']) | list) }}
 {%- endmacro %}
@@ -24,7 +24,7 @@
 {%- endmacro %}
 
 
-{# Whether an event puts its message into the denominator of the rates: Customer.io reports no `delivered` for in_app
+{# Whether an event puts its message into the denominator of the rates. Customer.io reports no `delivered` for in_app
    and slack. #}
 {% macro is_reached() -%}
     coalesce(
@@ -35,8 +35,8 @@
 {%- endmacro %}
 
 
-{# Aggregates of the events of one metric, counts_as: 32 conditional counts over every event would cost several times
-   more than these five and then the 32 over a few rows per cell. #}
+{# Aggregates over the events of one metric (counts_as). 32 conditional counts over all events would cost several times
+   as much as these five counts, and then the 32 over a few rows per cell. #}
 {% macro event_counts() -%}
     count(*) as event_count,
         count(case when not is_machine then 1 end) as human_event_count,
@@ -46,7 +46,8 @@
 {%- endmacro %}
 
 
-{# Sums over rows with event_counts(): per metric the subjects that had it first in the cell, and its events. #}
+{# Sums over rows of event_counts(): per metric, the deliveries or messages whose first event of it is in the cell, and
+   its events. #}
 {% macro metric_sums() -%}
     {%- for metric in engagement_metrics() %}
         {%- set human = 'human_' if metric.startswith('human_') else '' %}
@@ -62,7 +63,7 @@
 {%- endmacro %}
 
 
-{# The rates of a cohort; null where the denominator is zero. #}
+{# The rates of a cohort, null where the denominator is zero. #}
 {% macro outcome_rates() -%}
     {{ rate('delivered', 'sent') }} as delivery_rate,
         {{ rate('opened', 'reached') }} as open_rate,

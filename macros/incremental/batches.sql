@@ -1,5 +1,6 @@
-{# What has been built from what: which landing batches each incremental model has consumed, and with which settings it
-   was built. Both tables lie beside the landing tables and are written in the transaction of the model. #}
+{# The state of builds: which landing batches each incremental model has read, and with which settings it was built.
+   Both tables lie beside the landing tables and are written by the model's post-hook, on DuckDB in the model's
+   transaction. #}
 {% macro make_state_tables() %}
     {%- if execute and flags.WHICH in ('build', 'run') -%}
         {%- do run_query(
@@ -17,7 +18,7 @@
 {%- endmacro %}
 
 
-{# The names of the incremental models as a list of SQL literals. #}
+{# The names of the incremental models, as a list of SQL literals. #}
 {% macro incremental_models() -%}
     {%- set names = ["''"] -%}
     {%- if execute -%}
@@ -30,12 +31,13 @@
 {%- endmacro %}
 
 
-{# The nodes above a node, itself first. #}
+{# A node and all nodes upstream of it. #}
 {% macro nodes_above(unique_id) -%}
     {%- set above = [unique_id] -%}
     {# the list grows while it is read #}
     {%- for found in above -%}
-        {%- for parent in graph.nodes[found].depends_on.get('nodes', []) if parent in graph.nodes and parent not in above -%}
+        {%- for parent in graph.nodes[found].depends_on.get('nodes', [])
+            if parent in graph.nodes and parent not in above -%}
             {%- do above.append(parent) -%}
         {%- endfor -%}
     {%- endfor -%}
@@ -43,13 +45,13 @@
 {%- endmacro %}
 
 
-{# Whether a node is built from another one, straight or through others. #}
+{# Whether a node is downstream of another one. #}
 {% macro follows_from(unique_id, other) -%}
     {{ return(other in nodes_above(unique_id)) }}
 {%- endmacro %}
 
 
-{# The models above a model whose tables keep what they read, with a strategy only those that have it. #}
+{# The models upstream of a model that are tables; with a strategy, only those that use it. #}
 {% macro tables_above(unique_id, strategy=none) -%}
     {%- set tables = [] -%}
     {%- for found in nodes_above(unique_id)[1:] if found.startswith('model.') -%}
@@ -62,8 +64,8 @@
 {%- endmacro %}
 
 
-{# Before a run. A model that is built without what tells it which rows were touched, or from tables that have not read
-   what it reads, would mark a batch as read that it never saw. #}
+{# Before a run. A model that is built without the models that say which rows were touched, or from tables that have not
+   read a batch yet, would mark a batch as read that it never saw. #}
 {% macro require_all_above() -%}
     {%- if execute and flags.WHICH in ('build', 'run') and not flags.FULL_REFRESH -%}
         {%- for node in graph.nodes.values()
@@ -74,8 +76,9 @@
             {%- if missing -%}
                 {{ exceptions.raise_compiler_error(
                     node.name ~ " cannot be built without " ~ missing | map('replace', 'model.' ~ project_name ~ '.', '') | join(', ')
-                    ~ ", which tell what it must read. Select it as +" ~ node.name ~ ", or a model and all that follows"
-                    ~ " from it as @model; after a run that failed run the same `dbt build` again. Nothing was built"
+                    ~ ", which say what it must read. Select it as +" ~ node.name
+                    ~ ", or a model with everything downstream as @model. After a failed run, run the same `dbt build`"
+                    ~ " again. Nothing was built"
                 ) }}
             {%- endif -%}
         {%- endfor -%}
@@ -83,8 +86,9 @@
 {%- endmacro %}
 
 
-{# Post-hook. An incremental run has read what was pending when the run began, as has all above it; a model built anew
-   what had landed then, as far as the tables above it have read that. What landed meanwhile is left for the next run. #}
+{# Post-hook: marks batches as read. An incremental run, with all models upstream, has read what was pending when the
+   run began. A full rebuild has read what had landed then, as far as the tables upstream have. What lands during a run
+   is left for the next one. #}
 {% macro consume_batches() %}
     {%- if config.get('incremental_strategy') == 'replace_touched' -%}
         {{ adapter.dispatch('in_one_transaction')(consume_statements()) }}
@@ -131,9 +135,9 @@
 {% endmacro %}
 
 
-{# What the numbers of a model follow from beside the data: the vars, and the metric catalogue if the model or anything
-   above it reads that. A mart reads the catalogue through the events: rebuilt events above a mart that was not must
-   stop the next build too. #}
+{# What the numbers of a model depend on beside the data: the vars, and the metric catalogue if the model or anything
+   upstream reads it. A mart depends on the catalogue through the events: if they were rebuilt and the mart was not, the
+   next build must stop too. #}
 {% macro settings() %}
     {%- set values = {} -%}
     {%- for name in ['engagement_window_days', 'match_lookback_days', 'match_skew_days', 'reporting_timezone'] -%}
@@ -156,7 +160,7 @@
     {%- for row in built.rows if row[0] != settings() -%}
         {{ exceptions.raise_compiler_error(
             this.identifier ~ " was built with other settings, and an incremental build would mix the two. Run"
-            ~ " `dbt build --full-refresh`, or set them back.\n  built with: " ~ row[0] ~ "\n  now:        " ~ settings()
+            ~ " `dbt build --full-refresh`, or restore them.\n  built with: " ~ row[0] ~ "\n  now:        " ~ settings()
         ) }}
     {%- endfor -%}
 {% endmacro %}

@@ -1,9 +1,9 @@
-{# Incremental strategy: the rows that the arrivals touched go, the rows recomputed for them come. A model names what
-   was touched in its config, as a model and the columns to join it on,
+{# Incremental strategy: delete the touched rows, insert the rows recomputed for them. A model's config names what was
+   touched, as a model and the columns to join it on:
        meta={'touched': [{'model': 'int_touched_calls', 'on': {'event_timestamp': 'event_timestamp'}}]}
-   with `since` for a column that is never less than the one it is joined to, which lets the engine skip what lies
-   before, and `only` for a condition on the rows that may go. The model must select exactly the rows of what was touched. Nothing is merged row by row, so rows that are no longer made
-   disappear, and doing it twice changes nothing. #}
+   `since` names a column that is never less than the one it is joined to, so that the engine can skip older rows; `only`
+   is a condition on the rows to delete. The model must select exactly the touched rows. Nothing is merged row by row, so
+   rows that no longer exist disappear, and a second run changes nothing. #}
 {% macro get_incremental_replace_touched_sql(arguments) %}
     {%- set relation = arguments['target_relation'] -%}
     {%- set columns = get_quoted_csv(arguments['dest_columns'] | map(attribute='name')) -%}
@@ -37,20 +37,20 @@
 {% endmacro %}
 
 
-{# dbt-duckdb runs a model's statements and hooks in one transaction, dbt-snowflake each by itself. #}
+{# dbt-duckdb runs a model's statements and hooks in one transaction; dbt-snowflake commits each by itself. #}
 {% macro duckdb__in_one_transaction(statements) %}
     {{ return(statements) }}
 {% endmacro %}
 
-{# Two semicolons in a row are an empty statement, which Snowflake refuses. #}
+{# Snowflake refuses an empty statement, which two semicolons in a row would make. #}
 {% macro snowflake__in_one_transaction(statements) %}
     {{ return(snowflake_dml_explicit_transaction((statements | trim).rstrip(';'))) }}
 {% endmacro %}
 
 
-{# dbt's own, with more cases: it holds while dbt parses, so that dbt sees what the incremental branch reads; a unit
-   test has no relation of its own and tests the whole; without a warehouse `dbt compile --vars 'compile_incremental:
-   true'`, or false, says which branch is wanted. #}
+{# dbt's macro with three more cases. It is true while dbt parses, so that dbt sees what the incremental branch reads.
+   It is false in a unit test, which has no relation and tests the full branch. And `dbt compile --vars
+   'compile_incremental: true'`, or false, picks the branch without a warehouse. #}
 {% macro is_incremental() %}
     {%- if not execute -%}
         {{ return(true) }}

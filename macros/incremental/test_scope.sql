@@ -1,6 +1,6 @@
-{# With `--vars 'test_scope: changed'` the data tests of a large table look only at the rows that the last run wrote, as
-   its config says in `touched`; without, at all. The rows of what was touched are written together, so what is unique
-   among them is unique; a plain `dbt test` is the proof. #}
+{# With `--vars 'test_scope: changed'`, the data tests of a large table read only the rows that the last run wrote, by
+   the `touched` of its config; otherwise all rows. All rows of a touched unit are written together, so a key that is
+   unique among them is unique in the table; a plain `dbt test` proves it. #}
 {% macro get_where_subquery(relation) -%}
     {%- set conditions = [] -%}
     {%- if config.get('where') -%}
@@ -23,7 +23,7 @@
 {%- endmacro %}
 
 
-{# Whether a row is one of those that a model's config calls touched. #}
+{# Whether a row is among those that a model's config calls touched. #}
 {% macro is_touched(all_touched) -%}
     {%- set alternatives = [] -%}
     {%- for touched in all_touched -%}
@@ -43,7 +43,7 @@
 {%- endmacro %}
 
 
-{# The relation of a model or seed that is no dependency of what reads it, for which ref() would make it one. #}
+{# The relation of a model or seed, without the dependency that ref() would add. #}
 {% macro relation_of(name) -%}
     {%- for node in graph.nodes.values() if node.resource_type in ('model', 'seed') and node.name == name -%}
         {{ return(api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias)) }}
@@ -51,7 +51,7 @@
 {%- endmacro %}
 
 
-{# For singular tests: `and ...` on a column of what the last run touched, nothing when everything is tested. #}
+{# For singular tests: an `and` that keeps what the last run touched, or nothing if everything is tested. #}
 {% macro and_touched(column, touched_model, touched_column=none) -%}
     {%- if execute and var('test_scope') == 'changed' -%}
         and {{ column }} in (select {{ touched_column or column }} from {{ relation_of(touched_model) }})
@@ -59,7 +59,7 @@
 {%- endmacro %}
 
 
-{# The same on a landing batch, for what is tested before the batches of the run are read. #}
+{# The same for a landing batch, in tests that run before the run has marked its batches as read. #}
 {% macro and_new_batch(column) -%}
     {%- if execute and var('test_scope') == 'changed' -%}
         and {{ column }} not in (select batch_id from {{ state_table('consumed_batches') }})

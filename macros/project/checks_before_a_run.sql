@@ -1,4 +1,4 @@
-{# Without the landing tables every staging model would fail with the engine's own words. #}
+{# Without the landing tables, every staging model would fail with an error of the engine that names no remedy. #}
 {% macro require_landing() -%}
     {%- if execute and flags.WHICH in ('build', 'run', 'test') -%}
         {%- set landing = adapter.get_relation(target.database, layer_schema('staging'), 'justai_calls') -%}
@@ -11,8 +11,8 @@
 {%- endmacro %}
 
 
-{# dbt writes what it ran for a seed to target/run/<path of the seed>: an absolute path leaves the target folder, and
-   dbt would write over the owner's CSV. #}
+{# dbt writes the SQL that it ran for a seed to target/run/<path of the seed>. An absolute path would leave the target
+   folder, and dbt would overwrite the owner's CSV. #}
 {% macro require_seeds_in_project() -%}
     {%- if execute and env_var('COPYMART_SEEDS', 'seeds').startswith('/') -%}
         {{ exceptions.raise_compiler_error(

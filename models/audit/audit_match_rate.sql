@@ -78,7 +78,7 @@ final as (
     select
         summed.metric_date,
         summed.campaign_id,
-        -- calls may lack the campaign, so a journey that JustAI was called in tells as much
+        -- calls may lack the campaign; a journey in which JustAI was called shows the same
         (
             justai_campaigns.campaign_id is not null
             or summed.matched_count + summed.call_out_of_range + summed.action_not_mapped + summed.map_disagrees > 0

@@ -1,5 +1,5 @@
--- R4: the content a call carried is the content of the version valid at its time. Contents that lost to another one in
--- the same second make no version and are counted in audit_conflicts instead.
+-- R4: the content of a call is the content of the version that is valid at its time. A content that lost to another one
+-- in the same second makes no version; audit_conflicts counts it.
 with
 
 calls as (

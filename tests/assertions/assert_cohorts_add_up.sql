@@ -1,5 +1,5 @@
--- R7, R8: the cohort mart counts the deliveries, calls and events of the facts, the control mart the messages of the
--- control arm.
+-- R7, R8: the cohort mart counts the deliveries, calls and events of the facts; the control mart counts the messages of
+-- the control arm.
 with
 
 deliveries as (
@@ -39,7 +39,7 @@ served as (
 
 ),
 
--- without the flags of first events, which the marts are made of
+-- counted without the flags of first events, from which the marts are summed
 subjects as (
 
     select

@@ -1,4 +1,4 @@
--- R11: a control action belongs to one template, else its messages would have to be counted for two.
+-- R11: a control action belongs to one template; otherwise its messages would count for two.
 with
 
 template_actions as (

@@ -1,4 +1,4 @@
--- R7, R8: the daily mart counts what the cohort mart counts, only on other days, and the events of each day.
+-- R7, R8: the daily mart counts what the cohort mart counts, on other days, and every event on its day.
 with
 
 events as (

@@ -1,5 +1,5 @@
--- R1: per landed file the ledger's counts are what lies in the tables. A failure means that rows were changed
--- outside `copymart land`; land the file again after deleting its ledger row.
+-- R1: for each landed file, the ledger's counts equal the rows in the tables. A failure means that rows were changed
+-- outside `copymart land`: set the file's content_hash in staging.landed_files to null and land it again.
 {{ config(severity='error') }}
 
 {% set of_files -%}

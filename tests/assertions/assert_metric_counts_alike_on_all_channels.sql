@@ -1,4 +1,4 @@
--- A metric counts by its name on every channel, so the catalogue may not say two things of one name, and what it says
+-- A metric counts by its name on every channel. So the catalogue must not map one name to two metrics, and each metric
 -- must have columns in the marts.
 with
 

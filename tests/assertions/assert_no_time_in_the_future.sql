@@ -1,5 +1,5 @@
--- Times after the landing of their file: a clock or a unit is wrong. They are kept, since a reject must not depend on
--- the day of landing.
+-- Times after the landing of their file mean that a clock or a unit is wrong. They are kept: whether a line is rejected
+-- must not depend on the day of landing.
 {{ config(severity='warn') }}
 
 with

@@ -1,4 +1,4 @@
--- R3: the versions of a copy follow each other without gap or overlap, and neighbours differ in content.
+-- R3: the versions of a copy follow each other without gap or overlap, and consecutive versions differ in content.
 with
 
 variants as (

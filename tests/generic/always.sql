@@ -1,4 +1,4 @@
-{# The condition holds in every row; null is a failure. #}
+{# The condition holds in every row; null fails. #}
 {% test always(model, condition) %}
 select *
 from {{ model }}

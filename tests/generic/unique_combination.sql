@@ -1,4 +1,4 @@
-{# The columns together are unique; nulls are equal to each other. #}
+{# The combination of columns is unique; nulls are equal to each other. #}
 {% test unique_combination(model, columns) %}
 select
     {{ columns | join(',\n    ') }},

@@ -1,74 +1,18 @@
 """A warehouse built from a simulation, shared by the tests that compare it with the simulation's truth."""
 
-import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-import duckdb
 import pytest
 
-PROJECT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
+pytest.register_assert_rewrite("support")
+
+from support.project import Built, run, settings  # noqa: E402  only what is imported later can be rewritten
 
 # Swift's pyeclib has wheels for Linux only
-collect_ignore = [] if sys.platform == "linux" else ["test_s3_servers.py", "test_unload_swift.py"]
-
-
-@dataclass(frozen=True)
-class Built:
-    """A simulation (`landing`, with its `truth`) and the warehouse that copymart and dbt made of it."""
-
-    landing: Path
-    warehouse: Path
-    target: Path
-    environment: dict[str, str]
-
-    @property
-    def truth(self) -> Path:
-        return self.landing / "truth"
-
-    def connect(self) -> duckdb.DuckDBPyConnection:
-        return duckdb.connect(str(self.warehouse))
-
-
-def settings(folder: Path) -> dict[str, str]:
-    """The environment of a project whose profile, warehouse, target and logs lie in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(PROJECT / "profiles.yml.example", folder / "profiles.yml")
-    return {
-        **{
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("DBT_", "COPYMART_DUCKDB"))
-        },
-        "DBT_PROFILES_DIR": str(folder),
-        "DBT_TARGET_PATH": str(folder / "target"),
-        "DBT_LOG_PATH": str(folder / "logs"),
-        "COPYMART_DUCKDB": str(folder / "warehouse.duckdb"),
-        "COPYMART_SEEDS": "scripts/sample_seeds",
-    }
-
-
-def run(
-    environment: dict[str, str], *command: str | Path, project: Path = PROJECT
-) -> subprocess.CompletedProcess[str]:
-    """Run `copymart` or `dbt` in the project; a failure's message holds its output."""
-    program, *arguments = map(str, command)
-    done = subprocess.run(
-        [str(BIN / program), *arguments],
-        cwd=project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
-    return done
+collect_ignore = [] if sys.platform == "linux" else ["support/test_s3_servers.py", "unload/test_swift.py"]
 
 
 @pytest.fixture(scope="session")
@@ -91,25 +35,3 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     run(environment, "dbt", "build", "--resource-type", "seed", "--resource-type", "model")
     yield Built(landing, folder / "warehouse.duckdb", folder / "target", environment)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def models_in_order(target: Path) -> dict[str, tuple[str, str, str]]:
-    """Models of a built project, parents first: name -> (relation, materialization, compiled SQL)."""
-    nodes = {
-        unique_id: node
-        for unique_id, node in json.loads((target / "manifest.json").read_text())["nodes"].items()
-        if node["resource_type"] == "model"
-    }
-    ordered: dict[str, tuple[str, str, str]] = {}
-    waiting = dict(nodes)
-    while waiting:
-        ready = [
-            unique_id
-            for unique_id, node in waiting.items()
-            if not any(parent in waiting for parent in node["depends_on"]["nodes"])
-        ]
-        for unique_id in ready:
-            node = waiting.pop(unique_id)
-            relation = f"{node['schema']}.{node['alias']}"
-            ordered[node["name"]] = (relation, node["config"]["materialized"], node["compiled_code"])
-    return ordered

@@ -1,4 +1,4 @@
-{# tests of this view run before the run has marked its batches: new is what no model has read #}
+{# The tests of this view run before the run has marked its batches as read: a batch that no model has read is new. #}
 {{ config(meta={'new_batches': 'batch_id'}) }}
 
 with

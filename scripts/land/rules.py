@@ -1,0 +1,341 @@
+"""What makes a record of a call or an event good, as SQL over a whole chunk of records at once.
+
+A record reaches the rules as a struct `f` of its fields, each the JSON text of its value (null when absent or
+null), whatever format it came in. The rules give the landing table's columns and a `reason`: null, or why the
+record is rejected.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from scripts.land.records import Columns
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set: its fields, its landing table, and its rules.
+
+    `table` holds each column's name, type and value, `reasons` a reject reason and its condition, tried in
+    this order. In both, `f.x` is the JSON text of field x and `t_x` its text (null when empty); in a
+    condition, `v_x` is the value of column x. `keys` are the columns (name, type, value) by which models find
+    what a row belongs to; a value is a column of the landing table, or column.member of a JSON column. `maps`
+    are columns in which no key may stand twice.
+    """
+
+    name: str
+    columns: Columns
+    table: tuple[tuple[str, str, str], ...]
+    reasons: tuple[tuple[str, str], ...]
+    keys: tuple[tuple[str, str, str], ...]
+    maps: tuple[str, ...] = ()
+
+
+MACROS = r"""
+-- the text of a string or number; an empty string is null
+create or replace temp macro land_text(x) as
+    case when starts_with(x::varchar, '"') then nullif(x->>'$', '') else x::varchar end;
+-- true for what is neither a string nor a number: object, array, boolean, NaN, Infinity
+create or replace temp macro land_not_text(x) as regexp_matches(x::varchar, '^([{\[tfNI]|-I)');
+-- whole numbers within int64, 41.0 too; a cast alone would make 42 of '41.5'
+create or replace temp macro land_int(t) as
+    case when try_cast(t as bigint)::varchar = t then try_cast(t as bigint)
+         when regexp_full_match(t, '-?[0-9]+(\.0*)?')
+         then try_cast(regexp_replace(t, '\.0*$', '') as bigint) end;
+-- whole seconds, of seconds, milliseconds or microseconds by size
+create or replace temp macro land_unit(d) as
+    case when d > 1e14 then d / 1e6 when d > 1e11 then d / 1e3 else d end;
+create or replace temp macro land_seconds(t) as
+    case when regexp_full_match(t, '-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?')
+         then coalesce(try_cast(floor(land_unit(try_cast(t as double))) as bigint), -1) end;
+create or replace temp macro land_unquoted(s) as regexp_replace(s, '"(\\.|[^"\\])*"', '""', 'g');
+-- DuckDB reads commas before a closing bracket, NaN and Infinity, which are no JSON
+create or replace temp macro land_trailing_comma(s) as
+    case when regexp_matches(s, ',\s*[\]}]') then regexp_matches(land_unquoted(s), ',\s*[\]}]')
+         else false end;
+create or replace temp macro land_not_a_number(s) as
+    case when contains(s, 'NaN') or contains(s, 'Infinity')
+         then regexp_matches(land_unquoted(s), 'NaN|Infinity') else false end;
+-- a JSON object, also from text that holds one; nothing gives {}, anything else null
+create or replace temp macro land_object(x) as
+    case when x is null then '{}'::json
+         when starts_with(x::varchar, '{') then x
+         when not starts_with(x::varchar, '"') then null
+         when trim(x->>'$') in ('', 'null') then '{}'::json
+         when starts_with(ltrim(x->>'$', E' \t\r\n'), '{') and not land_trailing_comma(x->>'$')
+         then try(json(x->>'$')) end;
+-- DuckDB's parser writes 41.50 as 41.5, 1e2 as 100.0 and -0 as 0: whether a map that it gave may have been
+-- logged otherwise, 2 for surely worth a look, 1 when it holds a zero, 0 for no
+create or replace temp macro land_suspicion(v) as
+    case when not regexp_matches(v::varchar, '":[-0-9\[{]') then 0
+         when regexp_matches(v::varchar, '[:\[,]-?[0-9]+[.eE]') then 2
+         when regexp_matches(v::varchar, '[:\[,]0[,\]}]') then 1 else 0 end;
+-- whether JSON text may hold -0, also within JSON text in a string, where characters may be escapes
+create or replace temp macro land_minus_zero(s) as
+    regexp_matches(s, '-0(\s|\\[nrt])*[,\]}]') or regexp_matches(s, '\\u00[0-57]');
+-- JSON text whose numbers are strings, which the parser leaves alone; land_unmarked makes them numbers again
+create or replace temp macro land_marked(s) as
+    replace(replace(array_to_string(list_transform(
+        regexp_extract_all(s, '(?:"[^"\\]*(?:\\.[^"\\]*)*"|[^-"0-9]+)+|-?[0-9][-+.0-9eE]*|-'),
+        lambda t: case when regexp_matches(t, '^-?[0-9]') then chr(1) || t || chr(2) else t end
+    ), ''), chr(1), '"' || md5(s)), chr(2), md5(s) || '"');
+create or replace temp macro land_unmarked(x, s) as replace(replace(x, '"' || md5(s), ''), md5(s) || '"', '');
+-- a map that land_object took, from a record marked as s, with numbers as they were logged
+create or replace temp macro land_exact_object(x, s) as
+    case when x is null then '{}'
+         when starts_with(x::varchar, '{') then land_unmarked(x::varchar, s)
+         when trim(x->>'$') in ('', 'null') then '{}'
+         else land_unmarked(json(land_marked(x->>'$'))::varchar, x->>'$') end;
+"""
+
+_OBJECT_OF_ENTRIES = """case when {0} is not null then ('{{' || array_to_string(list_transform({0}, lambda m:
+            to_json(m.key::varchar) || ':' || coalesce(to_json(m.value), 'null')), ',') || '}}')::json end"""
+
+
+def _time_rules(field: str) -> tuple[tuple[str, str], ...]:
+    return (
+        (f"missing_{field}", f"t_{field} is null"),
+        (f"bad_{field}", f"v_{field} is null"),
+        (f"{field}_out_of_bounds", f"not v_{field} between $earliest and $latest - 1"),
+    )
+
+
+def _map_rule(field: str) -> tuple[str, str]:
+    return f"bad_{field}", f"v_{field} is null or land_not_a_number(v_{field}::varchar)"
+
+
+def _id_rule(field: str) -> tuple[str, str]:
+    return f"bad_{field}", f"v_{field} is null and t_{field} is not null"
+
+
+def _text_rule(field: str) -> tuple[str, str]:
+    return f"bad_{field}", f"land_not_text(f.{name(field)})"
+
+
+def quoted(text: str) -> str:
+    """SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def name(text: str) -> str:
+    """SQL identifier."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+CALLS = Dataset(
+    name="justai_calls",
+    columns=Columns(
+        fields=(
+            *("event_timestamp", "user_id", "campaign_id", "action_id", "journey_id"),
+            *("copy_id", "template_id", "vars", "attrs"),
+        ),
+        required=(("event_timestamp",), ("copy_id",), ("template_id",)),
+    ),
+    table=(
+        ("event_timestamp", "bigint", "land_seconds(t_event_timestamp)"),
+        ("user_id", "varchar", "t_user_id"),
+        ("campaign_id", "bigint", "land_int(t_campaign_id)"),
+        ("action_id", "bigint", "land_int(t_action_id)"),
+        ("journey_id", "varchar", "t_journey_id"),
+        ("copy_id", "varchar", "lower(t_copy_id)"),
+        ("template_id", "varchar", "t_template_id"),
+        ("vars", "json", "land_object(f.vars)"),
+        ("attrs", "json", "land_object(f.attrs)"),
+    ),
+    reasons=(
+        *_time_rules("event_timestamp"),
+        ("missing_copy_id", "t_copy_id is null"),
+        ("bad_copy_id", "not regexp_full_match(v_copy_id, '[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}')"),
+        ("missing_template_id", "t_template_id is null"),
+        _text_rule("template_id"),
+        _id_rule("campaign_id"),
+        _id_rule("action_id"),
+        _text_rule("journey_id"),
+        _text_rule("user_id"),
+        _map_rule("vars"),
+        _map_rule("attrs"),
+    ),
+    keys=(
+        ("event_timestamp", "bigint", "event_timestamp"),
+        ("copy_id", "varchar", "copy_id"),
+        ("template_id", "varchar", "template_id"),
+        ("campaign_id", "bigint", "campaign_id"),
+        ("journey_id", "varchar", "journey_id"),
+        ("action_id", "bigint", "action_id"),
+    ),
+    maps=("vars", "attrs"),
+)
+
+EVENTS = Dataset(
+    name="customerio_events",
+    columns=Columns(
+        fields=("event_id", "object_type", "object_type_type", "metric", "event_type", "timestamp", "data"),
+        required=(("event_id",), ("timestamp",), ("metric", "event_type", "data")),
+    ),
+    table=(
+        ("event_id", "varchar", "t_event_id"),
+        ("object_type", "varchar", "coalesce(t_object_type, t_object_type_type)"),
+        ("metric", "varchar", "t_metric"),
+        (
+            "event_type",
+            "varchar",
+            "coalesce(t_event_type, "
+            "case when t_metric is null or coalesce(t_object_type, t_object_type_type) is null "
+            "then land_text(land_object(f.data)->'$.event_type') end)",
+        ),
+        ("timestamp", "bigint", "land_seconds(t_timestamp)"),
+        ("data", "json", "land_object(f.data)"),
+    ),
+    reasons=(
+        ("missing_event_id", "t_event_id is null"),
+        _text_rule("event_id"),
+        *_time_rules("timestamp"),
+        ("bad_object_type", "land_not_text(f.object_type) or land_not_text(f.object_type_type)"),
+        _text_rule("metric"),
+        _text_rule("event_type"),
+        _map_rule("data"),
+        ("missing_metric", "v_metric is null and v_event_type is null"),
+        # event_type: email_opened and metric: email_opened name the channel themselves
+        (
+            "missing_object_type",
+            "v_object_type is null and v_event_type is null and not contains(v_metric, '_')",
+        ),
+    ),
+    keys=(
+        ("event_id", "varchar", "event_id"),
+        ("timestamp", "bigint", "timestamp"),
+        ("delivery_id", "varchar", "data.delivery_id"),
+        ("journey_id", "varchar", "data.journey_id"),
+    ),
+)
+
+DATASETS = (CALLS, EVENTS)
+
+
+def duckdb_key(value: str) -> str:
+    """The SQL of a key's value on DuckDB; a member of a JSON column is null when empty."""
+    column, _, member = value.partition(".")
+    return f"nullif({name(column)}->>{quoted('$.' + member)}, '')" if member else name(column)
+
+
+def check_query(dataset: Dataset, schema: pa.Schema) -> str:
+    """Query over the Arrow table `chunk` (file_no, then LINES or `line` and columns): one row per record, of
+    file_no, line, keys (of a record that may hold unknown fields, else null), reason and the table's columns.
+    It wants the parameters `earliest` and `latest`, unix seconds; a time must lie in [earliest, latest).
+    """
+    fields = _line_fields(dataset) if "raw" in schema.names else _column_fields(dataset, schema)
+    texts = ", ".join(f"land_text(f.{name(field)}) as t_{field}" for field in dataset.columns.fields)
+    values = ", ".join(f"{value} as v_{column}" for column, _, value in dataset.table)
+    reasons = " ".join(f"when {test} then {quoted(reason)}" for reason, test in dataset.reasons)
+    columns = ", ".join(f"v_{column} as {name(column)}" for column, _, _ in dataset.table)
+    return f"""
+with fields as ({fields}),
+texts as (select *, {texts} from fields),
+typed as (select *, {values} from texts)
+select file_no, line, keys, case when fault is not null then fault {reasons} end as reason, {columns}
+from typed"""
+
+
+def _line_fields(dataset: Dataset) -> str:
+    fields = dataset.columns.fields
+    shape = "{" + ", ".join(f'"{field}": "JSON"' for field in fields) + "}"
+    # A record whose fields add up to its length to the byte has no other field, none twice, and single commas
+    # between: that saves reading its keys, the dearest check, for every record without white space and nulls.
+    length = " + ".join(
+        f"coalesce(strlen(f.{name(field)}::varchar) + {len(field) + 4}, 0)" for field in fields
+    )
+    return f"""
+    select
+        file_no, line, f, keys,
+        case when fault is not null then fault
+             when f is null then case when json_valid(raw) then 'not_an_object' else 'malformed_json' end
+             when not starts_with(raw, '{{') and not starts_with(ltrim(raw, E' \\t\\r\\n'), '{{')
+             then 'not_an_object'
+             when keys is null then null
+             when len(list_distinct(keys)) < len(keys) then 'duplicate_key'
+             when land_trailing_comma(raw) then 'malformed_json' end as fault
+    from (
+        select *,
+            case when f is not null and fault is null and {length} + 1 <> size then json_keys(raw) end as keys
+        from (select *, try(json_transform(raw, {quoted(shape)})) as f from chunk)
+    )"""
+
+
+def _column_fields(dataset: Dataset, schema: pa.Schema) -> str:
+    packed = ", ".join(
+        f"{name(field)}: {_column_json(schema.field(field)) if field in schema.names else 'null::json'}"
+        for field in dataset.columns.fields
+    )
+    return (
+        f"select file_no, line, {{{packed}}} as f, null::varchar[] as keys, null::varchar as fault from chunk"
+    )
+
+
+def _column_json(field: pa.Field) -> str:
+    column = name(field.name)
+    if pa.types.is_timestamp(field.type):
+        return f"to_json(epoch_us({column}) // 1000000)"
+    if pa.types.is_list(field.type) and _member_names(field.type.value_type) == ["key", "value"]:
+        return _OBJECT_OF_ENTRIES.format(column)
+    if pa.types.is_struct(field.type):
+        # a null member of a STRUCT is a key that this record does not have
+        return f"case when {column} is not null then json_merge_patch('{{}}', to_json({column})) end"
+    return f"nullif(to_json({column})::varchar, 'null')::json"
+
+
+def _member_names(kind: pa.DataType) -> list[str]:
+    return [kind.field(number).name for number in range(kind.num_fields)] if pa.types.is_struct(kind) else []
+
+
+def suspects_query(dataset: Dataset) -> str:
+    """Query over the table `checked` that gives the distinct values of maps (field, value) that hold a key
+    `twice` or a number that the parser may have written anew (`suspicion` above 0).
+    """
+    # `times` keeps the optimiser from testing every record in place of every distinct value
+    return " union all ".join(
+        f"""
+select {quoted(column)} as field, value, twice, suspicion from (
+    select value,
+        case when times > 0 then len(list_distinct(json_keys(value))) < len(json_keys(value)) end as twice,
+        case when times > 0 then land_suspicion(value) end as suspicion
+    from (select {name(column)} as value, count(*) as times from checked where reason is null group by value)
+) where twice or suspicion > 0"""
+        for column in dataset.maps
+    )
+
+
+def exact_query(dataset: Dataset, schema: pa.Schema) -> str:
+    """Query over `chunk`, `checked` and the table `suspects` that gives file_no, line and the maps of records
+    in which the parser may have written a number anew, each number as it was logged.
+    """
+
+    def among(suspicion: int) -> str:
+        return " or ".join(
+            f"{name(column)} in (select value from suspects "
+            f"where field = {quoted(column)} and suspicion >= {suspicion})"
+            for column in dataset.maps
+        )
+
+    suspected = f"""
+    (select file_no, line, {among(2)} as sure from checked where reason is null and ({among(1)}))"""
+    if "raw" in schema.names:
+        shape = "{" + ", ".join(f'"{column}": "JSON"' for column in dataset.maps) + "}"
+        records = f"""
+    select file_no, line, raw as marked, json_transform(land_marked(raw), {quoted(shape)}) as f
+    from chunk join {suspected} using (file_no, line) where sure or land_minus_zero(raw)"""
+    else:
+        texts = " or ".join(f"starts_with(f.{name(column)}::varchar, '\"')" for column in dataset.maps)
+        records = f"""
+    select file_no, line, '' as marked, f
+    from ({_column_fields(dataset, schema)}) join {suspected} using (file_no, line) where {texts}"""
+    maps = ", ".join(
+        f"land_exact_object(f.{name(column)}, marked) as {name(column)}" for column in dataset.maps
+    )
+    return f"select file_no, line, {maps} from ({records})"
+
+
+def raw_query(dataset: Dataset, schema: pa.Schema) -> str:
+    """Query over `chunk` that gives file_no, line and the raw text of each record."""
+    if "raw" in schema.names:
+        return "select file_no, line, rtrim(raw, E'\\r\\n') as raw from chunk"
+    return f"select file_no, line, to_json(f)::varchar as raw from ({_column_fields(dataset, schema)})"

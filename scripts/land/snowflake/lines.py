@@ -1,0 +1,449 @@
+"""JSON lines that Snowflake copies and judges: what it takes by itself, and the lines it hands back.
+
+A batch of files is copied as text, one row per line, into a temporary table of the session: local files are
+PUT as they are, files on S3 are read from an external stage. One statement then tells the plain lines
+(`plain_lines`) from the others. The others come to this machine, a piece at a time, and go the way of every
+line; what is plain never leaves Snowflake. A file that COPY cannot read as text, or that may be no file of
+lines, is left to the reader of files, which says what is wrong with it.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from secrets import token_hex
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+from rich.text import Text
+from snowflake.connector.errors import ProgrammingError
+
+from scripts.console import console
+from scripts.errors import UserError
+from scripts.land.command import Chunk, Plan, Read, Skipped, ahead, read_chunks, same_etag
+from scripts.land.records import BLANK, LINES, PIECE_BYTES
+from scripts.land.snowflake.plain_lines import judge_query
+from scripts.land.snowflake.transaction import LONG, STAGE, Landing, Ready, execute, has_schema
+from scripts.land.sources import (
+    Location,
+    Opened,
+    Refused,
+    SourceFile,
+    list_files,
+    listed_files,
+    prefix_address,
+    printable,
+)
+from scripts.snowflake.account import find_stage as find_named
+from scripts.snowflake.account import rows
+from scripts.snowflake.names import literal
+
+EXTERNAL_STAGE = "LANDING_S3"
+"""External stage of the staging schema that `copymart bootstrap snowflake --landing` makes."""
+
+BATCH_BYTES = 512 * 2**20
+"""Size of the files of one batch, as they lie: what one COPY reads and one transaction lands."""
+
+BATCH_FILES = 1_000
+"""COPY INTO <table>, FILES: "The maximum number of files names that can be specified is 1000."."""
+
+# COPY INTO <table>, formatTypeOptions of CSV, where another value would change a line or lose one:
+# field_delimiter: "Also accepts a value of NONE": the line is one field, $1.
+# escape_unenclosed_field: by default the backslash: "if a row in a data file ends in the backslash (\)
+#   character, this character escapes the newline"; "To avoid this issue, set the value to NONE".
+# null_if: by default a line \N is NULL; empty_field_as_null: by default an empty field is.
+# skip_blank_lines: true might number lines otherwise than they lie; by false "blank lines produce an
+#   end-of-record error", and the file goes the other way.
+# replace_invalid_characters: false "produces an error when invalid UTF-8 character encoding is detected".
+# multi_line: false lets large files be scanned in parallel, and nothing is said of row numbers then.
+# compression: named, so that a file which is not what its name says fails, as it does on DuckDB.
+_FORMAT = (
+    "type = csv compression = {} record_delimiter = '\\n' field_delimiter = none multi_line = true "
+    "escape = none escape_unenclosed_field = none field_optionally_enclosed_by = none trim_space = false "
+    "skip_header = 0 skip_blank_lines = false null_if = () empty_field_as_null = false "
+    "replace_invalid_characters = false skip_byte_order_mark = true encoding = 'UTF8'"
+)
+_COMPRESSIONS = {"": ("none", ".jsonl"), "gzip": ("gzip", ".jsonl.gz"), "zstd": ("zstd", ".jsonl.zst")}
+
+# no right, no such object, no warehouse, no session: what fails for one file then fails for all
+_NOT_OF_A_FILE = {3001, 2003, 606, 390111, 390114}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An external stage: its name in a statement, and its s3:// address with a slash at its end."""
+
+    name: str
+    url: str
+
+    def covers(self, uri: str) -> bool:
+        """Whether an address on S3 lies in the stage, or is where it begins."""
+        return f"{uri}/".startswith(self.url)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A file of a batch and its digest as the ledger keeps it.
+
+    `names`: how Snowflake may name it, first as FILES wants it, below the place that COPY reads from.
+    """
+
+    file: SourceFile
+    digest: str
+    names: tuple[str, ...]
+
+
+@dataclass
+class Told:
+    """What to say at the end: lines in all, lines that came back, files that could not be copied and why."""
+
+    lines: int = 0
+    returned: int = 0
+    unread: dict[str, str] = field(default_factory=dict)
+
+
+def find_stage(landing: Landing, named: str | None) -> Stage | None:
+    """The external stage to read S3 through: the one that is named, else LANDING_S3 of the staging schema.
+
+    Raises:
+        UserError: the named stage is not there for this role, or is no stage on S3.
+    """
+    if named is None and not has_schema(landing):
+        return None
+    name, url = find_named(landing.connection, named or EXTERNAL_STAGE, (landing.schema.upper(),))
+    told = ".".join(name)
+    # COPY puts the names of files behind the address as it is
+    if url and url.startswith("s3://") and url.endswith("/"):
+        return Stage(told, url)
+    if named is None:
+        return None
+    if url is not None:
+        raise UserError(
+            f"--stage {named} is no stage on s3://, or its address ({url or 'none'}) has no slash at its end"
+        )
+    raise UserError(
+        f"--stage {named}: there is no stage {told}, or the role may not see it: check its name, or grant "
+        f"usage on stage {told} to the role"
+    )
+
+
+def list_through(landing: Landing, stage: Stage | None) -> Callable[[Location, Any], list[SourceFile]]:
+    """Return what lists a location on S3: through the stage that covers it, else by this machine's rights."""
+
+    def list_there(location: Location, store: Any) -> list[SourceFile]:
+        if stage and stage.covers(location.root):
+            return listed_files(location, _objects(landing, stage, prefix_address(location)))
+        known = f"{stage.name} is {stage.url}" if stage else "see --stage"
+        console.print(
+            Text(f"{location.given}: no stage of Snowflake covers it ({known}); this machine reads it"),
+            soft_wrap=True,
+        )
+        return list_files(location, store)
+
+    return list_there
+
+
+def _objects(landing: Landing, stage: Stage, address: str) -> list[tuple[str, int, str]]:
+    """Address, size and ETag of what lies in a stage under addresses that begin with this one."""
+    listed = rows(landing.connection, f"list {literal(f'@{stage.name}/{address.removeprefix(stage.url)}')}")
+    strange = [row["name"] for row in listed if not row["name"].startswith(stage.url)]
+    if strange:
+        raise UserError(f"LIST @{stage.name} names {strange[0]}, which does not lie in {stage.url}")
+    return [(row["name"], int(row["size"]), (row["md5"] or "").strip('"')) for row in listed]
+
+
+def reader(landing: Landing, stage: Stage | None) -> Read:
+    """Return what gives the chunks of a plan, see `staged_chunks`."""
+
+    def read(plan: Plan, bounds: tuple[int, int], store: Any) -> Iterator[Chunk | Skipped]:
+        return staged_chunks(landing, stage, plan, bounds, store)
+
+    return read
+
+
+def staged_chunks(
+    landing: Landing, stage: Stage | None, plan: Plan, bounds: tuple[int, int], store: Any
+) -> Iterator[Chunk | Skipped]:
+    """Yield what Snowflake hands back of the files of a plan, batch by batch, and then the other files.
+
+    Until the next item is asked for, `landing.ready` holds what the landing transaction may take of the files
+    of the batch (`land_snowflake.publish`). So nothing here may run ahead: it is the transaction's session.
+    """
+    mine: list[SourceFile] = []
+    rest: list[SourceFile] = []
+    for file in plan.files:
+        if same_etag(plan, file):
+            yield Skipped(file)
+        else:
+            (mine if _copyable(file, stage) else rest).append(file)
+    told = Told()
+    for batch in _batches(mine):
+        for item in _batch_chunks(landing, stage, plan, bounds, batch, told):
+            if isinstance(item, SourceFile):
+                rest.append(item)
+            else:
+                yield item
+    _tell(plan, told)
+    yield from ahead(read_chunks(Plan(plan.dataset, plan.location, rest, plan.known), store))
+
+
+def _copyable(file: SourceFile, stage: Stage | None) -> bool:
+    # of an empty file there is nothing to copy, and only some may be empty
+    if file.format != "jsonl" or not file.size:
+        return False
+    return not file.uri.startswith("s3://") or bool(stage and stage.covers(file.uri))
+
+
+def _batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
+    held: list[SourceFile] = []
+    size = 0
+    for file in files:
+        if held and (size + file.size > BATCH_BYTES or len(held) == BATCH_FILES):
+            yield held
+            held, size = [], 0
+        held.append(file)
+        size += file.size
+    if held:
+        yield held
+
+
+def _batch_chunks(
+    landing: Landing,
+    stage: Stage | None,
+    plan: Plan,
+    bounds: tuple[int, int],
+    files: list[SourceFile],
+    told: Told,
+) -> Iterator[Chunk | Skipped | SourceFile]:
+    """Yield the chunks of a batch; a SourceFile is one that the reader of files must read."""
+    # a name of its own: a temporary table hides one of the schema, and load history a file of the same name
+    tag = token_hex(4)
+    staged: list[Staged] = []
+    if stage and files[0].uri.startswith("s3://"):
+        place, purge = f"@{stage.name}/", "false"
+        staged = [_on_s3(file, stage) for file in files]
+    else:
+        place, purge = f"@{landing.schema}.{STAGE}/{tag}/lines/", "true"
+        for item in _put(landing, plan, files, place):
+            if isinstance(item, Staged):
+                staged.append(item)
+            else:
+                yield item
+    if not staged:
+        return
+    lines, judged = (f"{landing.schema}.landing_{what}_{tag}" for what in ("lines", "judged"))
+    execute(landing, f"create or replace temporary table {lines} (file varchar, line bigint, text {LONG})")
+    loaded = _copy(landing, lines, place, staged, told, purge)
+    changed = _changed(landing, stage, staged) if stage and files[0].uri.startswith("s3://") else []
+    for item in changed:
+        loaded.pop(item.file.uri, None)
+    query = judge_query(plan.dataset, lines, *bounds)
+    execute(landing, f"create or replace temporary table {judged} as {query}")
+    good = _good(landing, judged, staged, loaded, told)
+    for item in staged:
+        if item in changed:
+            refusal = Refused("the object changed while it was read: run the command again")
+            yield Skipped(item.file, refusal)
+        elif item not in good:
+            yield item.file
+    if good:
+        landing.ready.update({item.file.uri: ready for item, ready in good.items()})
+        try:
+            yield from _returned(landing, judged, good)
+        finally:
+            landing.ready.clear()
+    # they end with the session anyway, also with one that broke off
+    for table in (lines, judged):
+        execute(landing, f"drop table if exists {table}")
+
+
+def _on_s3(file: SourceFile, stage: Stage) -> Staged:
+    # METADATA$FILENAME "includes the full path to the data file", which is the key; COPY gives the address
+    _, _, key = file.uri.removeprefix("s3://").partition("/")
+    return Staged(file, file.etag or "", (file.uri.removeprefix(stage.url), key, file.uri))
+
+
+def _changed(landing: Landing, stage: Stage, staged: list[Staged]) -> list[Staged]:
+    """Files that are not the ones that were listed: COPY takes what lies there when it comes."""
+    common = os.path.commonprefix([item.file.uri for item in staged])  # noqa: RUF071  LIST takes any beginning
+    there = {uri: (size, etag) for uri, size, etag in _objects(landing, stage, common)}
+    return [item for item in staged if there.get(item.file.uri) != (item.file.size, item.digest)]
+
+
+def _put(
+    landing: Landing, plan: Plan, files: list[SourceFile], place: str
+) -> Iterator[Staged | Skipped | SourceFile]:
+    """PUT as they are, in one statement, the local files of a batch that are not what the ledger knows."""
+    put: list[tuple[Staged, tuple[int, int]]] = []
+    with TemporaryDirectory(prefix="copymart-lines-") as folder, ThreadPoolExecutor(8) as pool:
+        for number, (file, found) in enumerate(zip(files, pool.map(_hashed, files), strict=True)):
+            known = plan.known.get(file.uri)
+            if found is None:
+                yield file
+            elif known and known.digest == found[0]:
+                yield Skipped(file)
+            else:
+                name = f"{number:04d}{_COMPRESSIONS[file.codec][1]}"
+                Path(folder, name).symlink_to(file.uri)
+                path = place.partition("/")[2] + name
+                put.append((Staged(file, found[0], (name, path, f"{STAGE}/{path}")), found[1]))
+        if put:
+            execute(landing, f"put {literal(f'file://{folder}/*')} {place} auto_compress = false")
+    for item, stamp in put:
+        if _stamp(item.file) == stamp:
+            yield item
+        else:
+            refusal = Refused("it changed while it was read: run the command again when its writer is done")
+            yield Skipped(item.file, refusal)
+
+
+def _hashed(file: SourceFile) -> tuple[str, tuple[int, int]] | None:
+    """Digest and stamp of a local file; None where the reader of files must say what is wrong with it."""
+    stamp = _stamp(file)
+    if stamp is None or not os.path.isfile(file.uri) or file.uri != printable(file.uri):
+        return None
+    try:
+        with open(file.uri, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest(), stamp
+    except OSError:
+        return None
+
+
+def _stamp(file: SourceFile) -> tuple[int, int] | None:
+    try:
+        status = os.stat(file.uri)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _copy(
+    landing: Landing, table: str, place: str, staged: list[Staged], told: Told, purge: str
+) -> dict[str, int]:
+    """COPY files as lines, a statement per compression; return the rows of each file that was loaded."""
+    loaded: dict[str, int] = {}
+    for codec, (compression, _) in _COMPRESSIONS.items():
+        some = [item for item in staged if item.file.codec == codec]
+        before = (
+            f"copy into {table} (file, line, text) from "
+            f"(select metadata$filename, metadata$file_row_number, $1 from {place}) files = "
+        )
+        after = f" file_format = ({_FORMAT.format(compression)}) on_error = skip_file purge = {purge}"
+        if some:
+            loaded |= _copy_some(landing, some, before, after, told)
+    return loaded
+
+
+def _copy_some(landing: Landing, staged: list[Staged], before: str, after: str, told: Told) -> dict[str, int]:
+    """Run a COPY for these files; where the statement fails as a whole, for each half of them."""
+    listed = ", ".join(literal(item.names[0]) for item in staged)
+    try:
+        results = execute(landing, f"{before}({listed}){after}")
+    except ProgrammingError as error:
+        if error.errno in _NOT_OF_A_FILE:
+            raise
+        if len(staged) == 1:
+            told.unread[staged[0].file.uri] = " ".join(str(error.msg).split())
+            return {}
+        middle = len(staged) // 2
+        halves = (staged[:middle], staged[middle:])
+        first, second = (_copy_some(landing, half, before, after, told) for half in halves)
+        return first | second
+    # a row per file: file, status, rows parsed, rows loaded, …, first error; without files a row of one text
+    by_name = {row[0]: (row[1], int(row[3]), row[6]) for row in results if len(row) > 6}
+    loaded = {}
+    for name, item in _told_apart(by_name, staged).items():
+        status, count, message = by_name[name]
+        if status == "LOADED":
+            loaded[item.file.uri] = count
+        else:
+            told.unread[item.file.uri] = message or status
+    return loaded
+
+
+def _told_apart(given: Iterable[str], staged: list[Staged]) -> dict[str, Staged]:
+    """Which file each name means: all of them are names of one kind."""
+    names = set(given)
+    for kind in zip(*(item.names for item in staged), strict=True):
+        if names <= set(kind):
+            return {name: item for name, item in zip(kind, staged, strict=True) if name in names}
+    return {}
+
+
+def _good(
+    landing: Landing, judged: str, staged: list[Staged], loaded: dict[str, int], told: Told
+) -> dict[Staged, Ready]:
+    """The files whose lines are all there, numbered from 1, and nothing but lines."""
+    found = execute(
+        landing,
+        "select file, count(*), min(line), max(line), count_if(plain), count_if(odd) "
+        f"from {judged} group by file",
+    )
+    numbers = {name: tuple(map(int, counts)) for name, *counts in found}
+    good = {}
+    for name, item in _told_apart(numbers, staged).items():
+        count, first, last, plain, odd = numbers[name]
+        expected = loaded.get(item.file.uri)
+        if expected is not None and (count, first, last) != (expected, 1, expected):
+            told.unread[item.file.uri] = f"{count:,} of {expected:,} lines, numbered {first} to {last}"
+        elif expected is not None and not odd:
+            good[item] = Ready(judged, name, plain)
+            told.lines += count
+            told.returned += count - plain
+    return good
+
+
+def _returned(landing: Landing, judged: str, good: dict[Staged, Ready]) -> Iterator[Chunk]:
+    """Yield the lines of good files that are not plain; the last chunk closes the transaction."""
+    files = {number: Opened(item.file, BytesIO(), item.digest) for number, item in enumerate(good)}
+    numbers = {ready.name: number for number, ready in enumerate(good.values())}
+    taken = {item.file.uri: ready.rows for item, ready in good.items()}
+    held: list[tuple[int, int, str]] = []
+    size = 0
+    with landing.connection.cursor() as cursor:
+        for name, line, text in cursor.execute(f"select file, line, text from {judged} where not plain"):
+            if name not in numbers:
+                continue
+            if size >= PIECE_BYTES:
+                yield Chunk(lines_of(held), files, False, {}, taken)
+                held, size, taken = [], 0, {}
+            held.append((numbers[name], int(line), text))
+            size += len(text)
+    yield Chunk(lines_of(held), files, True, {}, taken)
+
+
+def lines_of(given: Iterable[tuple[int, int, str]]) -> pa.Table:
+    """Lines (number of the file, physical line, text) as `records.LINES` has them, after the number."""
+    kept = []
+    for number, line, text in given:
+        # as in a file: a byte order mark may stand before the first line, a carriage return after each
+        raw = (text.removeprefix("\ufeff") if line == 1 else text).removesuffix("\r")
+        if raw.strip(BLANK.decode()):
+            kept.append((number, line, raw, len(raw.encode()), None))
+    schema = pa.schema([pa.field("file_no", pa.int32()), *LINES])
+    columns = list(zip(*kept, strict=True)) or [()] * len(schema)
+    return pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema
+    )
+
+
+def _tell(plan: Plan, told: Told) -> None:
+    if told.lines:
+        console.print(
+            f"{plan.dataset.name}: Snowflake took {told.lines - told.returned:,} of {told.lines:,} lines "
+            "by itself",
+            soft_wrap=True,
+        )
+    if told.unread:
+        uri, reason = next(iter(told.unread.items()))
+        console.print(
+            Text(
+                f"{plan.dataset.name}: Snowflake cannot copy {len(told.unread)} file(s) as lines, so this "
+                f"machine reads them; the first is {uri} ({reason})"
+            ),
+            soft_wrap=True,
+        )

@@ -1,0 +1,130 @@
+"""`copymart simulate`: call logs and events of a made-up world, and what the warehouse must make of them."""
+
+import shutil
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import duckdb
+import typer
+
+from scripts.console import console, progress
+from scripts.errors import UserError
+from scripts.simulate import lines, truth
+from scripts.simulate import plan as planning
+from scripts.simulate.plan import Plan
+
+# Written first and last: only a run that came to its end leaves its arguments here.
+MARKER = "simulation.txt"
+UNFINISHED = "unfinished: run copymart simulate again\n"
+OURS = (".work", "justai", "customerio", "truth")
+STORIES_AT_ONCE = 250_000
+EARLIEST, LATEST = datetime(2000, 6, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
+
+
+def simulate(
+    out: Annotated[
+        Path, typer.Argument(help="Folder to write; new, empty, or one that simulate wrote before.")
+    ],
+    calls: Annotated[int, typer.Option(help="Distinct JustAI calls.", min=1, max=100_000_000)] = 20_000,
+    days: Annotated[int, typer.Option(help="Days over which they are made.", min=1, max=3_650)] = 14,
+    seed: Annotated[int, typer.Option(help="Same seed and arguments, same bytes.")] = 1,
+    start: Annotated[
+        datetime, typer.Option(help="First day (UTC).", formats=["%Y-%m-%d"], show_default="2026-01-01")
+    ] = datetime(2026, 1, 1),
+) -> None:
+    """Write sample call logs and Customer.io events, and under OUT/truth what every mart must hold.
+
+    OUT gets justai/calls/YYYY/MM/DD/HH/, customerio/events/YYYY/MM/DD/HH/ (JSON lines, gzip) and truth/.
+    The result depends on the arguments alone.
+
+    \f
+    Raises:
+        UserError: OUT holds something else or cannot be written; landing would reject times of these days.
+    """
+    first = start.replace(tzinfo=UTC)
+    if not EARLIEST <= first <= first + timedelta(days) <= LATEST:
+        raise UserError(
+            f"the days must lie between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}: landing rejects others"
+        )
+    plan = Plan(calls, days, seed, int(first.timestamp()))
+    began = time.monotonic()
+    clear(out)
+    written, rejects = run(plan, out)
+    marker = f"calls {calls}\ndays {days}\nseed {seed}\nstart {start:%Y-%m-%d}\n"
+    (out / MARKER).write_text(marker)
+    seconds = time.monotonic() - began
+    console.print(
+        f"{calls:,} calls in {written['justai_calls']:,} lines and {written['customerio_events']:,} lines of "
+        f"events ({rejects:,} of them malformed) under {out}, {seconds:.1f} s"
+    )
+
+
+def clear(out: Path) -> None:
+    """Empty `out` but for the marker of an unfinished run and folders for the truth and the work.
+
+    Raises:
+        UserError: `out` is a file, holds anything that simulate did not write, or cannot be written.
+    """
+    try:
+        if out.exists() and not out.is_dir():
+            raise UserError(f"{out} is a file: name a folder")
+        if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
+            raise UserError(f"{out} holds files that simulate did not write: name an empty folder")
+        out.mkdir(parents=True, exist_ok=True)
+        (out / MARKER).write_text(UNFINISHED)
+        for name in OURS:
+            shutil.rmtree(out / name, ignore_errors=True)
+        (out / "truth").mkdir()
+        (out / ".work").mkdir()
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
+
+
+def run(plan: Plan, out: Path) -> tuple[dict[str, int], int]:
+    """Plan, write truth and files; return lines per dataset and the number of malformed ones."""
+    work = out / ".work"
+    con = duckdb.connect(work / "plan.duckdb")
+    try:
+        con.execute(f"set temp_directory = '{str(work / 'spill').replace(chr(39), chr(39) * 2)}'")
+        con.execute("set memory_limit = '3GB'; set TimeZone = 'UTC'; set arrow_large_buffer_size = true")
+        planning.macros(con, plan)
+        planning.load_world(con, plan)
+        lines.prepare(con, plan)
+        free, total = planning.count_stories(con, plan.calls)
+        with progress("planning", total) as advance:
+            plan_all(con, plan, out / "truth", free, total, advance)
+        lines.add_junk(con, plan)
+        with progress("writing", None) as advance:
+            written, rejects = lines.write(con, out, advance)
+        truth.finish(con, out / "truth", rejects, written)
+    except (duckdb.IOException, OSError) as error:
+        raise UserError(f"cannot write to {out}: {error}") from error
+    finally:
+        con.close()
+    shutil.rmtree(work)
+    return written, len(rejects)
+
+
+def plan_all(
+    con: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    folder: Path,
+    free: int,
+    total: int,
+    advance: Callable[[int], None],
+) -> None:
+    """Plan all stories chunk by chunk, keep their lines and write the facts."""
+    facts = truth.Facts(folder)
+    try:
+        for first in range(0, total, STORIES_AT_ONCE):
+            last = min(first + STORIES_AT_ONCE, total)
+            planning.plan_chunk(con, first, last, free, total)
+            lines.keep(con)
+            truth.add_up(con)
+            facts.add(con)
+            advance(last - first)
+    finally:
+        facts.close()

@@ -1,0 +1,340 @@
+"""What every mart must hold after a simulation, added up from the plan chunk by chunk.
+
+Facts go straight to Parquet; marts are kept as partial sums, since all of a journey lies in one chunk. Only
+the start of a copy's version needs all chunks.
+"""
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scripts.simulate.lines import Reject
+from scripts.simulate.world import METRICS
+
+FACTS = ("fct_calls", "fct_deliveries", "fct_engagement_events")
+RATES = ("open", "human_open", "click", "human_click", "conversion", "unsubscribe")
+NUMERATORS = dict(
+    zip(
+        RATES,
+        ("opened", "human_opened", "clicked", "human_clicked", "converted", "unsubscribed"),
+        strict=True,
+    )
+)
+
+FACT_SQL = {
+    "fct_calls": """
+        select c.instant as event_timestamp, c.user_id, c.campaign::bigint as campaign_id,
+            c.action::bigint as action_id, c.journey as journey_id, c.copy_id, c.template_id,
+            v.canonical as vars, p.canonical as attrs, c.content_hash
+        from call_plan c
+        join version v using (version_no)
+        join (select person_no, canonical from person where rendering = 0) p using (person_no)
+        order by c.call_no
+    """,
+    "fct_deliveries": """
+        select delivery_key, journey as journey_id, action::bigint as action_id,
+            campaign::bigint as campaign_id, template_id, copy_id, content_hash, user_id,
+            day_of(last_at) as delivery_date,
+            at_utc(first_at) as first_called_at, at_utc(last_at) as last_called_at,
+            calls::bigint as call_count, conflict as copy_conflict, attrs
+        from delivery_plan order by delivery_no
+    """,
+    "fct_engagement_events": """
+        select ulid(id_ms, any_hash(id_no, 'event id')) as event_id, day_of(instant) as event_date,
+            at_utc(instant) as event_at, channel, metric, counts_as,
+            cio_delivery_id(message_no) as delivery_id, journey as journey_id, action::bigint as action_id,
+            parent::bigint as parent_action_id, campaign::bigint as campaign_id, is_machine, delivery_key,
+            copy_id,
+            control as control_template_id, method as match_method,
+            case when method is null then reason end as unmatched_reason, uncounted is null as counts,
+            uncounted as uncounted_reason
+        from event_plan where about_message order by event_no
+    """,
+}
+
+ADD_UP = {
+    "version_start": """
+        select copy_no, version_no, min(instant) as first_at,
+            -- a content that loses at the instant of the edit is seen from the next call on
+            min(instant) filter (instant > from_at) as first_after,
+            min(instant) filter (not forced) as first_unforced, bool_or(forced) as forced
+        from call_plan group by all
+    """,
+    "day_calls": "select day_of(instant) as day, copy_no, count(*) as n from call_plan group by all",
+    "day_served": """
+        select day_of(last_at) as day, copy_no, count(*) as n, sum(calls) as calls
+        from delivery_plan group by all
+    """,
+    "day_metric": """
+        with first as (
+            select copy_no, delivery_no, metric, min(day_of(instant)) as day from counted
+            where delivery_no is not null group by all
+        )
+        select day, copy_no, metric, sum(uniques) as uniques, sum(events) as events from (
+            select day, copy_no, metric, 1 as uniques, 0 as events from first
+            union all
+            select day_of(instant), copy_no, metric, 0, 1 from counted where delivery_no is not null
+        ) group by all
+    """,
+    "cohort_metric": """
+        select day_of(d.last_at) as day, d.copy_no, c.metric, count(distinct c.delivery_no) as uniques,
+            count(*) as events
+        from counted c join delivery_plan d using (delivery_no) group by all
+    """,
+    "cohort_reached": """
+        select day_of(d.last_at) as day, d.copy_no, count(distinct c.delivery_no) as n
+        from counted c join delivery_plan d using (delivery_no) where c.reaches group by all
+    """,
+    "control_metric": """
+        select day_of(first_at) as day, control, metric, count(distinct message_no) as uniques,
+            count(*) as events
+        from counted where control is not null group by all
+    """,
+    "control_reached": """
+        select day_of(first_at) as day, control, count(distinct message_no) as n
+        from counted where control is not null and reaches group by all
+    """,
+    "day_cell": """
+        with contribution as (
+            select day_of(last_at) as day, copy_no, delivery_no from delivery_plan
+            union all
+            select day_of(instant), copy_no, delivery_no from call_plan
+            union all
+            select day_of(instant), copy_no, delivery_no from counted where delivery_no is not null
+        )
+        select c.day, c.copy_no, max(row(d.last_at, d.delivery_key)) as latest,
+            arg_max({'template': d.template_id, 'campaign': d.campaign},
+                row(d.last_at, d.delivery_key)) as ids
+        from (select distinct * from contribution) c join delivery_plan d using (delivery_no) group by all
+    """,
+    "cohort_cell": """
+        select day_of(last_at) as day, copy_no, max(row(last_at, delivery_key)) as latest,
+            arg_max({'template': template_id, 'campaign': campaign}, row(last_at, delivery_key)) as ids
+        from delivery_plan group by all
+    """,
+    "scenario_seen": "select name, count(*) as n from story join scenario using (scenario_no) group by all",
+    "variant_seen": """
+        select 'events ' || lacks as name, count(*) as n from event_plan where lacks <> 'none' group by all
+        union all select 'outside_window', count(*) from event_plan where uncounted = 'outside_window'
+        union all select 'second_day', count(*) from event_plan where event_no <> id_no
+        union all select 'stray_content', count(*) from call_plan where forced
+        union all select 'rival ' || flags, count(*) from event_plan
+            where flags in ('accused', 'denied') group by all
+        union all select 'machine', count(*) from event_plan where is_machine
+        union all select 'metric ' || channel || ' ' || metric, count(*) from event_plan group by all
+        union all select 'method ' || coalesce(method, reason), count(*) from event_plan group by all
+    """,
+}
+
+COUNTED = """
+create temp table counted as
+select delivery_no, message_no, control, copy_no, instant, first_at,
+    unnest(case
+        when counts_as in ('opened', 'clicked') and not is_machine then [counts_as, 'human_' || counts_as]
+        else [counts_as] end) as metric,
+    counts_as = case when channel in ('in_app', 'slack') then 'sent' else 'delivered' end as reaches
+from event_plan where uncounted is null and about_message
+"""
+
+
+class Facts:
+    """The open Parquet files of the fact tables."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.writers: dict[str, pq.ParquetWriter] = {}
+
+    def add(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Append the chunk's rows."""
+        for name in FACTS:
+            rows = con.sql(FACT_SQL[name]).to_arrow_table()
+            if name not in self.writers:
+                self.writers[name] = pq.ParquetWriter(
+                    self.folder / f"{name}.parquet", rows.schema, compression="zstd"
+                )
+            self.writers[name].write_table(rows)
+
+    def close(self) -> None:
+        """End the files; without this they are no readable Parquet."""
+        for writer in self.writers.values():
+            writer.close()
+
+
+def add_up(con: duckdb.DuckDBPyConnection) -> None:
+    """Add the chunk's sums to the tables that `finish` merges."""
+    con.execute("drop table if exists counted")
+    con.execute(COUNTED)
+    for name, query in ADD_UP.items():
+        con.execute(f"create table if not exists sum_{name} as select * from ({query}) limit 0")
+        con.execute(f"insert into sum_{name} {query}")
+
+
+def finish(
+    con: duckdb.DuckDBPyConnection, folder: Path, rejects: list[Reject], lines: dict[str, int]
+) -> None:
+    """Write the truth of all marts but the facts."""
+    con.execute(VERSIONS)
+    con.execute(DAILY.format(metrics=metric_columns("m")))
+    con.execute(COHORT.format(metrics=metric_columns("m"), rates=rate_columns()))
+    con.execute(CONTROL.format(metrics=metric_columns("m"), rates=rate_columns()))
+    con.execute(HARD_CASES)
+    marts = {
+        "dim_copy_variants": "order by copy_id, version_number",
+        "dim_copy_variants_current": "order by copy_id",
+        "copy_metrics_daily": "order by metric_date, copy_id",
+        "copy_cohort_metrics_daily": "order by delivery_date, copy_id",
+        "control_metrics_daily": "order by delivery_date, template_id",
+        "hard_cases": "order by name",
+    }
+    for name, order in marts.items():
+        pq.write_table(con.sql(f"select * from {name} {order}").to_arrow_table(), folder / f"{name}.parquet")
+    texts = {name: pa.string() for name in ("dataset", "file", "raw", "reason")}
+    schema = pa.schema(
+        [(name, texts.get(name, pa.int64())) for name in ("dataset", "file", "line", "raw", "reason")]
+    )
+    ordered = sorted(rejects, key=lambda reject: (reject.dataset, reject.file, reject.line))
+    pq.write_table(
+        pa.Table.from_pylist([vars(reject) for reject in ordered], schema), folder / "rejects.parquet"
+    )
+    pq.write_table(
+        pa.table({"dataset": list(lines), "lines": [lines[name] for name in lines]}), folder / "lines.parquet"
+    )
+
+
+def metric_columns(alias: str) -> str:
+    """Two columns for each metric: unique units and events."""
+    return ", ".join(
+        f"coalesce(sum({alias}.uniques) filter ({alias}.metric = '{m}'), 0)::bigint as {m}, "
+        f"coalesce(sum({alias}.events) filter ({alias}.metric = '{m}'), 0)::bigint as {m}_events"
+        for m in METRICS
+    )
+
+
+def rate_columns() -> str:
+    """One column for each rate, null where its denominator is zero."""
+    rates = ["delivered / nullif(sent, 0)::double as delivery_rate"]
+    rates += [f"{NUMERATORS[rate]} / nullif(reached, 0)::double as {rate}_rate" for rate in RATES]
+    return ", ".join(rates)
+
+
+VERSIONS = """
+create temp table dim_copy_variants as
+with started as (
+    select copy_no, version_no, min(first_at) as first_at, min(first_after) as first_after,
+        min(first_unforced) as first_unforced, bool_or(forced) as forced
+    from sum_version_start group by all
+),
+-- At a disputed edit two contents are logged in one second: the greater hash is what was served.
+edge as (
+    select s.*, v.k, v.content_hash, v.canonical, v.template_id, v.from_at,
+        coalesce(n.content_hash > v.content_hash, false) as loses_last,
+        coalesce(p.forced and b.content_hash > v.content_hash, false) as loses_first
+    from started s
+    join version v using (version_no)
+    left join version n on n.copy_no = v.copy_no and n.k = v.k + 1
+    left join version b on b.copy_no = v.copy_no and b.k = v.k - 1
+    left join started p on p.version_no = b.version_no
+),
+seen as (
+    select *, case when loses_first then first_after when loses_last then first_unforced
+        else first_at end as instant
+    from edge
+    where instant is not null
+),
+changed as (
+    select *, lag(content_hash) over (partition by copy_no order by k) as before_hash from seen
+),
+numbered as (
+    select *, row_number() over w as version_number, lead(instant) over w as until,
+        list(content_hash) over (
+            partition by copy_no order by k rows between unbounded preceding and 1 preceding) as earlier
+    from changed where before_hash is distinct from content_hash
+    window w as (partition by copy_no order by k)
+)
+select md5(field(copy_id) || ',' || field(instant)) as version_key, copy_id,
+    version_number::bigint as version_number, template_id, content_hash,
+    canonical ->> '$.subject' as subject, canonical ->> '$.preheader' as preheader,
+    canonical ->> '$.body' as body, canonical as vars,
+    case when version_number = 1 then 'created' when list_contains(earlier, content_hash) then 'reverted'
+        else 'edited' end as change_type,
+    at_utc(instant) as valid_from, at_utc(until) as valid_to, until is null as is_current
+from numbered join copy using (copy_no);
+
+create temp table dim_copy_variants_current as
+select * exclude (valid_to, is_current) from dim_copy_variants where is_current
+"""
+
+DAILY = """
+create temp table copy_metrics_daily as
+with cell as (select day, copy_no, arg_max(ids, latest) as ids from sum_day_cell group by all),
+m as (select day, copy_no, {metrics} from sum_day_metric m group by all),
+api as (select day, copy_no, sum(n)::bigint as n from sum_day_calls group by all),
+served as (select day, copy_no, sum(n)::bigint as n from sum_day_served group by all)
+select cell.day as metric_date, copy.copy_id, cell.ids.template as template_id,
+    cell.ids.campaign::bigint as campaign_id, template.control_arm and copy.arm = 0 as is_control,
+    coalesce(api.n, 0) as api_calls, coalesce(served.n, 0) as served,
+    coalesce(columns(m.* exclude (day, copy_no)), 0)
+from cell
+join copy using (copy_no)
+join template using (template_no)
+left join api on api.day = cell.day and api.copy_no = cell.copy_no
+left join served on served.day = cell.day and served.copy_no = cell.copy_no
+left join m on m.day = cell.day and m.copy_no = cell.copy_no
+"""
+
+COHORT = """
+create temp table copy_cohort_metrics_daily as
+with cell as (select day, copy_no, arg_max(ids, latest) as ids from sum_cohort_cell group by all),
+m as (select day, copy_no, {metrics} from sum_cohort_metric m group by all),
+served as (
+    select day, copy_no, sum(n)::bigint as n, sum(calls)::bigint as calls from sum_day_served group by all
+),
+reached as (select day, copy_no, sum(n)::bigint as reached from sum_cohort_reached group by all),
+counted_up as (
+    select cell.day as delivery_date, copy.copy_id, cell.ids.template as template_id,
+        cell.ids.campaign::bigint as campaign_id, template.control_arm and copy.arm = 0 as is_control,
+        served.calls as api_calls, served.n as served, coalesce(columns(m.* exclude (day, copy_no)), 0),
+        coalesce(reached.reached, 0) as reached
+    from cell
+    join copy using (copy_no)
+    join template using (template_no)
+    join served on served.day = cell.day and served.copy_no = cell.copy_no
+    left join reached on reached.day = cell.day and reached.copy_no = cell.copy_no
+    left join m on m.day = cell.day and m.copy_no = cell.copy_no
+)
+select *, {rates} from counted_up
+"""
+
+CONTROL = """
+create temp table control_metrics_daily as
+with m as (select day, control, {metrics} from sum_control_metric m group by all),
+reached as (select day, control, sum(n)::bigint as reached from sum_control_reached group by all),
+counted_up as (
+    select m.day as delivery_date, m.control as template_id, m.* exclude (day, control),
+        coalesce(reached.reached, 0) as reached
+    from m left join reached on reached.day = m.day and reached.control = m.control
+)
+select *, {rates} from counted_up
+"""
+
+HARD_CASES = """
+create temp table hard_cases as
+select name, sum(n)::bigint as cases from (
+    select name, n from sum_scenario_seen
+    union all select name, n from sum_variant_seen
+    union all select 'call delivered again', count(*) from call_line where line_no % 4 <> 0
+    union all select 'call delivered again in its hour', count(*) from call_line where line_no % 4 = 2
+    union all select 'call weeks late', count(*) from call_line where hour - instant // 3600 >= 300
+    union all select 'event delivered again', count(*) from event_line where line_no % 4 = 1
+    union all select 'event contradicted', count(*) from event_line where line_no % 4 = 2
+    union all select 'event weeks late', count(*) from event_line where hour - instant // 3600 >= 300
+    union all select 'event of a webhook', count(*) from event_line where channel = 'webhook'
+    union all select 'event of a person', count(*) from event_line where kind = 'person'
+    union all select 'event of a customer', count(*) from event_line where channel = 'customer'
+    union all select 'event of a ' || kind, count(*) from event_line group by all
+    union all select 'version ' || change_type, count(*) from dim_copy_variants group by all
+    union all select 'junk ' || dataset || ' ' || coalesce(reason, 'blank'), count(*) from junk group by all
+) group by name
+"""

@@ -1,0 +1,119 @@
+"""Statements in a Snowflake account whose refusal a person can mend."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from scripts.console import progress
+from scripts.errors import UserError
+from scripts.snowflake.names import identifier, parts, quoted
+
+# Of a statement that was refused so many characters are shown.
+_TOLD = 1_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """Statements that one role runs, and why they are there. A role of Snowflake's own needs no quotes."""
+
+    role: str
+    why: str
+    statements: tuple[str, ...]
+
+
+def script(steps: Iterable[Step]) -> str:
+    """Return the steps as SQL to read, to keep, or to run in a worksheet."""
+    blocks = []
+    role = None
+    for step in steps:
+        lines = [f"-- {line}" for line in step.why.splitlines()]
+        if step.role != role:
+            lines.append(f"use role {step.role};")
+            role = step.role
+        lines.extend(f"{statement};" for statement in step.statements)
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def run_steps(session: Any, steps: list[Step], description: str) -> int:
+    """Run the steps in order and return the number of statements.
+
+    Raises:
+        UserError: Snowflake refused one; those before it stand, since each of them commits by itself.
+    """
+    done = 0
+    total = sum(len(step.statements) for step in steps)
+    with progress(description, total) as advance:
+        for step in steps:
+            for statement in (f"use role {step.role}", *step.statements):
+                try:
+                    execute(session, statement)
+                except UserError as error:
+                    raise UserError(
+                        f"{error}\n{done} of {total} statements were done and stand; mend this and run the "
+                        "same command again, it goes on from there"
+                    ) from error
+                if statement in step.statements:
+                    done += 1
+                    advance(1)
+    return done
+
+
+def execute(session: Any, statement: str) -> None:
+    """Run one statement.
+
+    Raises:
+        UserError: Snowflake refused it.
+    """
+    rows(session, statement)
+
+
+def rows(session: Any, statement: str) -> list[dict[str, Any]]:
+    """Run one statement and return its rows by column name in lower case, as SHOW names them.
+
+    Raises:
+        UserError: Snowflake refused it.
+    """
+    with refusals(statement), closing(session.cursor()) as cursor:
+        cursor.execute(statement)
+        names = [column[0].lower() for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+@contextmanager
+def refusals(statement: str) -> Iterator[None]:
+    """Say which statement Snowflake refused, and why; a long one by its beginning.
+
+    Raises:
+        UserError: Snowflake refused it.
+    """
+    from snowflake.connector.errors import Error
+
+    try:
+        yield
+    except Error as error:
+        told = statement if len(statement) <= _TOLD else f"{statement[:_TOLD]} …"
+        raise UserError(f"Snowflake refused `{told}`: {_words(error)}") from error
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(getattr(error, "msg", None) or error).split())
+
+
+def find_stage(session: Any, named: str, within: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
+    """Return the whole name of a stage, and its URL: empty for an internal one, None where there is none.
+
+    `within`: the schema, or database and schema, of a name that says neither.
+
+    Raises:
+        UserError: it is no name of a stage, or there is no such schema.
+    """
+    given = tuple(identifier(part, "stage") for part in parts(named))
+    if not 1 <= len(given) <= 3:
+        raise UserError(f"--stage {named}: write NAME, SCHEMA.NAME or DATABASE.SCHEMA.NAME")
+    name = (*within[: max(0, len(within) + 1 - len(given))], *given)
+    for row in rows(session, f"show stages in schema {quoted(*name[:-1])}"):
+        if row["name"] == name[-1]:
+            return name, str(row["url"] or "")
+    return name, None

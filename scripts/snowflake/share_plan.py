@@ -1,0 +1,258 @@
+"""What a Snowflake share holds, what it should hold, and the statements between the two.
+
+Nothing here changes anything: `read` asks, `plan_give` and `plan_revoke` compare. The rules that the order
+follows are Snowflake's: a container before its objects, REFERENCE_USAGE before SELECT, all grants before
+the first account (GRANT <privilege> … TO SHARE; Create and configure shares).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from scripts.errors import UserError
+from scripts.snowflake.account import rows
+from scripts.snowflake.names import literal, parts, quoted
+
+
+@dataclass(frozen=True)
+class View:
+    """A view of the reviewed list: its stored name and exactly the columns that may leave."""
+
+    path: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a share should hold. `references` are the other databases whose tables the views read."""
+
+    share: str
+    grant: str
+    views: tuple[View, ...]
+    references: tuple[str, ...] = ()
+
+    @property
+    def database(self) -> str:
+        """The one database a share may have USAGE on."""
+        return self.views[0].path[0]
+
+    @property
+    def schemas(self) -> list[tuple[str, ...]]:
+        """The schemas of the views."""
+        return sorted({view.path[:2] for view in self.views})
+
+
+@dataclass(frozen=True, order=True)
+class Privilege:
+    """One grant to a share; `kind` is Snowflake's word for the object, `path` its stored name."""
+
+    name: str
+    kind: str
+    path: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """`select on view COPYMART.SHARES.CALLS`."""
+        return f"{self.name.lower()} on {self.kind.lower()} {'.'.join(self.path)}"
+
+    def sql(self) -> str:
+        """The same as it stands in a statement."""
+        return f"{self.name.lower()} on {self.kind.lower()} {quoted(*self.path)}"
+
+
+@dataclass(frozen=True)
+class State:
+    """What exists in the account: the share with its grants and consumers, and the views in its schemas."""
+
+    account: str
+    region: str
+    exists: bool
+    database: str | None
+    accounts: tuple[str, ...]
+    privileges: frozenset[Privilege]
+    secure: dict[tuple[str, ...], bool]
+    columns: dict[tuple[str, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line of a plan: `+` is added, `-` removed, `=` is there. A change has the statement for it."""
+
+    sign: str
+    text: str
+    statement: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every line of a plan in the order in which its statements run."""
+
+    lines: tuple[Change, ...] = field(default=())
+
+    @property
+    def changes(self) -> list[Change]:
+        """The lines that change something."""
+        return [line for line in self.lines if line.sign != "="]
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """What is to be run; accounts that go into one statement are several lines."""
+        return tuple(dict.fromkeys(line.statement for line in self.lines if line.statement))
+
+
+def read(session: Any, wanted: Wanted) -> State:
+    """Ask the account for everything that a plan depends on.
+
+    SHOW GRANTS TO SHARE calls a view a table, in some accounts (behaviour change 2371 makes it VIEW); SHOW
+    VIEWS tells which it is.
+
+    Raises:
+        UserError: Snowflake refused to answer.
+    """
+    (context,) = rows(
+        session,
+        "select current_organization_name() as organization, current_account_name() as account, "
+        "current_region() as region",
+    )
+    secure: dict[tuple[str, ...], bool] = {
+        (schema[0], schema[1], view["name"]): str(view["is_secure"]).lower() == "true"
+        for schema in wanted.schemas
+        for view in rows(session, f"show views in schema {quoted(*schema)}")
+    }
+    columns: dict[tuple[str, ...], tuple[str, ...]] = {
+        view.path: tuple(column["name"] for column in rows(session, f"describe view {quoted(*view.path)}"))
+        for view in wanted.views
+        if view.path in secure
+    }
+    # LIKE knows wildcards, and _ is one
+    shares = [
+        share
+        for share in rows(session, f"show shares like {literal(wanted.share)}")
+        if share["kind"] == "OUTBOUND" and parts(share["name"])[-1] == wanted.share
+    ]
+    share = shares[0] if shares else None
+    privileges = frozenset(
+        Privilege(row["privilege"], _kind(row, secure), parts(row["name"]))
+        for row in (rows(session, f"show grants to share {quoted(wanted.share)}") if share else [])
+    )
+    return State(
+        account=f"{context['organization']}.{context['account']}",
+        region=context["region"],
+        exists=share is not None,
+        database=(share["database_name"] or None) if share else None,
+        accounts=_accounts(share) if share else (),
+        privileges=privileges,
+        secure=secure,
+        columns=columns,
+    )
+
+
+def _accounts(share: dict[str, Any]) -> tuple[str, ...]:
+    """Return the consumers in `to`, a list with commas that is empty or null without any."""
+    return tuple(sorted(name.strip().upper() for name in (share["to"] or "").split(",") if name.strip()))
+
+
+def _kind(row: dict[str, Any], secure: dict[tuple[str, ...], bool]) -> str:
+    return "VIEW" if parts(row["name"]) in secure else str(row["granted_on"]).replace("_", " ")
+
+
+def privileges(wanted: Wanted) -> list[Privilege]:
+    """Return what a share needs, in the order in which Snowflake takes it."""
+    return [
+        Privilege("USAGE", "DATABASE", (wanted.database,)),
+        *(Privilege("USAGE", "SCHEMA", schema) for schema in wanted.schemas),
+        *(Privilege("REFERENCE_USAGE", "DATABASE", (database,)) for database in wanted.references),
+        *(Privilege("SELECT", "VIEW", view.path) for view in wanted.views),
+    ]
+
+
+def faults(wanted: Wanted, state: State) -> list[str]:
+    """Return why the views may not be shared: one is missing, is not secure, or has other columns."""
+    found = []
+    for view in wanted.views:
+        name = ".".join(view.path)
+        if view.path not in state.secure:
+            found.append(
+                f"view {name} does not exist, or the role has no privilege on it: run `dbt build` first"
+            )
+            continue
+        if not state.secure[view.path]:
+            found.append(f"view {name} is not secure: it was not made by dbt with this project's settings")
+        if set(state.columns[view.path]) != set(view.columns):
+            more = sorted(set(state.columns[view.path]) - set(view.columns))
+            less = sorted(set(view.columns) - set(state.columns[view.path]))
+            found.append(
+                f"view {name} has not the reviewed columns: "
+                + "; ".join(
+                    f"{word} {', '.join(names)}" for word, names in (("also", more), ("not", less)) if names
+                )
+                + ". Run `dbt build` with the project as it is now"
+            )
+    return found
+
+
+def plan_give(wanted: Wanted, state: State, accounts: Iterable[str], lower_edition: bool = False) -> Plan:
+    """Compare the share with what it should hold; accounts that it has and that are not named stay.
+
+    Raises:
+        UserError: the account itself is to be a consumer, or the share's name is taken by one of another
+            database.
+    """
+    named = sorted(set(accounts))
+    if state.account in named:
+        raise UserError(f"{state.account} is the account that shares; name the consumer's")
+    if state.database not in (None, wanted.database):
+        raise UserError(
+            f"there is a share {wanted.share} of database {state.database}, and a share has one database: "
+            "name another with --share"
+        )
+    share = quoted(wanted.share)
+    comment = literal(f"copymart: the grant {wanted.grant}")
+    there = Change("=", f"share {wanted.share}")
+    made = Change("+", f"share {wanted.share}", f"create share {share} comment = {comment}")
+    lines = [there if state.exists else made]
+    needed = privileges(wanted)
+    for privilege in needed:
+        if privilege in state.privileges:
+            lines.append(Change("=", str(privilege)))
+        else:
+            lines.append(Change("+", str(privilege), f"grant {privilege.sql()} to share {share}"))
+    # objects before what they lie in
+    strays = sorted(state.privileges - set(needed), key=lambda stray: (-len(stray.path), stray))
+    for stray in strays:
+        lines.append(Change("-", str(stray), f"revoke {stray.sql()} from share {share}"))
+    missing = [name for name in named if name not in state.accounts]
+    restrictions = " share_restrictions = false" if lower_edition else ""
+    add = f"alter share {share} add accounts = {', '.join(missing)}{restrictions}"
+    lines.extend(Change("=", f"account {name}") for name in state.accounts)
+    lines.extend(Change("+", f"account {name}", add) for name in missing)
+    return Plan(tuple(lines))
+
+
+def require_consumers(wanted: Wanted, state: State, accounts: Iterable[str]) -> None:
+    """Raise UserError when one of the accounts has not got the share, at least not under this name: to say
+    that nothing is to be done would leave it what should be taken away."""
+    strangers = sorted(set(accounts) - set(state.accounts))
+    if state.exists and strangers:
+        raise UserError(
+            f"{', '.join(strangers)} has not got the share {wanted.share}; "
+            f"{', '.join(state.accounts) or 'nobody'} has. Nothing was taken away: name the account as here"
+        )
+
+
+def plan_revoke(wanted: Wanted, state: State, accounts: Iterable[str]) -> Plan:
+    """Take the share from the named accounts, or from all; a share that no account is left to is dropped."""
+    if not state.exists:
+        return Plan()
+    asked = set(accounts)
+    named = asked or set(state.accounts)
+    left = [name for name in state.accounts if name not in named]
+    gone = [name for name in state.accounts if name in named]
+    share = quoted(wanted.share)
+    remove = f"alter share {share} remove accounts = {', '.join(gone)}"
+    lines = [Change("=", f"account {name}") for name in left]
+    lines.extend(Change("-", f"account {name}", remove) for name in gone)
+    if not left and (gone or not asked):
+        lines.append(
+            Change("-", f"share {wanted.share}, which no account has any more", f"drop share {share}")
+        )
+    return Plan(tuple(lines))

@@ -1,0 +1,371 @@
+"""The whole way of the data on Snowflake and on DuckDB, compared, in a database that is dropped at the end.
+
+`make verify-snowflake` runs this on a real account, the tests on an emulated one. Sample logs are landed in
+two parts, the second with files replaced and removed, and built after each; then every relation is compared.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from secrets import token_hex
+from typing import Annotated, Any
+
+import duckdb
+import typer
+from snowflake.connector.errors import Error
+
+from scripts.console import console, error_console
+from scripts.errors import UserError
+from scripts.land.sources import path_hour
+from scripts.warehouse import connect_snowflake
+
+PROJECT = Path(__file__).parents[2]
+SKIPPED = 3
+"""Exit status when there are no credentials: neither passed (0) nor failed (1)."""
+
+SPLIT = 3
+"""One file in so many lands late."""
+
+# What differs between any two landings of the same files, and the relation that is about nothing else.
+_OF_THE_LANDING = {"loaded_at", "_loaded_at", "landed_at", "batch_id", "_batch_id"}
+_NOT_COMPARED = {"audit_arrival_lag"}
+LANDING_TABLES = (
+    *("justai_calls", "justai_calls_rejects", "justai_calls_removed"),
+    *("customerio_events", "customerio_events_rejects", "customerio_events_removed"),
+    *("landed_files", "landed_batches", "consumed_batches", "built_with"),
+)
+# A row for each batch, and files are cut into batches otherwise on Snowflake: which rows there are is
+# compared, not how often each is there.
+_BY_BATCH = {
+    *("landed_batches", "consumed_batches", "int_landed_batches"),
+    *("justai_calls_removed", "customerio_events_removed"),
+}
+_WHOLE = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UBIGINT", "UINTEGER"}
+_PASSED = {"success", "pass", "warn", "no-op"}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two warehouses: the environment and the dbt target of its commands."""
+
+    name: str
+    environment: dict[str, str]
+    target_path: Path
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A relation that is not the same on both sides: rows that only one of them has, as text."""
+
+    relation: str
+    only_duckdb: list[tuple[str | None, ...]]
+    only_snowflake: list[tuple[str | None, ...]]
+
+
+def verify(
+    calls: Annotated[int, typer.Option(help="Simulated calls.", min=50)] = 2000,
+    sample: Annotated[
+        Path | None,
+        typer.Option(
+            help="Logs to land, with justai/calls and customerio/events, instead of simulated ones."
+        ),
+    ] = None,
+    profiles_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a profiles.yml whose target snowflake takes its database from "
+            "SNOWFLAKE_DATABASE.",
+            show_default="profiles.yml.example",
+        ),
+    ] = None,
+    unload_to: Annotated[
+        str | None,
+        typer.Option(
+            help="s3://bucket/prefix, an empty place below the URL of --stage: also unload there, and "
+            "compare every row of the files with both warehouses. The files stay."
+        ),
+    ] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="External stage for --unload-to: DATABASE.SCHEMA.NAME.")
+    ] = None,
+    share_role: Annotated[
+        str | None,
+        typer.Option(help="Role that may create shares: also make one without accounts, check and drop it."),
+    ] = None,
+) -> None:
+    """Land, build twice and compare, on DuckDB and in a throwaway database on Snowflake.
+
+    Needs SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER, a key or another way to log in, and a role that may create a
+    database.
+    Exit status 0 when all is equal, 1 when it is not, 3 when there are no credentials.
+    """
+    if not (os.environ.get("SNOWFLAKE_ACCOUNT") and os.environ.get("SNOWFLAKE_USER")):
+        error_console.print(
+            "SKIPPED: SNOWFLAKE_ACCOUNT and SNOWFLAKE_USER are not set, so nothing was verified on Snowflake"
+        )
+        raise typer.Exit(SKIPPED)
+    if (unload_to is None) != (stage is None):
+        raise UserError("--unload-to and --stage belong together: give both, or neither")
+    with tempfile.TemporaryDirectory(prefix="copymart-verify-") as folder:
+        work = Path(folder).resolve()
+        profile = profiles_dir / "profiles.yml" if profiles_dir else PROJECT / "profiles.yml.example"
+        (work / "profiles").mkdir()
+        shutil.copy(profile, work / "profiles/profiles.yml")
+        with _throwaway_database(work) as database:
+            duck, snow = _side(work, "duckdb", database), _side(work, "snowflake", database)
+            passed = _play(work, duck, snow, sample or _simulate(work, duck, calls))
+            differences, compared = _compare(work, duck, database)
+            if unload_to and stage:
+                _unload(duck, snow, unload_to, stage)
+            if share_role:
+                _share(snow, database, share_role)
+    _report(passed, differences, compared)
+    if differences or any(good < total for good, total in passed):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _throwaway_database(work: Path) -> Iterator[str]:
+    database = f"COPYMART_VERIFY_{token_hex(4).upper()}"
+    _set_environment(database)
+    session = _session(work)
+    try:
+        try:
+            session.cursor().execute(f"create database if not exists {database}")
+        except Error as error:
+            raise UserError(
+                f"the role may not create a database: {error.msg}. Set SNOWFLAKE_ROLE to one that may"
+            ) from error
+        console.print(f"Throwaway database {database}")
+        yield database
+    finally:
+        session.cursor().execute(f"drop database if exists {database}")
+        session.close()
+        console.print(f"Dropped {database}")
+
+
+def _set_environment(database: str) -> None:
+    os.environ |= {"SNOWFLAKE_DATABASE": database, "SNOWFLAKE_SCHEMA": "PROD", "DO_NOT_TRACK": "1"}
+
+
+def _session(work: Path) -> Any:
+    return connect_snowflake(PROJECT, work / "profiles", "snowflake", verb="verify")
+
+
+def _side(work: Path, target: str, database: str) -> Side:
+    target_path = work / f"target-{target}"
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("DBT_")},
+        "SNOWFLAKE_DATABASE": database,
+        "DBT_PROFILES_DIR": str(work / "profiles"),
+        "DBT_TARGET": target,
+        "DBT_TARGET_PATH": str(target_path),
+        "DBT_LOG_PATH": str(work / f"logs-{target}"),
+        "COPYMART_DUCKDB": str(work / "warehouse.duckdb"),
+        "COPYMART_SEEDS": "scripts/simulate/sample_seeds",
+    }
+    return Side(target, environment, target_path)
+
+
+def _simulate(work: Path, duck: Side, calls: int) -> Path:
+    _run(duck, "copymart", "simulate", work / "sample", "--calls", calls, "--days", 5, "--seed", 11)
+    return work / "sample"
+
+
+def _play(work: Path, duck: Side, snow: Side, sample: Path) -> list[tuple[int, int]]:
+    """Land and build twice on both sides; return (passed, all) nodes of each build on Snowflake."""
+    landing = work / "landing"
+    late = _copy_early(sample, landing)
+    passed = []
+    for number in (1, 2):
+        removed = _change(landing, sample, late) if number == 2 else []
+        for side in (duck, snow):
+            _land(side, landing, removed)
+        _run(duck, "dbt", "build", "--resource-type", "seed", "--resource-type", "model")
+        passed.append(_build(snow, number))
+    return passed
+
+
+def _copy_early(sample: Path, landing: Path) -> list[Path]:
+    """Copy most of the sample's files; return the paths of the others, which land late."""
+    late = []
+    for number, file in enumerate(sorted(path for path in sample.glob("*/*/**/*") if path.is_file())):
+        path = file.relative_to(sample)
+        if path.parts[0] == "truth":
+            continue
+        if number % SPLIT == 0:
+            late.append(path)
+            continue
+        (landing / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, landing / path)
+    return late
+
+
+def _change(landing: Path, sample: Path, late: list[Path]) -> list[Path]:
+    """Bring the late files, replace a landed file of each data set and remove one of events."""
+    landed = {kind: sorted((landing / kind).glob("**/*.jsonl*")) for kind in ("justai", "customerio")}
+    for path in late:
+        (landing / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(sample / path, landing / path)
+    for files in landed.values():
+        # another file's lines: some are repeats, and what was here before must go
+        shutil.copy(files[-1], files[len(files) // 2])
+    gone = landed["customerio"][len(landed["customerio"]) // 3]
+    gone.unlink()
+    return [gone]
+
+
+def _land(side: Side, landing: Path, removed: list[Path]) -> None:
+    events = landing / "customerio/events"
+    done = _start(side, "copymart", "land", "--calls", landing / "justai/calls", "--events", events)
+    # the sample holds files that landing refuses as a whole, which is exit status 1
+    if "error:" in done.stderr or done.returncode > 1:
+        raise UserError(f"{side.name}: copymart land failed:\n{done.stdout}{done.stderr}")
+    for path in removed:
+        hour = path_hour(str(path))
+        assert hour is not None
+        span = [f"{moment:%Y-%m-%dT%H}" for moment in (hour, hour + timedelta(hours=1))]
+        _run(side, "copymart", "land", "--events", events, "--backfill", *span, "--allow-empty")
+
+
+def _run(side: Side, program: str, *arguments: object) -> None:
+    done = _start(side, program, *arguments)
+    if done.returncode != 0:
+        raise UserError(f"{side.name}: {program} {arguments[0]} failed:\n{done.stdout}{done.stderr}")
+
+
+def _start(side: Side, program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    console.print(f"{side.name}: {program} {arguments[0]}")
+    command = [str(Path(sys.executable).parent / program), *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=PROJECT, env=side.environment, text=True, capture_output=True, check=False
+    )
+
+
+def _build(snow: Side, number: int) -> tuple[int, int]:
+    """Build on Snowflake with all tests; return how many nodes passed, and how many there are."""
+    done = _start(snow, "dbt", "build")
+    results = snow.target_path / "run_results.json"
+    if not results.exists():
+        raise UserError(f"snowflake: dbt build did not begin:\n{done.stdout}{done.stderr}")
+    nodes = json.loads(results.read_text())["results"]
+    results.unlink()
+    for node in nodes:
+        if node["status"] not in _PASSED | {"skipped"}:
+            error_console.print(f"{node['unique_id']}: {node['message']}", soft_wrap=True)
+    counts = Counter(node["status"] in _PASSED for node in nodes)
+    console.print(f"snowflake: build {number}: {counts[True]} of {len(nodes)} nodes passed")
+    return counts[True], len(nodes)
+
+
+def _unload(duck: Side, snow: Side, place: str, stage: str) -> None:
+    """Let Snowflake unload, and compare the files with its own rows and with DuckDB's."""
+    _run(snow, "copymart", "unload", "--to", place, "--stage", stage)
+    for side in (snow, duck):
+        _run(side, "copymart", "verify", place, "--deep")
+    console.print(f"{place} holds the rows of both warehouses")
+
+
+def _share(snow: Side, database: str, role: str) -> None:
+    """Make a share that nobody gets, see that it is as planned, and drop it."""
+    share = ("copymart", "share", "--share", database, "--role", role)
+    try:
+        _run(snow, *share, "--yes")
+        _run(snow, *share, "--check")
+    finally:
+        _run(snow, *share, "--revoke", "--yes")
+    console.print(f"share {database} was made, checked and dropped")
+
+
+def _compare(work: Path, duck: Side, database: str) -> tuple[list[Difference], int]:
+    """Compare every relation as a set of rows of text; return the differences, and how many were compared."""
+    manifest = json.loads((duck.target_path / "manifest.json").read_text())
+    relations = sorted(
+        f"{node['schema']}.{node['alias']}"
+        for node in manifest["nodes"].values()
+        if node["resource_type"] in ("model", "seed") and node["name"] not in _NOT_COMPARED
+    )
+    relations += [f"staging.{table}" for table in LANDING_TABLES]
+    session = _session(work)
+    differences = []
+    with duckdb.connect(duck.environment["COPYMART_DUCKDB"], read_only=True) as connection:
+        for relation in relations:
+            columns = columns_of(connection, relation)
+            ours = counted(relation, connection.execute(as_text("duckdb", relation, columns)).fetchall())
+            cursor = session.cursor()
+            theirs = counted(
+                relation,
+                cursor.execute(as_text("snowflake", f"{database}.{relation}", columns)).fetchall(),
+            )
+            if ours != theirs:
+                differences.append(Difference(relation, [*(ours - theirs)], [*(theirs - ours)]))
+    session.close()
+    return differences, len(relations)
+
+
+def counted(relation: str, rows: list[Any]) -> Counter[Any]:
+    """How often each row is there, once for a relation that holds a row per batch."""
+    return Counter(set(rows) if relation.rpartition(".")[2] in _BY_BATCH else rows)
+
+
+def columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
+    """Name and type of the columns of a relation of a DuckDB, but for those that any landing makes anew."""
+    described = connection.execute(f"describe {relation}").fetchall()
+    return {name: kind for name, kind, *_ in described if name not in _OF_THE_LANDING}
+
+
+def as_text(engine: str, relation: str, columns: dict[str, str]) -> str:
+    """A query that writes every value as text in the engine: clients read times and numbers differently."""
+    # a relation of no such columns is compared by its number of rows
+    texts = [
+        f"{_text(engine, f'compared.{name}', kind)} as c{number}"
+        for number, (name, kind) in enumerate(columns.items())
+    ]
+    return f"select {', '.join(texts) or '1'} from {relation} as compared"
+
+
+def _text(engine: str, column: str, kind: str) -> str:
+    if kind.startswith("TIMESTAMP"):
+        seconds = f"epoch({column})" if engine == "duckdb" else f"date_part(epoch_second, {column})"
+        return f"cast(cast({seconds} as bigint) as varchar)"
+    if kind in ("DOUBLE", "FLOAT"):
+        return f"cast(cast(round({column} * 1000000000) as bigint) as varchar)"
+    if kind.startswith("DECIMAL"):
+        return f"cast(cast({column} as decimal(38, 0)) as varchar)"
+    if kind in _WHOLE:
+        return f"cast(cast({column} as bigint) as varchar)"
+    return f"cast({column} as varchar)"
+
+
+def _report(passed: list[tuple[int, int]], differences: list[Difference], compared: int) -> None:
+    for difference in differences:
+        for side, rows in (("DuckDB", difference.only_duckdb), ("Snowflake", difference.only_snowflake)):
+            error_console.print(
+                f"{difference.relation}: {len(rows)} rows only on {side}, such as {rows[:2]}",
+                soft_wrap=True,
+            )
+    nodes = ", then ".join(f"{good} of {total}" for good, total in passed)
+    equal = f"{compared - len(differences)} of {compared} relations equal row for row"
+    console.print(f"{nodes} nodes pass on Snowflake; {equal}")
+
+
+def main() -> None:
+    """Run the command; an error that a person can mend ends it with its message and exit status 1."""
+    try:
+        typer.run(verify)
+    except UserError as error:
+        error_console.print(f"error: {error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Where an unload comes from: what a warehouse on DuckDB and one on Snowflake must both be able to do."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+
+from scripts import warehouse
+from scripts.unload.datasets import Dataset, Format, Layout
+from scripts.unload.dialects import Dialect
+from scripts.unload.encode import Compression
+from scripts.unload.manifest import Partition
+from scripts.unload.places.base import STAGING, Place, Run, StillOurs
+from scripts.unload.publish import Plan, Publisher
+
+# Names and types of columns.
+Columns = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How files are written. `staging`: the folder of files on their way."""
+
+    layout: Layout
+    format: Format
+    compression: Compression
+    max_file_size: int
+    concurrency: int
+    staging: Path
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one run writes of one dataset: the partitions of the plan, each noted by the publisher when its
+    objects lie at the place. `advance` moves the progress bar by so many partitions."""
+
+    plan: Plan
+    place: Place
+    require: StillOurs
+    run: Run
+    options: Options
+    publisher: Publisher
+    advance: Callable[[int], None]
+
+
+class Engine(Protocol):
+    """A warehouse. Functions raise UserError when Snowflake refuses; DuckDB's errors come as they are."""
+
+    @property
+    def name(self) -> str:
+        """What a manifest calls the engine, because files of two engines are not quite of one type."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How it writes SQL."""
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+
+    def describe(self, query: str) -> Columns:
+        """Return names, in lower case, and types of a query's columns."""
+
+    def object_name(self, dataset: Dataset, format: Format) -> str:
+        """Return the name of a partition's object, with a star where only the engine will know it."""
+
+    def begin(self, place: Place) -> None:
+        """Stop what a run that was killed still does at a place whose lock is ours now."""
+
+    def write(self, work: Work) -> None:
+        """Bring every partition of the plan to the place and to the publisher.
+
+        Raises:
+            UserError: files have other rows than the plan says, or the place refuses; what was whole until
+                then is noted.
+        """
+
+    def rows(
+        self, dataset: Dataset, layout: Layout, partition: str
+    ) -> AbstractContextManager[tuple[duckdb.DuckDBPyConnection, str]]:
+        """Yield a DuckDB and the query in it that gives the rows of a partition."""
+
+    def close(self) -> None:
+        """End the session."""
+
+
+def open_engine(
+    project_dir: Path,
+    profiles_dir: Path | None,
+    target: str | None,
+    place: Place | None = None,
+    stage: str | None = None,
+) -> Engine:
+    """Open the warehouse of the profile's target.
+
+    `place`, `stage`: of an unload; on Snowflake the stage must lead there.
+
+    Raises:
+        UserError: the target cannot be opened, or the stage cannot be used.
+    """
+    # imported here because they import this module
+    from scripts.unload.engines.duckdb import DuckDB
+    from scripts.unload.engines.snowflake import open_snowflake
+
+    if warehouse.kind(project_dir, profiles_dir, target) == "snowflake":
+        return open_snowflake(project_dir, profiles_dir, target, place, stage)
+    return DuckDB(warehouse.connect(project_dir, profiles_dir, target, read_only=True))
+
+
+def arrive(on_their_way: Sequence[Future[Partition]], publisher: Publisher) -> None:
+    """Wait for partitions and note them; of a run that failed those that arrived are noted too."""
+    done, waiting = wait(on_their_way, return_when=FIRST_EXCEPTION)
+    for future in waiting:
+        future.cancel()
+    failed = None
+    # those that were running when one failed end before the manifest is written
+    for future in (*done, *(each for each in waiting if not each.cancelled())):
+        error = future.exception()
+        if error is None:
+            publisher.add(future.result())
+        failed = failed or error
+    if failed:
+        raise failed
+
+
+@contextmanager
+def staging_folder(parent: Path) -> Iterator[Path]:
+    """Make a folder for files on their way, and sweep those of runs that were killed: nobody holds them."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for leftover in parent.glob(f"{STAGING}unload-*"):
+        with suppress(OSError), _held(leftover):
+            shutil.rmtree(leftover)
+    with ExitStack() as held:
+        folder = _held_folder(parent, held)
+        held.callback(shutil.rmtree, folder, ignore_errors=True)
+        yield folder
+
+
+def _held_folder(parent: Path, held: ExitStack) -> Path:
+    """Make a folder that is held; another run's sweep may take it before it is."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"{STAGING}unload-", dir=parent))
+        with suppress(FileNotFoundError, BlockingIOError):
+            held.enter_context(_held(folder))
+            folder.stat()
+            return folder
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)

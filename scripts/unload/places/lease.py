@@ -1,0 +1,192 @@
+"""The lock of a place on S3: an object with a lease that its run renews, so that a run that died frees it.
+
+Whether a lease has run out is told by the server's clock alone: when it wrote the lock last, and what time it
+says it is. The holder trusts its own clock only for how long ago it sent the last renewal.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from scripts.errors import UserError
+from scripts.unload.places.base import LOCK, Changed, Run, StillOurs
+
+if TYPE_CHECKING:
+    from scripts.unload.places.s3 import Bucket
+
+DEFAULT_SECONDS = 120
+# Servers tell times in whole seconds.
+_GRAIN = 1
+
+
+class _Lease:
+    """Our lease: its etag, and until when by our own clocks it is surely ours."""
+
+    def __init__(self, bucket: "Bucket", run: Run, seconds: int) -> None:
+        self.bucket, self.run, self.seconds = bucket, run, seconds
+        self.ended = threading.Event()
+        self.taken = False
+        self.etag = ""
+        self.deadlines = (0.0, 0.0)
+
+    def body(self) -> bytes:
+        """The lock's text; times are for people."""
+        expires = datetime.now(UTC) + timedelta(seconds=self.seconds)
+        return _text(self.run, self.seconds, expires.isoformat(timespec="seconds"))
+
+    def take(self, replaces: str | None) -> None:
+        """Write the lock.
+
+        Raises:
+            Changed: another one is there.
+        """
+        # from before the request: the server may have written it at once
+        deadlines = (time.monotonic() + self.seconds, time.time() + self.seconds)
+        self.etag = self.bucket.put(LOCK, self.body(), replaces)
+        self.deadlines = deadlines
+
+    def renew_until_ended(self) -> None:
+        """Renew at each third of the lease; a server that does not answer is asked again until it is over."""
+        while not self.ended.wait(self.seconds / 3):
+            try:
+                self.take(self.etag)
+            except Changed:
+                if not self.adopt():
+                    self.taken = True
+                    return
+            except UserError:
+                continue
+
+    def adopt(self) -> bool:
+        """Take the etag of a lock that is ours: a renewal whose answer never came had been written."""
+        with suppress(UserError):
+            there = self.bucket.read(LOCK)
+            if there and _holder(there.body).get("run_id") == self.run.run_id:
+                self.etag = there.etag
+                return True
+        return False
+
+    def left(self) -> float:
+        """For how many seconds the lease is surely ours: a machine that slept may have lost it."""
+        monotonic, wall = self.deadlines
+        return 0.0 if self.taken else min(monotonic - time.monotonic(), wall - time.time())
+
+    def require(self) -> None:
+        """Raise UserError unless the lease is surely ours."""
+        if self.left() <= 0:
+            raise UserError(
+                f"{self.bucket.uri}: this run lost its lock, because it could not renew it in time or "
+                "another run took it over; nothing more was changed. Run the same command again"
+            )
+
+    def release(self) -> None:
+        """Delete the lock when it is ours still, and will be for a while.
+
+        A delete may arrive late, and not every server compares the etag: the lock of whoever took over would
+        go. A lock that is left runs out by itself.
+        """
+        with suppress(UserError):
+            there = self.bucket.read(LOCK)
+            ours = there and _holder(there.body).get("run_id") == self.run.run_id
+            if there and ours and self.left() >= self.seconds / 3:
+                self.bucket.delete_own(LOCK, there.etag)
+
+
+@contextmanager
+def held(bucket: "Bucket", run: Run, seconds: int) -> Iterator[StillOurs]:
+    """Hold the lock of a place on S3; yields what must be called before every change.
+
+    Raises:
+        UserError: another run holds it; the message says who, since when and until when.
+    """
+    lease = _Lease(bucket, run, seconds)
+    _acquire(lease)
+    # renewed once at once: it proves that the server knows If-Match before anything is written
+    try:
+        lease.take(lease.etag)
+    except Changed:
+        raise UserError(f"{bucket.uri}: another run took the lock; run the same command again") from None
+    except UserError:
+        lease.release()
+        raise
+    renewing = threading.Thread(target=lease.renew_until_ended, daemon=True)
+    renewing.start()
+    try:
+        yield lease.require
+    finally:
+        lease.ended.set()
+        renewing.join()
+        lease.release()
+
+
+def _acquire(lease: _Lease) -> None:
+    for _ in range(3):
+        with suppress(Changed):
+            lease.take(None)
+            return
+        there = lease.bucket.get(LOCK)
+        if there is None:
+            continue
+        read, response = there
+        holder = _holder(read.body)
+        left = _seconds_left(holder, response)
+        if left > 0 or not lease.bucket.if_match:
+            raise UserError(_refusal(lease.bucket, holder, left))
+        with suppress(Changed):
+            lease.take(read.etag)
+            return
+    raise UserError(f"{lease.bucket.uri}: other runs are taking the lock; try again in a minute")
+
+
+def _seconds_left(holder: dict[str, Any], response: dict[str, Any]) -> float:
+    """How long the lease lasts by the server's clock; a lock that nobody can read lasts the default time.
+
+    Where the server does not say what time it is, our clock may be wrong by the default time.
+    """
+    seconds = holder.get("lease_seconds")
+    lasts = float(seconds if isinstance(seconds, int | float) else DEFAULT_SECONDS) + _GRAIN
+    try:
+        now = parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (KeyError, ValueError):
+        now = datetime.now(UTC) - timedelta(seconds=DEFAULT_SECONDS)
+    return lasts - (now - response["LastModified"]).total_seconds()
+
+
+def _refusal(bucket: "Bucket", holder: dict[str, Any], left: float) -> str:
+    who = (
+        f"run {holder.get('run_id', 'of an unknown kind')} on {holder.get('host', 'an unknown host')} "
+        f"since {holder.get('started_at', 'an unknown time')}"
+    )
+    if left > 0:
+        return (
+            f"another unload is writing to {bucket.uri}: {who}. Its lock holds for {left:.0f} s more unless "
+            "it is renewed; wait for it to end, or if it was killed run the same command again after that"
+        )
+    return (
+        f"{bucket.uri} was locked by {who}, which did not renew it. Without If-Match the lock cannot be "
+        f"taken over safely: make sure that this run is dead and delete {bucket.uri}/{LOCK}"
+    )
+
+
+def _holder(body: bytes) -> dict[str, Any]:
+    try:
+        return dict(json.loads(body))
+    except (ValueError, TypeError):
+        return {}
+
+
+def _text(run: Run, seconds: int, expires_at: str) -> bytes:
+    said = {
+        "run_id": run.run_id,
+        "host": run.host,
+        "started_at": run.started_at,
+        "lease_seconds": seconds,
+        "expires_at": expires_at,
+    }
+    # a number of its own in each renewal: two equal texts would have one etag
+    return (json.dumps(said | {"renewed_at": time.time_ns()}, indent=1) + "\n").encode()

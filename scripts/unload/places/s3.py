@@ -1,0 +1,356 @@
+"""A prefix on S3 as a place to unload to: objects appear whole, conditional writes keep two runs apart."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Annotated, Any
+
+import typer
+from boto3.exceptions import Boto3Error, S3UploadFailedError
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import BotoCoreError, ClientError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from urllib3.exceptions import HTTPError
+
+from scripts import s3
+from scripts.errors import UserError
+from scripts.unload.places import lease
+from scripts.unload.places.base import Changed, Folder, Found, Place, Read, Run, StillOurs, Upload
+
+MIB = 1 << 20
+# One PUT may hold 5 GiB, but a broken connection then costs all of it.
+PART_SIZE = 64_000_000
+# S3's limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+LEAST_PART_SIZE, MOST_PART_SIZE = 5 * MIB, 5 << 30
+MOST_PARTS = 10_000
+DELETES_PER_REQUEST = 1_000
+
+RoleArn = Annotated[str | None, typer.Option(help="AWS role to assume for s3://.")]
+ExternalId = Annotated[str | None, typer.Option(help="External id that the role asks for.")]
+SessionName = Annotated[
+    str | None,
+    typer.Option(help="Name of the role's session in the account's trail.", show_default="copymart"),
+]
+EndpointUrl = Annotated[str | None, typer.Option(help="Address of an S3 server that is not AWS's.")]
+Region = Annotated[str | None, typer.Option(help="AWS region of the bucket.")]
+
+
+class _Busy(Exception):
+    """The server told two conditional writes at one moment to try again."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A prefix of a bucket; `prefix` is empty or ends with a slash.
+
+    `headers`: arguments of every write (ACL, encryption). `if_match`: False for servers without If-Match on
+    PUT, where the etag is read just before the write, under a lock that such servers do know. `part_size`: a
+    larger file goes up in parts of so many bytes.
+    """
+
+    client: Any
+    bucket: str
+    prefix: str
+    headers: dict[str, str]
+    if_match: bool = True
+    part_size: int = PART_SIZE
+
+    @property
+    def uri(self) -> str:
+        """The address that people write."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def list(self, prefix: str) -> list[Found]:
+        """Return the objects below a prefix, sorted by key."""
+        found = []
+        with self._told(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix
+            )
+            for page in pages:
+                for each in page.get("Contents", ()):
+                    key = each["Key"].removeprefix(self.prefix)
+                    found.append(Found(key, each["Size"], each["ETag"].strip('"')))
+        return found
+
+    def read(self, key: str) -> Read | None:
+        """Return a small object; None when there is none."""
+        answer = self.get(key)
+        return answer[0] if answer else None
+
+    def get(self, key: str) -> tuple[Read, dict[str, Any]] | None:
+        """Return a small object and the response that brought it.
+
+        botocore does not ask again when a body breaks off, so this does.
+        """
+        with self._told(key):
+            for attempt in Retrying(
+                # botocore lets urllib3's own error through where the body of a refusal breaks off
+                retry=retry_if_exception_type((BotoCoreError, HTTPError)),
+                wait=wait_random_exponential(max=5),
+                stop=stop_after_attempt(4),
+                reraise=True,
+            ):
+                with attempt:
+                    try:
+                        response = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)
+                    except ClientError as error:
+                        if _status(error) == 404 and s3_code(error) != "NoSuchBucket":
+                            return None
+                        # S3 refuses to tell a role that it is missing when the role may list a prefix only
+                        if _status(error) == 403 and not self._is_listed(key):
+                            return None
+                        raise
+                    return Read(response["Body"].read(), response["ETag"].strip('"')), response
+        raise AssertionError("the last attempt raises")
+
+    def _is_listed(self, key: str) -> bool:
+        """Tell whether the object is there; also when nobody may say."""
+        try:
+            return any(found.key == key for found in self.list(key))
+        except UserError:
+            return True
+
+    def put(self, key: str, body: bytes, replaces: str | None) -> str:
+        """Write an object in place of the one with this etag, or of none; return its etag.
+
+        When the answer to a PUT is lost, botocore sends it again and the server refuses, because our own
+        write is there: what is there tells the two apart.
+        """
+        condition: dict[str, str] = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": f'"{replaces}"'}
+        if replaces is not None and not self.if_match:
+            there = self.read(key)
+            if there is None or there.etag != replaces:
+                raise Changed(key)
+            condition = {}
+        with self._told(key):
+            for attempt in Retrying(
+                retry=retry_if_exception_type(_Busy),
+                wait=wait_random_exponential(max=5),
+                stop=stop_after_attempt(5),
+                reraise=True,
+            ):
+                with attempt:
+                    try:
+                        return self._put_bytes(key, body, condition)
+                    except ClientError as error:
+                        if _status(error) == 501 and replaces is not None:
+                            raise UserError(
+                                f"{self.uri}: this S3 server does not know If-Match on PUT, which keeps two "
+                                "runs apart; give --no-if-match when only one run at a time writes there"
+                            ) from error
+                        if _status(error) not in (404, 409, 412) or s3_code(error) == "NoSuchBucket":
+                            raise
+                        there = self.read(key)
+                        if there and there.body == body:
+                            return there.etag
+                        if _status(error) == 409:
+                            raise _Busy(key) from error
+                        raise Changed(key) from error
+        raise AssertionError("the last attempt raises")
+
+    def _put_bytes(self, key: str, body: bytes, condition: dict[str, str]) -> str:
+        response = self.client.put_object(
+            Bucket=self.bucket,
+            Key=self.prefix + key,
+            Body=body,
+            ContentType="application/json",
+            **self.headers,
+            **condition,
+        )
+        return str(response["ETag"].strip('"'))
+
+    def put_file(self, key: str, path: Path, sha256: str) -> str:
+        """Upload a file, a large one in parts; return its etag."""
+        size = path.stat().st_size
+        extra = {"ContentType": "application/octet-stream", "Metadata": {"sha256": sha256}, **self.headers}
+        full_key = self.prefix + key
+        with self._told(key):
+            if size <= self.part_size:
+                with path.open("rb") as file:
+                    response = self.client.put_object(Bucket=self.bucket, Key=full_key, Body=file, **extra)
+                return str(response["ETag"].strip('"'))
+            part = max(self.part_size, -(-size // MOST_PARTS))
+            config = TransferConfig(multipart_threshold=part, multipart_chunksize=part, max_concurrency=4)
+            try:
+                self.client.upload_file(str(path), self.bucket, full_key, ExtraArgs=extra, Config=config)
+            except S3UploadFailedError:
+                # a lost answer to the completion, sent again: the upload is not known any more, the object is
+                if not self._holds(full_key, size, sha256):
+                    raise
+            head = self.client.head_object(Bucket=self.bucket, Key=full_key)
+            return str(head["ETag"].strip('"'))
+
+    def _holds(self, full_key: str, size: int, sha256: str) -> bool:
+        try:
+            head = self.client.head_object(Bucket=self.bucket, Key=full_key)
+        except (BotoCoreError, ClientError, HTTPError):
+            return False
+        return bool(head["ContentLength"] == size and head.get("Metadata", {}).get("sha256") == sha256)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects, a thousand in a request."""
+        for at in range(0, len(keys), DELETES_PER_REQUEST):
+            some = [{"Key": self.prefix + key} for key in keys[at : at + DELETES_PER_REQUEST]]
+            with self._told(keys[at]):
+                response = self.client.delete_objects(
+                    Bucket=self.bucket, Delete={"Objects": some, "Quiet": True}
+                )
+            for each in response.get("Errors", ()):
+                if each.get("Code") != "NoSuchKey":
+                    raise UserError(
+                        f"s3://{self.bucket}/{each['Key']} cannot be deleted: {each.get('Code')} "
+                        f"{each.get('Message', '')}; s3:DeleteObject is needed. Run the same command again"
+                    )
+
+    def delete_own(self, key: str, etag: str) -> None:
+        """Delete an object where it is the one with this etag; a server without If-Match on DELETE does not
+        look at the etag."""
+        with self._told(key):
+            try:
+                if self.if_match:
+                    self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key, IfMatch=f'"{etag}"')
+                    return
+            except ClientError as error:
+                if _status(error) in (404, 409, 412):
+                    return
+                if _status(error) != 501:
+                    raise
+        self.delete([key])
+
+    def fetch(self, key: str, path: Path) -> None:
+        """Download an object."""
+        with self._told(key):
+            self.client.download_file(self.bucket, self.prefix + key, str(path))
+
+    def unfinished(self, prefix: str) -> Sequence[Upload]:
+        """Return the unfinished multipart uploads below a prefix.
+
+        Raises:
+            UserError: the server or the account does not tell.
+        """
+        found = []
+        with self._told(prefix):
+            pages = self.client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix
+            )
+            for page in pages:
+                for each in page.get("Uploads", ()):
+                    found.append(Upload(each["Key"].removeprefix(self.prefix), each["UploadId"]))
+        return found
+
+    def abort(self, upload: Upload) -> None:
+        """Abort a multipart upload; one that is gone does not matter."""
+        with self._told(upload.key), suppress(self.client.exceptions.NoSuchUpload):
+            self.client.abort_multipart_upload(
+                Bucket=self.bucket, Key=self.prefix + upload.key, UploadId=upload.upload_id
+            )
+
+    def lock(self, run: Run, seconds: int) -> AbstractContextManager[StillOurs]:
+        """Hold the prefix by a lease on its `_lock`."""
+        return lease.held(self, run, seconds)
+
+    def drafts(self) -> Path:
+        """Return the folder for temporary files."""
+        return Path(gettempdir())
+
+    @contextmanager
+    def _told(self, key: str) -> Iterator[None]:
+        """Turn the libraries' errors into one line that says what to do."""
+        try:
+            yield
+        except (BotoCoreError, ClientError, Boto3Error, HTTPError) as error:
+            where = f"s3://{self.bucket}/{self.prefix}{key}"
+            raise UserError(f"{where}: {_explain(error)}") from error
+
+
+def s3_code(error: ClientError) -> str:
+    """Return the code of an S3 error, such as AccessDenied."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+_NEEDED = {
+    "ListObjectsV2": "s3:ListBucket",
+    "GetObject": "s3:GetObject",
+    "HeadObject": "s3:GetObject",
+    "DeleteObject": "s3:DeleteObject",
+    "DeleteObjects": "s3:DeleteObject",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+}
+
+
+def _explain(error: Exception) -> str:
+    cause = error
+    while isinstance(cause, Boto3Error) and cause.__context__ is not None:
+        cause = cause.__context__
+    role_refused = isinstance(cause, ClientError) and cause.operation_name == "AssumeRole"
+    if isinstance(cause, ClientError) and s3_code(cause) in ("AccessDenied", "403") and not role_refused:
+        needed = _NEEDED.get(cause.operation_name, "s3:PutObject")
+        return (
+            f"access denied: {needed} is needed here (and kms:GenerateDataKey, kms:Decrypt with a KMS key); "
+            "`copymart policy` prints all permissions, a bucket in another account may need --role-arn"
+        )
+    return s3.explain(cause)
+
+
+def open_place(
+    to: str,
+    option: str,
+    connect: Callable[[], Any],
+    headers: dict[str, str] | None = None,
+    if_match: bool = True,
+    part_size: int = PART_SIZE,
+) -> Place:
+    """Return the place of a folder's path or an `s3://bucket/prefix`; `option` is what messages call it.
+
+    Raises:
+        UserError: it is neither, or S3 takes no parts of this size.
+    """
+    if not LEAST_PART_SIZE <= part_size <= MOST_PART_SIZE:
+        raise UserError(
+            f"--part-size: S3 takes parts of {LEAST_PART_SIZE:,} to {MOST_PART_SIZE:,} bytes; write 64M"
+        )
+    if not to.strip():
+        raise UserError(f"{option} is empty: name a folder, or s3://bucket/prefix")
+    if not to.startswith("s3://"):
+        if "://" in to:
+            raise UserError(f"{option} {to}: give a folder, or s3://bucket/prefix")
+        if to.lower().startswith("s3:"):
+            raise UserError(f"{option} {to}: write s3://bucket/prefix, or ./{to} for a folder of that name")
+        return Folder(to)
+    bucket, _, path = to.removeprefix("s3://").partition("/")
+    prefix = path.strip("/")
+    _require_key(f"{option} {to!a}", bucket, prefix)
+    return Bucket(connect(), bucket, f"{prefix}/" if prefix else "", headers or {}, if_match, part_size)
+
+
+def _require_key(given: str, bucket: str, prefix: str) -> None:
+    """Refuse what S3 does not take, and names that programs on the way read as something else."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", bucket):
+        raise UserError(f"{given}: {bucket!a} is no name of a bucket: write s3://bucket/prefix")
+    for sign in prefix:
+        if sign in "?#" or not sign.isprintable():
+            raise UserError(f"{given}: {sign!a} may not stand in it: write s3://bucket/prefix")
+    for part in prefix.split("/") if prefix else ():
+        if part in ("", ".", ".."):
+            raise UserError(f"{given}: {part!a} is no name between slashes: write s3://bucket/prefix")
+
+
+def write_headers(sse: str | None, kms_key_id: str | None, acl: str | None) -> dict[str, str]:
+    """Return the arguments of writes for --sse, --kms-key-id and --acl.
+
+    Raises:
+        UserError: a KMS key without --sse aws:kms.
+    """
+    if kms_key_id and not (sse or "").startswith("aws:kms"):
+        raise UserError("--kms-key-id belongs to --sse aws:kms: give both")
+    named = {"ServerSideEncryption": sse, "SSEKMSKeyId": kms_key_id, "ACL": acl}
+    return {name: value for name, value in named.items() if value}

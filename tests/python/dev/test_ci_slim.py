@@ -1,0 +1,148 @@
+"""make ci-slim, run for real on a git repository made from this checkout's files."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.project import PROJECT
+
+# What a checkout has beside its sources; none of it is needed to build.
+NOT_SOURCES = (
+    ".git",
+    ".venv",
+    "data",
+    "target",
+    "logs",
+    "*.duckdb*",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+)
+
+
+def git(repo: Path, *arguments: str) -> str:
+    """Run git in the repository, as a committer of its own and far from any hook's GIT_DIR."""
+    identity = {"GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@example.com"}
+    identity |= {"GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@example.com"}
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    command = ["git", "-C", str(repo), *arguments]
+    done = subprocess.run(command, env=clean | identity, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def commit(repo: Path, message: str) -> None:
+    """Commit all that lies in the repository."""
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", "--message", message)
+
+
+def slim(repo: Path, base: str) -> subprocess.CompletedProcess[str]:
+    """Run ci-slim with this interpreter's packages, and see that it leaves nothing behind."""
+    command = [sys.executable, "-m", "scripts.dev.ci_slim", "--base", base]
+    temporary = repo.parent / "tmp"
+    temporary.mkdir(exist_ok=True)
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    done = subprocess.run(command, cwd=repo, env=environment, text=True, capture_output=True, check=False)
+    assert not list(temporary.glob("*"))
+    assert git(repo, "worktree", "list").count("\n") == 0
+    return done
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository whose branch main has one commit with the sources of this checkout."""
+    repo = tmp_path_factory.mktemp("slim") / "repo"
+    shutil.copytree(PROJECT, repo, ignore=shutil.ignore_patterns(*NOT_SOURCES))
+    git(repo, "init", "--quiet", "--initial-branch", "main")
+    commit(repo, "base")
+    return repo
+
+
+@pytest.fixture
+def repo(origin: Path) -> Iterator[Path]:
+    """The repository on a branch of its own, which is left afterwards."""
+    git(origin, "checkout", "--quiet", "-B", "change", "main")
+    yield origin
+    git(origin, "checkout", "--quiet", "--force", "main")
+
+
+def children(repo: Path) -> dict[str, set[str]]:
+    """Return the models that read each model, from the ref() calls in the SQL."""
+    readers: dict[str, set[str]] = {}
+    for path in (repo / "models").glob("**/*.sql"):
+        readers.setdefault(path.stem, set())
+        for parent in re.findall(r"ref\('(\w+)'\)", path.read_text()):
+            readers.setdefault(parent, set()).add(path.stem)
+    return readers
+
+
+def with_descendants(model: str, readers: dict[str, set[str]]) -> set[str]:
+    """Return the model and all that follows from it."""
+    return {model}.union(*(with_descendants(reader, readers) for reader in readers[model]))
+
+
+def test_only_the_changed_model_and_its_descendants_are_built(repo: Path) -> None:
+    readers = children(repo)
+    families = {model: with_descendants(model, readers) for model in readers}
+    # the smallest family of more than one: enough to see that descendants follow
+    changed = min(
+        (model for model in readers if len(families[model]) > 1), key=lambda m: (len(families[m]), m)
+    )
+    (path,) = (repo / "models").glob(f"**/{changed}.sql")
+    path.write_text(path.read_text() + "-- changed\n")
+    commit(repo, "a change to one model")
+    # what main does meanwhile is no change of this branch
+    git(repo, "checkout", "--quiet", "main")
+    shutil.rmtree(repo / "models/audit")
+    commit(repo, "main moves on")
+    git(repo, "checkout", "--quiet", "change")
+    done = slim(repo, "main")
+    git(repo, "branch", "--force", "main", "main~1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    built = re.search(r"Built (\d+): (.*); ran (\d+) tests\.", done.stdout)
+    assert built, done.stdout
+    assert set(built[2].split(", ")) == families[changed]
+    assert int(built[1]) == len(families[changed]) < len(readers)
+    assert int(built[3]) > 0
+
+
+def test_a_change_beside_the_models_builds_nothing(repo: Path) -> None:
+    (repo / "notes.md").write_text("nothing that dbt reads\n")
+    commit(repo, "notes")
+    done = slim(repo, "main")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing to build: no node differs from main." in done.stdout
+
+
+def test_a_step_that_fails_shows_why(repo: Path) -> None:
+    settings = (repo / "dbt_project.yml").read_text()
+    (repo / "dbt_project.yml").write_text(settings + "no_such_setting: true\n")
+    commit(repo, "a broken project")
+    broken = git(repo, "rev-parse", "HEAD")
+    (repo / "dbt_project.yml").write_text(settings)
+    commit(repo, "mended")
+    done = slim(repo, broken)
+    assert done.returncode == 1
+    assert "no_such_setting" in done.stdout + done.stderr
+    assert "error: step 'parse base' failed on base (exit status 2)" in done.stderr
+
+
+def test_the_base_itself_needs_no_build(repo: Path) -> None:
+    done = slim(repo, "main")
+    assert (done.returncode, done.stdout.startswith("Nothing to build: HEAD is main")) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("base", "message"), [("", "no base given"), ("no-such-branch", "'no-such-branch' is no commit")]
+)
+def test_a_base_that_is_none_is_told(repo: Path, base: str, message: str) -> None:
+    done = slim(repo, base)
+    assert done.returncode == 1
+    assert message in done.stderr

@@ -1,0 +1,76 @@
+"""The commands under "Your own files" in the README, run as a reader would paste them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from support.project import BIN, PROJECT, run, settings
+
+
+def blocks(heading: str) -> list[str]:
+    """The bash blocks of one section of the README."""
+    (section,) = re.findall(rf"^## {heading}$(.*?)^## ", (PROJECT / "README.md").read_text(), re.M | re.S)
+    return re.findall(r"^ *```bash\n(.*?)^ *```", section, re.M | re.S)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The working tree's files, and a .venv to which make venv has to add only the project itself."""
+    project = tmp_path / "copymart"
+    listed = ["git", "-C", str(PROJECT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, text=True, capture_output=True, check=True).stdout.split("\0")
+    for name in filter(None, names):
+        if (PROJECT / name).exists():
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / name, project / name)
+    venv = project / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    # A path in a .pth is one that pip reads but never writes to, and whose own .pth files are not followed.
+    packages = venv / Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
+    (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
+    program = (BIN / "dbt").read_text().split("\n", 1)[1]
+    (venv / "bin/dbt").write_text(f"#!{venv}/bin/python\n{program}")
+    (venv / "bin/dbt").chmod(0o755)
+    return project
+
+
+def test_your_own_files(clone: Path, tmp_path: Path) -> None:
+    steps = blocks("Your own files")
+    assert [sum(word in step for step in steps) for word in ("make venv", "land", "dbt build", "unload")] == [
+        1
+    ] * 4
+    simulate = ("simulate", clone / "logs", "--calls", "200", "--days", "2", "--seed", "1")
+    run(settings(tmp_path / "simulation"), "copymart", *simulate)
+
+    ours = re.compile("DBT_|COPYMART_|MAKE|MFLAGS|VIRTUAL_ENV|PYTHON|GIT_")
+    environment = {name: value for name, value in os.environ.items() if not ours.match(name)}
+    path = [folder for folder in environment["PATH"].split(os.pathsep) if Path(folder) != BIN]
+    environment |= {"PATH": os.pathsep.join(path), "PIP_NO_INDEX": "1"}
+    done = subprocess.run(
+        ["bash", "-ec", "\n".join(steps)],
+        cwd=clone,
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    with duckdb.connect(str(clone / "warehouse.duckdb"), read_only=True) as warehouse:
+        ((served,),) = warehouse.execute("select sum(served) from marts.copy_metrics_daily").fetchall()
+        ((calls,),) = warehouse.execute("select count(*) from marts.fct_calls").fetchall()
+        (way_back,) = re.findall(r"```sql\n(.*?)```", (PROJECT / "docs/architecture.md").read_text(), re.S)
+        clicks = warehouse.execute(way_back).fetchall()
+    assert served > 0
+    # the query in docs/architecture.md finds the lines behind each click that a cell counts
+    assert clicks
+    assert {clicked for clicked, *_ in clicks} == {len({event_id for _, event_id, *_ in clicks})}
+    files = f"{clone}/export/calls/*/*/*/*/*.parquet"
+    assert duckdb.execute(f"select count(*) from '{files}'").fetchall() == [(calls,)]

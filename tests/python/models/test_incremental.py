@@ -1,0 +1,221 @@
+"""What an incremental build must refuse and survive; that it equals a full one is test_replay's."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from support.project import BIN, PROJECT, Built, run
+
+BUILD = ("build", "--resource-type", "seed", "--resource-type", "model")
+MARTS = ("fct_calls", "fct_deliveries", "dim_copy_variants", "fct_engagement_events", "copy_metrics_daily")
+
+
+@pytest.fixture
+def copied(built: Built, tmp_path: Path) -> Iterator[Built]:
+    """The built warehouse, to be changed by one test; dbt's parse cache comes along."""
+    warehouse = tmp_path / "warehouse.duckdb"
+    shutil.copy(built.warehouse, warehouse)
+    shutil.copytree(built.target, tmp_path / "target", ignore=shutil.ignore_patterns("compiled", "run"))
+    environment = built.environment | {
+        "COPYMART_DUCKDB": str(warehouse),
+        "DBT_TARGET_PATH": str(tmp_path / "target"),
+        "DBT_LOG_PATH": str(tmp_path / "logs"),
+    }
+    yield Built(built.landing, warehouse, tmp_path / "target", environment)
+
+
+def sums(warehouse: Path) -> dict[str, tuple[int, ...]]:
+    """Rows of each mart and an order-free sum of their hashes."""
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        return {
+            mart: connection.execute(f"select count(*), sum(hash(mart)) from marts.{mart} as mart").fetchone()
+            for mart in MARTS
+        }
+
+
+def failing_dbt(built: Built, *arguments: str) -> str:
+    done = subprocess.run(
+        [BIN / "dbt", "--no-use-colors", *arguments],
+        cwd=PROJECT,
+        env=built.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0, done.stdout
+    return done.stdout
+
+
+def late_call(built: Built) -> None:
+    """Land a file with one more call, so that the next build has something to do."""
+    folder = built.warehouse.parent / "late"
+    folder.mkdir()
+    line = (
+        '{"event_timestamp":1767268801,"copy_id":"3f0c9b52-6a1e-4d0b-9a43-5f0b8c2d7e11","template_id":"late",'
+        '"journey_id":"late","action_id":1,"vars":{},"attrs":{}}'
+    )
+    (folder / "calls.jsonl").write_text(line + "\n")
+    run(built.environment, "copymart", "land", "--calls", folder)
+
+
+def test_another_var_stops_the_build_and_a_full_refresh_takes_it(copied: Built) -> None:
+    before = sums(copied.warehouse)
+    output = failing_dbt(copied, *BUILD, "--vars", "{engagement_window_days: 1}")
+    assert "was built with other settings" in output
+    assert "dbt build --full-refresh" in output
+    assert '"engagement_window_days": 90' in output
+    assert '"engagement_window_days": 1' in output
+    assert sums(copied.warehouse) == before
+    run(copied.environment, "dbt", *BUILD, "--full-refresh", "--vars", "{engagement_window_days: 1}")
+    after = sums(copied.warehouse)
+    assert after["fct_deliveries"] == before["fct_deliveries"]
+    assert after["copy_metrics_daily"] != before["copy_metrics_daily"]
+
+
+def test_another_metric_catalogue_stops_the_build(copied: Built) -> None:
+    seeds = PROJECT / "data/test_seeds"
+    shutil.rmtree(seeds, ignore_errors=True)
+    shutil.copytree(PROJECT / "scripts/simulate/sample_seeds", seeds)
+    try:
+        catalogue = seeds / "engagement_metrics.csv"
+        catalogue.write_text(catalogue.read_text().rstrip("\n") + "\nemail,forwarded,replied\n")
+        changed = Built(
+            copied.landing,
+            copied.warehouse,
+            copied.target,
+            copied.environment | {"COPYMART_SEEDS": "data/test_seeds"},
+        )
+        output = failing_dbt(changed, *BUILD)
+        run(
+            changed.environment,
+            "dbt",
+            "run",
+            "--full-refresh",
+            "--select",
+            "int_messages",
+            "fct_engagement_events",
+        )
+        output_of_marts = failing_dbt(changed, *BUILD)
+    finally:
+        shutil.rmtree(seeds)
+    assert "int_messages was built with other settings" in output
+    assert "forwarded=replied" in output
+    assert "int_messages was built" not in output_of_marts
+    assert "copy_metrics_daily was built with other settings" in output_of_marts
+
+
+def test_only_the_log_of_settings_reads_the_seeds_that_owners_edit(built: Built) -> None:
+    """What a table reads must be what the log knows. The metric catalogue is recorded with each table."""
+    manifest = json.loads((built.target / "manifest.json").read_text())
+    nodes, parents = manifest["nodes"], manifest["parent_map"]
+
+    def seeds_read(unique_id: str) -> set[str]:
+        """The seeds that a query of this node reads, itself or through views."""
+        return {
+            seed
+            for parent in parents.get(unique_id, [])
+            for seed in (
+                {parent.rsplit(".", 1)[-1]}
+                if parent.startswith("seed.")
+                else seeds_read(parent)
+                if parent in nodes and nodes[parent]["config"]["materialized"] == "view"
+                else set()
+            )
+        }
+
+    readers = {
+        node["name"]: seeds_read(unique_id) - {"engagement_metrics"}
+        for unique_id, node in nodes.items()
+        if node["resource_type"] == "model" and node["config"]["materialized"] != "view"
+    }
+    assert {name: seeds for name, seeds in readers.items() if seeds} == {
+        "int_settings_changes": {"template_actions", "template_settings"}
+    }
+
+
+def test_a_killed_build_is_completed_by_the_next(copied: Built) -> None:
+    """Killed with new calls and old marts, it must not have lost what the marts need to know."""
+    late_call(copied)
+    before = sums(copied.warehouse)
+    process = subprocess.Popen(
+        [BIN / "dbt", "--no-use-colors", *BUILD],
+        cwd=PROJECT,
+        env=copied.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if re.search(r"OK created .* intermediate.int_messages", line):
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    killed = sums(copied.warehouse)
+    assert killed["fct_deliveries"][0] == before["fct_deliveries"][0] + 1
+    assert killed["copy_metrics_daily"] == before["copy_metrics_daily"]
+    run(copied.environment, "dbt", *BUILD)
+    completed = sums(copied.warehouse)
+    assert completed["copy_metrics_daily"][0] == before["copy_metrics_daily"][0] + 1
+    run(copied.environment, "dbt", *BUILD, "--full-refresh")
+    assert sums(copied.warehouse) == completed
+
+
+def test_a_model_is_not_built_without_what_tells_it_what_to_read(copied: Built) -> None:
+    """It would mark batches as read that it never saw."""
+    late_call(copied)
+    before = sums(copied.warehouse)
+    for selection, missing in (
+        ("fct_deliveries", "fct_deliveries cannot be built without int_distinct_calls, int_landed_batches"),
+        ("+fct_deliveries+", "int_partition_contents cannot be built without int_touched_hours"),
+        ("config.materialized:incremental", "cannot be built without int_"),
+    ):
+        assert missing in " ".join(failing_dbt(copied, "run", "--select", selection).split())
+    assert sums(copied.warehouse) == before
+    run(copied.environment, "dbt", *BUILD)
+    assert sums(copied.warehouse)["fct_deliveries"][0] == before["fct_deliveries"][0] + 1
+
+
+def test_a_model_and_all_that_follows_is_built_with_all_above(copied: Built) -> None:
+    late_call(copied)
+    run(copied.environment, "dbt", *BUILD, "--select", "@fct_deliveries")
+    selected = sums(copied.warehouse)
+    run(copied.environment, "dbt", *BUILD)
+    assert sums(copied.warehouse) == selected
+    run(copied.environment, "dbt", *BUILD, "--full-refresh")
+    assert sums(copied.warehouse) == selected
+
+
+def test_nothing_new_writes_nothing(copied: Built) -> None:
+    before = sums(copied.warehouse)
+    run(copied.environment, "dbt", *BUILD)
+    with duckdb.connect(str(copied.warehouse)) as connection:
+        touched = connection.execute(
+            """
+            select count(*) from intermediate.int_touched_dates
+            union all select count(*) from intermediate.int_touched_calls
+            union all select count(*) from intermediate.int_rewritten_messages
+            """
+        ).fetchall()
+    assert touched == [(0,), (0,), (0,)]
+    assert sums(copied.warehouse) == before
+
+
+def test_seeds_at_an_absolute_path_are_refused_before_dbt_can_write_over_them(
+    copied: Built, tmp_path: Path
+) -> None:
+    """dbt writes a seed's `run` file to target/run/<path of the seed>, which an absolute path leaves."""
+    seeds = tmp_path / "seeds"
+    shutil.copytree(PROJECT / "scripts/simulate/sample_seeds", seeds)
+    before = {path.name: path.read_text() for path in seeds.iterdir()}
+    absolute = Built(
+        copied.landing, copied.warehouse, copied.target, copied.environment | {"COPYMART_SEEDS": str(seeds)}
+    )
+    assert "COPYMART_SEEDS must be a path within the project" in failing_dbt(absolute, *BUILD)
+    assert {path.name: path.read_text() for path in seeds.iterdir()} == before

@@ -1,0 +1,283 @@
+"""Incremental builds equal a full refresh, whatever landed in whatever order, and whatever broke off.
+
+`make replay EXAMPLES=300` plays many random histories; without EXAMPLES a few that never change are played.
+"""
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from scripts.land.rules import CALLS
+from support.land import warehouse
+from support.project import PROJECT
+from support.project import settings as environment_of
+from support.replay import (
+    WAREHOUSE,
+    Builder,
+    Death,
+    Recorded,
+    attach,
+    copy_landing,
+    dbt_build,
+    differences,
+    models_of,
+)
+from support.replay_cases import ALL_CASES
+from support.replay_mutations import MUTATIONS, NEEDED
+from support.replay_plans import (
+    History,
+    Plan,
+    Played,
+    Step,
+    edit_actions,
+    edit_control,
+    history_of,
+    is_noticed,
+    land_edited,
+    land_gone,
+    land_late_edit,
+    land_moved,
+    land_retry,
+    land_shorter,
+    land_some,
+    lines_of,
+    plan_of,
+    plans,
+    play,
+    reduced,
+    unequal_to_full,
+)
+
+EXAMPLES = int(os.environ.get("COPYMART_REPLAY_EXAMPLES", "0"))
+SEED = int(os.environ.get("COPYMART_REPLAY_SEED") or time.time())
+# Of so many examples each case must be met by a tenth.
+ENOUGH = 100
+# Together they meet every case.
+SHORT = (75, 101, 175)
+# Mutations of the short form, and the numbers of plans that notice them.
+SHORT_MUTATIONS = {"calls that landed": 175, "events that landed": 175, "calls that were removed": 175}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A warehouse as dbt built it first, and as it did after more had landed: folders with their seeds."""
+
+    recorded: Recorded
+    states: tuple[Path, Path]
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
+    folder = tmp_path_factory.mktemp("replay").resolve()
+    environment = environment_of(folder)
+    # a project of its own: dbt wants the seeds, which the example edits, inside
+    project = folder / "project"
+    project.mkdir()
+    shutil.copy(PROJECT / "dbt_project.yml", project)
+    for part in ("models", "macros", "tests/generic", "tests/assertions"):
+        shutil.copytree(PROJECT / part, project / part)
+    environment["COPYMART_SEEDS"] = "seeds"
+    path = folder / f"{WAREHOUSE}.duckdb"
+    draw = Random(1)
+
+    connection = warehouse(path)
+    history = History(connection, project, lines_of(Plan(0, 1, 160, True, 0.0, ())))
+    land_some(history, draw, 0.6)
+    connection.close()
+    first = dbt_build(project, environment, folder / "first")
+    states = [keep(path, history.seeds, folder / "state_first")]
+    refresh = dbt_build(project, environment, folder / "refresh", "--full-refresh")
+
+    history.connection = warehouse(path)
+    for act in (land_some, land_late_edit, land_edited, land_shorter, land_gone, edit_control, edit_actions):
+        act(history, draw)
+    history.connection.close()
+    later = dbt_build(project, environment, folder / "later")
+    states.append(keep(path, history.seeds, folder / "state_later"))
+
+    recorded = Recorded(first, later, refresh, history.seeds, models_of(folder / "target"))
+    yield Example(recorded, (states[0], states[1]))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def keep(path: Path, seeds: Path, state: Path) -> Path:
+    """Copy a warehouse and its seeds to a folder; return the folder."""
+    shutil.copytree(seeds, state / "seeds")
+    shutil.copy(path, state)
+    return state
+
+
+def test_a_fast_build_is_what_dbt_builds(example: Example) -> None:
+    recorded = example.recorded
+    tables = [model for model in recorded.models.values() if model.materialized != "view"]
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        attach(connection, WAREHOUSE)
+        for state in example.states:
+            connection.execute(f"attach '{state}/{WAREHOUSE}.duckdb' as {state.name} (read_only)")
+            copy_landing(connection, state.name, WAREHOUSE)
+            Builder(recorded, connection, WAREHOUSE, state / "seeds").build()
+            assert differences(connection, tables, state.name, WAREHOUSE) == {}
+
+
+def unequal(played: Played) -> bool:
+    return bool(played.unequal or played.unequal_anew)
+
+
+def check(recorded: Recorded, plan: Plan) -> frozenset[str]:
+    """Play a plan, fail with a small one like it when builds differ, and return the cases that it met."""
+    played = play(plan, recorded)
+    if unequal(played):
+        small = reduced(plan, lambda fewer: unequal(play(fewer, recorded)))
+        played = play(small, recorded)
+        pytest.fail(f"{small}\nunlike a full build: {played.unequal}\nunlike one anew: {played.unequal_anew}")
+    return played.cases
+
+
+def test_incremental_builds_equal_a_full_refresh(
+    example: Example, capsys: pytest.CaptureFixture[str]
+) -> None:
+    met: Counter[str] = Counter()
+    examples = 0
+
+    def one(plan: Plan) -> None:
+        nonlocal examples
+        met.update(check(example.recorded, plan))
+        examples += 1
+
+    began = time.monotonic()
+    if EXAMPLES:
+        many(one, EXAMPLES)
+    else:
+        for number in SHORT:
+            one(plan_of(number))
+    with capsys.disabled():
+        print(f"\n{examples} histories in {time.monotonic() - began:.0f} s, seed {SEED}: none unequal")
+        for case in ALL_CASES:
+            print(f"{met[case]:6} {met[case] / examples:6.1%}  {case}")
+    rare = [case for case in ALL_CASES if met[case] < (0.1 * examples if examples >= ENOUGH else 1)]
+    assert (EXAMPLES and examples < ENOUGH) or not rare, f"too rare: {rare}"
+
+
+def edit_settings(history: History, template: str, control: str) -> None:
+    row = next(row for row in history.settings["template_settings"] if row["template_id"] == template)
+    row["control_copy_id"] = control
+    history.save("template_settings")
+    history.build(refresh=not control)
+
+
+def test_settings_that_return_after_a_full_refresh_apply(example: Example) -> None:
+    with history_of(Plan(0, 1, 80, True, 0.9, ()), example.recorded) as history:
+        call = next(line for line in history.landed(CALLS.name) if line.data["template_id"] == "plan-nudge")
+        for control in (call.data["copy_id"], "", call.data["copy_id"]):
+            edit_settings(history, "plan-nudge", control)
+        assert unequal_to_full(history, example.recorded) == {}
+
+
+def test_a_full_refresh_that_dies_forgets_no_action(example: Example) -> None:
+    with history_of(Plan(0, 1, 80, True, 0.9, ()), example.recorded) as history:
+        rows = history.settings["template_actions"]
+        rows[:] = [row for row in rows if row["template_id"] != "welcome-email"]
+        history.save("template_actions")
+        history.build(refresh=True, death=Death(0.3))
+        history.build()
+        assert unequal_to_full(history, example.recorded) == {}
+
+
+@pytest.mark.parametrize("model", ["int_messages", "fct_deliveries", "copy_cohort_metrics_daily"])
+def test_settings_that_return_after_a_refresh_of_some_models_apply(example: Example, model: str) -> None:
+    """`dbt build --full-refresh --select model+` does not log what the seeds say: it must not read them."""
+    recorded = example.recorded
+    with history_of(Plan(0, 1, 80, True, 0.9, ()), recorded) as history:
+        for seed in ("template_actions", "template_settings"):
+            rows = history.settings[seed]
+            kept = [dict(row) for row in rows]
+            rows.clear()
+            history.save(seed)
+            history.build(select=recorded.below(model), refresh=True)
+            rows[:] = kept
+            history.save(seed)
+            history.build()
+            assert unequal_to_full(history, recorded) == {}
+
+
+def test_an_action_map_that_goes_back_after_a_refresh_of_some_models_applies(example: Example) -> None:
+    """A random history that once ended unequal, reduced to the steps that it takes."""
+    recorded = example.recorded
+    with history_of(Plan(0, 591598, 160, False, 0.9, ()), recorded) as history:
+        land_retry(history, Random(414263))
+        edit_actions(history, Random(540359))
+        land_retry(history, Random(453661))
+        history.build(select=recorded.below("int_messages"), refresh=True)
+        land_moved(history, Random(287964))
+        edit_actions(history, Random(70602))
+        history.build()
+        assert unequal_to_full(history, recorded) == {}
+
+
+def test_what_lands_after_a_build_of_nothing_is_built(example: Example) -> None:
+    steps = (Step("land_some", 1), Step("build", 1))
+    assert not unequal(play(Plan(0, 1, 80, True, 0.0, steps, bare=True), example.recorded))
+
+
+def many(test: Callable[[Plan], object], examples: int) -> None:
+    """Call `test` with random plans."""
+    quiet = settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    seed(SEED)(quiet(given(plans)(test)))()
+
+
+def test_every_mutation_finds_its_text(example: Example) -> None:
+    """Most are played in the long form only, which learns late that a model has changed."""
+    for mutation in MUTATIONS.values():
+        assert mutation.apply(example.recorded) != example.recorded
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS if EXAMPLES else SHORT_MUTATIONS)
+def test_following_the_clock_is_noticed(
+    example: Example, mutation: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = example.recorded
+    mutated = MUTATIONS[mutation].apply(recorded)
+    tried = 0
+    for plan in likely(mutation) if EXAMPLES else [plan_of(SHORT_MUTATIONS[mutation])]:
+        tried += 1
+        if is_noticed(plan, recorded, mutated):
+            with capsys.disabled():
+                print(f"\nnoticed by history {tried}: {mutation}")
+            return
+    pytest.fail(f"{mutation}: a 3-day lookback made no difference in {tried} histories")
+
+
+def likely(mutation: str) -> list[Plan]:
+    """The plans of the long form, first those with what the mutation needs, many journeys and few steps."""
+    found: list[Plan] = []
+
+    def keep_it(plan: Plan) -> None:
+        found.append(plan)
+
+    many(keep_it, EXAMPLES)
+    needed = NEEDED.get(mutation, set())
+    return sorted(
+        found,
+        key=lambda plan: (
+            bool(needed) and plan.steps[-1].kind not in needed,
+            bool(needed - {step.kind for step in plan.steps}),
+            -plan.journeys,
+            len(plan.steps),
+        ),
+    )

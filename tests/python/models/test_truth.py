@@ -1,0 +1,252 @@
+"""Every cell of every mart equals what the simulator planned; breaking any rule in the SQL is noticed."""
+
+import json
+
+import duckdb
+import pytest
+
+from support.project import Built, models_in_order
+
+MARTS = (
+    "fct_calls",
+    "fct_deliveries",
+    "dim_copy_variants",
+    "dim_copy_variants_current",
+    "fct_engagement_events",
+    "copy_metrics_daily",
+    "copy_cohort_metrics_daily",
+    "control_metrics_daily",
+)
+
+# What the truth has no word of: dates and first events, which the daily marts are summed up from.
+FLAGS = {
+    "fct_engagement_events": {
+        *("metric_date", "delivery_date", "last_called_at", "is_first", "is_first_human", "is_first_reached")
+    }
+}
+
+# name: (model, text of its compiled SQL, what replaces every occurrence); each breaks one rule of R2 to R8.
+MUTATIONS: dict[str, tuple[str, str, str]] = {
+    # R2: calls and deliveries
+    "a repeated call counts twice": ("int_distinct_calls", "where occurrence > 1", "where false"),
+    "calls without ids share a delivery": (
+        "int_distinct_calls",
+        "journey_id is not null and action_id is not null",
+        "true",
+    ),
+    "the first call wins": ("fct_deliveries", "event_timestamp desc", "event_timestamp asc"),
+    "ties go to the least content": ("fct_deliveries", "content_hash desc", "content_hash asc"),
+    "ties of content go to the least copy": ("fct_deliveries", "copy_id desc", "copy_id asc"),
+    "calls never disagree on copy": ("fct_deliveries", "!= max(copy_id)", "> max(copy_id)"),
+    # R3, R4: versions
+    "key order makes a version": ("int_distinct_calls", "list_sort(", "("),
+    "an edit makes no version": ("dim_copy_variants", "or previous_hash != content_hash", ""),
+    "an hour makes a version": ("dim_copy_variants", "or previous_hash != content_hash", "or true"),
+    "a reverted copy is an edited one": ("dim_copy_variants", "use_of_content > 1", "use_of_content > 99"),
+    "an instant has its least content": (
+        "int_content_runs",
+        "!= max(calls.content_hash)",
+        "!= min(calls.content_hash)",
+    ),
+    # R5: events and their match
+    "a repeated event counts twice": ("int_distinct_events", "where recency > 1", "where false"),
+    "the earliest payload wins": (
+        "int_distinct_events",
+        "order by event_timestamp desc",
+        "order by event_timestamp asc",
+    ),
+    "webhook events are engagement": ("int_distinct_events", "('webhook', 'customer')", "('customer')"),
+    "calls match however old": ("int_messages", "cast(-30 as bigint)", "cast(-3000 as bigint)"),
+    "calls match however late": ("int_messages", "cast(7 as bigint)", "cast(700 as bigint)"),
+    "only direct matches": ("int_messages", "when by_action.message_action_id is not null then 2", ""),
+    "the map ignores the webhook": (
+        "int_messages",
+        "(by_action.webhook_action_id is null or by_action.webhook_action_id = candidates.call_action_id)",
+        "true",
+    ),
+    "the map ignores the campaign": (
+        "int_messages",
+        "by_action.webhook_campaign_id = candidates.campaign_id",
+        "true",
+    ),
+    "no match through the parent": (
+        "int_messages",
+        "when candidates.parent_action_id = candidates.call_action_id then 3",
+        "",
+    ),
+    "no map through the parent": ("int_messages", "when by_parent.message_action_id is not null then 4", ""),
+    "of several calls the first matches": (
+        "int_messages",
+        "then first_called_at end desc",
+        "then first_called_at end asc",
+    ),
+    "a call after the message is as good": ("int_messages", "first_called_at <= first_event_at", "true"),
+    "ties of calls go to the greatest key": (
+        "int_messages",
+        "                delivery_key\n        ) as preference",
+        "                delivery_key desc\n        ) as preference",
+    ),
+    "the latest event decides": (
+        "int_messages",
+        "                first_event_order,\n                method_rank",
+        "                first_event_order desc,\n                method_rank",
+    ),
+    "events without the ids stay unmatched": ("fct_engagement_events", "else 'delivery_id'", "else null"),
+    # R6: people and machines
+    "prefetched opens are human": ("fct_engagement_events", "coalesce(events.is_prefetched, false)", "false"),
+    "inferred opens are never human": ("fct_engagement_events", "not messages.has_human_click", "true"),
+    "machine clicks are human": (
+        "fct_engagement_events",
+        "coalesce(events.is_machine_click, false)",
+        "false",
+    ),
+    "unknown flags are machines": (
+        "fct_engagement_events",
+        "coalesce(events.is_prefetched, false)",
+        "coalesce(events.is_prefetched, true)",
+    ),
+    # R7, R8: counts and dates
+    "the window is open for ever": (
+        "fct_engagement_events",
+        "events.event_at > messages.window_ends_at",
+        "false",
+    ),
+    "the last moment is outside the window": (
+        "fct_engagement_events",
+        "events.event_at > messages.window_ends_at",
+        "events.event_at >= messages.window_ends_at",
+    ),
+    "a delivery counts on its last day": (
+        "fct_engagement_events",
+        "order by event_at, event_id",
+        "order by event_at desc, event_id",
+    ),
+    "every event of a metric is the first": (
+        "fct_engagement_events",
+        "coalesce(ordered.occurrence, 1) = 1",
+        "true",
+    ),
+    "messages of one delivery are first apart": (
+        "fct_engagement_events",
+        "having count(*) > 1",
+        "having false",
+    ),
+    "repeats are of no matter": ("fct_engagement_events", "messages.has_repeats\n", "false\n"),
+    "in_app is measured on delivered": (
+        "fct_engagement_events",
+        "channel in ('in_app', 'slack')",
+        "channel in ('slack')",
+    ),
+    "a cell takes the campaign of its oldest delivery": (
+        "copy_cohort_metrics_daily",
+        "max(last_called_at) as last_called_at",
+        "min(last_called_at) as last_called_at",
+    ),
+    "calls of retries count for the copy that won": (
+        "copy_metrics_daily",
+        "count(case when call_count = 1 then 1 end) as api_calls",
+        "sum(call_count) as api_calls",
+    ),
+    # R11: the control arm
+    "control ignores the campaign": (
+        "int_messages",
+        "template_actions.campaign_id = unmatched_ids.campaign_id",
+        "true",
+    ),
+    "a matched message is control too": ("int_messages", "judged.method_rank is null", "true"),
+}
+
+
+def differences(warehouse: duckdb.DuckDBPyConnection, truth: str, mart: str) -> tuple[list, list]:
+    """Rows of the mart that the truth lacks, and rows of the truth that the mart lacks, at most five each."""
+    columns = ", ".join(
+        f'"{name}"'
+        for name, *_ in warehouse.execute(f"describe select * from '{truth}/{mart}.parquet'").fetchall()
+    )
+    got, planned = f"select {columns} from marts.{mart}", f"select {columns} from '{truth}/{mart}.parquet'"
+    return (
+        warehouse.execute(f"({got} except all {planned}) order by all limit 5").fetchall(),
+        warehouse.execute(f"({planned} except all {got}) order by all limit 5").fetchall(),
+    )
+
+
+@pytest.mark.parametrize("mart", MARTS)
+def test_every_cell_is_what_was_planned(built: Built, mart: str) -> None:
+    with built.connect() as warehouse:
+        in_mart = {name for name, *_ in warehouse.execute(f"describe marts.{mart}").fetchall()}
+        in_mart -= FLAGS.get(mart, set())
+        in_truth = {
+            name
+            for name, *_ in warehouse.execute(
+                f"describe select * from '{built.truth}/{mart}.parquet'"
+            ).fetchall()
+        }
+        assert in_mart == in_truth
+        assert warehouse.execute(f"select count(*) > 0 from marts.{mart}").fetchone() == (True,)
+        assert differences(warehouse, str(built.truth), mart) == ([], [])
+
+
+def test_shared_views_hold_all_rows_of_their_marts(built: Built) -> None:
+    nodes = json.loads((built.target / "manifest.json").read_text())["nodes"]
+    shared = [
+        node for node in nodes.values() if node["fqn"][1] == "shares" and node["resource_type"] == "model"
+    ]
+    assert shared
+    with built.connect() as warehouse:
+        for node in shared:
+            (mart,) = (nodes[parent] for parent in node["depends_on"]["nodes"])
+            columns = ", ".join(node["columns"])
+            view, source = (f"{model['schema']}.{model['alias']}" for model in (node, mart))
+            shown, there = f"select {columns} from {view}", f"select {columns} from {source}"
+            ((rows, more, less),) = warehouse.execute(
+                f"select (select count(*) from {view}), (select count(*) from ({shown} except all {there})), "
+                f"(select count(*) from ({there} except all {shown}))"
+            ).fetchall()
+            assert (rows > 0, more, less) == (True, 0, 0), view
+
+
+def test_rejects_are_the_lines_that_were_broken(built: Built) -> None:
+    with built.connect() as warehouse:
+        landed = """
+            select 'justai_calls' as dataset, _file, _line from staging.justai_calls_rejects
+            union all
+            select 'customerio_events', _file, _line from staging.customerio_events_rejects
+        """
+        planned = f"""
+            select dataset, '{built.landing.resolve()}/' || file, line from '{built.truth}/rejects.parquet'
+        """
+        assert warehouse.execute(f"({landed}) except all ({planned})").fetchall() == []
+        assert warehouse.execute(f"({planned}) except all ({landed})").fetchall() == []
+        assert warehouse.execute(f"select count(*) > 0 from ({planned})").fetchone() == (True,)
+
+
+def rebuild(warehouse: duckdb.DuckDBPyConnection, models: dict, changed: str, compiled: str) -> set[str]:
+    """Build `changed` from other SQL and every model that reads it, in dbt's order; return their names."""
+    stale = {changed}
+    for name, (relation, materialized, own) in models.items():
+        reads_stale = any('"' + models[parent][0].replace(".", '"."') + '"' in own for parent in stale)
+        if name == changed or (reads_stale and not relation.startswith("audit.")):
+            stale.add(name)
+            sql = compiled if name == changed else own
+            kind = "view" if materialized == "view" else "table"
+            warehouse.execute(f"create or replace {kind} {relation} as {sql}")
+    return stale
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_breaking_a_rule_is_noticed(built: Built, mutation: str) -> None:
+    model, rule, broken = MUTATIONS[mutation]
+    models = models_in_order(built.target)
+    compiled = models[model][2]
+    assert rule in compiled, f"{model} no longer holds {rule!r}"
+    with built.connect() as warehouse:
+        warehouse.execute("begin")
+        stale = rebuild(warehouse, models, model, compiled.replace(rule, broken))
+        # the daily marts are small and at the end of every chain, so most mutations show there at once
+        noticed = any(
+            differences(warehouse, str(built.truth), mart) != ([], [])
+            for mart in reversed(MARTS)
+            if mart in stale
+        )
+        warehouse.execute("rollback")
+    assert noticed, f"{rule!r} as {broken!r} in {model} changed no mart"

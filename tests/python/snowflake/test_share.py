@@ -1,0 +1,430 @@
+"""copymart share and bootstrap as a person runs them, on the strict account; what may leave; the docs."""
+
+import re
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from scripts import warehouse
+from scripts.cli import app
+from scripts.errors import UserError
+from scripts.snowflake import share as share_verb
+from scripts.snowflake.names import account, identifier, literal, parts
+from scripts.snowflake.share import Grant, reviewed
+from scripts.snowflake.share_plan import View
+from support.project import PROJECT
+from support.snowflake import CONSUMER, built, dbt_environment, empty_account, read_manifest, view_statement
+from support.strict_snowflake import StrictSnowflake, run_all
+
+REVIEWED = yaml.safe_load((PROJECT / "models/shares/_shares.yml").read_text())["models"]
+# Whoever wants one of these to leave with the metrics changes this test too.
+PERSONAL = {"user_id", "attrs", "journey_id", "delivery_key", "delivery_id", "event_id"}
+WORDS = {"vars", "subject", "preheader", "body", "content_hash"}
+RECORD = [
+    "event_timestamp",
+    "user_id",
+    "campaign_id",
+    "action_id",
+    "journey_id",
+    "copy_id",
+    "template_id",
+    "vars",
+    "attrs",
+]
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return read_manifest(tmp_path_factory.mktemp("manifest"))
+
+
+@pytest.fixture(scope="module")
+def built_account(manifest: Any) -> StrictSnowflake:
+    return built(*(reviewed(manifest, grant, "S") for grant in Grant))
+
+
+class Shell:
+    """The command line, with the strict account where Snowflake would be."""
+
+    def __init__(self, session: StrictSnowflake) -> None:
+        self.session = session
+
+    def __call__(self, *arguments: str, answer: str = "") -> tuple[str, str]:
+        """Run copymart; return what it printed, and the error's message or ''."""
+        self.session.log.clear()
+        result = CliRunner().invoke(app, list(arguments), input=answer)
+        if isinstance(result.exception, UserError):
+            return result.output, str(result.exception)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result.output, "" if result.exit_code == 0 else f"exit {result.exit_code}"
+
+    def changes(self) -> list[str]:
+        """The statements of the last run that change something."""
+        asking = ("show", "describe", "select", "use role")
+        return [statement for statement in self.session.log if not statement.startswith(asking)]
+
+
+@pytest.fixture
+def shell(
+    built_account: StrictSnowflake, manifest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Shell:
+    session = deepcopy(built_account)
+    dbt_environment(tmp_path, monkeypatch)
+    monkeypatch.setenv("DBT_TARGET", "snowflake")
+    monkeypatch.setattr(share_verb, "_manifest", lambda *_: manifest)
+    monkeypatch.setattr(warehouse, "connect_snowflake", lambda *_, **__: session)
+    return Shell(session)
+
+
+# -- what may leave
+
+
+def test_nothing_leaves_but_the_reviewed_columns(manifest: Any) -> None:
+    listed = {
+        (model["config"]["meta"]["grant"], column["name"].upper()): model["name"]
+        for model in REVIEWED
+        for column in model["columns"]
+    }
+    for grant in Grant:
+        wanted = reviewed(manifest, grant, "S")
+        shown = {(str(grant), column) for view in wanted.views for column in view.columns}
+        assert shown == {key for key in listed if key[0] == grant}
+    metrics = {
+        column["name"]
+        for model in REVIEWED
+        if model["config"]["meta"]["grant"] == "metrics"
+        for column in model["columns"]
+    }
+    assert not metrics & (PERSONAL | WORDS)
+    (calls,) = [model for model in REVIEWED if model["config"]["meta"]["grant"] == "agreement"]
+    assert [column["name"] for column in calls["columns"]] == RECORD
+
+
+def test_shared_views_are_secure_keep_their_grants_and_are_read_by_nobody(manifest: Any) -> None:
+    shares = {node.unique_id: node for node in manifest.nodes.values() if node.fqn[1] == "shares"}
+    models = {unique_id: node for unique_id, node in shares.items() if node.resource_type == "model"}
+    assert {node.name for node in models.values()} == {model["name"] for model in REVIEWED}
+    for node in models.values():
+        assert node.config.materialized == "view"
+        assert node.config.contract.enforced
+        assert node.config.get("secure") is True
+        assert node.config.get("copy_grants") is True
+        assert node.access == "private"
+        for parent in node.depends_on.nodes:
+            assert manifest.nodes[parent].fqn[1] == "marts"
+    for node in manifest.nodes.values():
+        if node.resource_type == "model":
+            assert not set(node.depends_on.nodes) & set(models)
+
+
+def test_a_grant_holds_its_views_and_no_others(manifest: Any) -> None:
+    metrics = reviewed(manifest, Grant.METRICS, "S")
+    assert [view.path for view in metrics.views] == [
+        ("COPYMART", "SHARES", name)
+        for name in (
+            "SHARED_CONTROL_METRICS_DAILY",
+            "SHARED_COPY_COHORT_METRICS_DAILY",
+            "SHARED_COPY_METRICS_DAILY",
+            "SHARED_COPY_VARIANTS",
+        )
+    ]
+    assert metrics.references == ()
+    agreement = reviewed(manifest, Grant.AGREEMENT, "S")
+    assert [view.path for view in agreement.views] == [("COPYMART", "SHARES", "SHARED_CALLS")]
+
+
+def test_a_model_without_a_grant_stops_the_share(manifest: Any) -> None:
+    changed = deepcopy(manifest)
+    changed.nodes["model.copymart.shared_calls"].config.meta["grant"] = "everything"
+    with pytest.raises(UserError, match="shared_calls in models/shares names no grant"):
+        reviewed(changed, Grant.METRICS, "S")
+
+
+def test_a_mart_in_another_database_is_referenced_through_views(manifest: Any) -> None:
+    changed = deepcopy(manifest)
+    # fct_calls is a view: the table below it is what the consumer reads
+    changed.nodes[
+        "model.copymart.int_distinct_calls"
+    ].relation_name = "elsewhere.intermediate.int_distinct_calls"
+    assert reviewed(changed, Grant.AGREEMENT, "S").references == ("ELSEWHERE",)
+    assert reviewed(changed, Grant.METRICS, "S").references == ()
+
+
+# -- the command
+
+
+def test_metrics_are_given_once_and_then_there_are_no_changes(shell: Shell) -> None:
+    output, error = shell("share", "--account", CONSUMER.lower(), "--yes")
+    assert error == ""
+    assert "Plan: 8 to add, 0 to remove, 0 unchanged." in output
+    share = shell.session.account.shares["COPYMART_METRICS"]
+    assert share.accounts == [CONSUMER]
+    assert ("SELECT", "VIEW", ("COPYMART", "SHARES", "SHARED_CALLS")) not in share.privileges
+    output, error = shell("share", "--account", CONSUMER, "--yes")
+    assert (error, shell.changes()) == ("", [])
+    assert "No changes." in output
+    assert "COPYMART_AGREEMENT" not in shell.session.account.shares
+
+
+def test_the_agreement_is_given_only_when_it_is_named(shell: Shell) -> None:
+    assert shell("share", "--account", CONSUMER, "--grant", "agreement", "--yes")[1] == ""
+    share = shell.session.account.shares["COPYMART_AGREEMENT"]
+    assert [path[-1] for privilege, _, path in share.privileges if privilege == "SELECT"] == ["SHARED_CALLS"]
+
+
+def test_a_plan_is_applied_only_after_yes(shell: Shell) -> None:
+    for answer in ("n\n", ""):
+        shell("share", "--account", CONSUMER, answer=answer)
+        assert shell.changes() == []
+    output, error = shell("share", "--account", CONSUMER, answer="y\n")
+    assert (error, len(shell.changes())) == ("", 8)
+    assert "Applied: 8 statements." in output
+
+
+def test_a_dry_run_and_a_check_change_nothing(shell: Shell) -> None:
+    before = deepcopy(shell.session.account)
+    output, error = shell("share", "--account", CONSUMER, "--dry-run")
+    assert error == ""
+    assert "Dry run: nothing was changed." in output
+    output, error = shell("share", "--account", CONSUMER, "--check")
+    assert "the share is not as it should be" in error
+    assert shell.session.account == before
+
+
+def damage(session: StrictSnowflake, name: str) -> None:
+    """Break a share that is as it should be."""
+    view = View(("COPYMART", "SHARES", "SHARED_COPY_VARIANTS"), ("COPY_ID",))
+    source = '"COPYMART"."MARTS"."FACTS"'
+    select = 'select on view "COPYMART"."SHARES"."SHARED_CALLS"'
+    columns = session.account.objects["VIEW", view.path]["columns"]
+    share = session.account.shares["COPYMART_METRICS"]
+    if name in ("usage on database", "usage on schema", "select on view"):
+        privilege, kind = name.upper().split(" ON ")
+        share.privileges.remove(next(held for held in share.privileges if held[:2] == (privilege, kind)))
+    elif name == "view rebuilt":
+        plan = [
+            'use role "COPYMART_TRANSFORMER"',
+            view_statement(View(view.path, columns), source, copy_grants=False),
+        ]
+        run_all(session, plan)
+    elif name == "one view more":
+        run_all(session, ['use role "COPYMART_SHARER"', f'grant {select} to share "COPYMART_METRICS"'])
+    elif name == "account gone":
+        share.accounts.clear()
+    elif name == "share gone":
+        del session.account.shares["COPYMART_METRICS"]
+    elif name == "view gone":
+        run_all(
+            session,
+            ['use role "COPYMART_TRANSFORMER"', 'drop view "COPYMART"."SHARES"."SHARED_COPY_VARIANTS"'],
+        )
+    elif name == "other columns":
+        session.account.objects["VIEW", view.path]["columns"] = (*columns[1:], "SUBJECT")
+    else:
+        session.account.objects["VIEW", view.path]["secure"] = False
+
+
+DAMAGE = {
+    "usage on database": "+ usage on database COPYMART",
+    "usage on schema": "+ usage on schema COPYMART.SHARES",
+    "select on view": "+ select on view COPYMART.SHARES.SHARED_CONTROL_METRICS_DAILY",
+    "view rebuilt": "+ select on view COPYMART.SHARES.SHARED_COPY_VARIANTS",
+    "one view more": "- select on view COPYMART.SHARES.SHARED_CALLS",
+    "account gone": f"+ account {CONSUMER}",
+    "share gone": "+ share COPYMART_METRICS",
+    "view gone": "view COPYMART.SHARES.SHARED_COPY_VARIANTS does not exist",
+    "other columns": "has not the reviewed columns: also SUBJECT; not VERSION_KEY",
+    "view not secure": "view COPYMART.SHARES.SHARED_COPY_VARIANTS is not secure",
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_check_finds_what_is_wrong_and_a_rerun_mends_what_it_may(kind: str, shell: Shell) -> None:
+    assert shell("share", "--account", CONSUMER, "--yes")[1] == ""
+    assert shell("share", "--account", CONSUMER, "--check")[1] == ""
+    damage(shell.session, kind)
+    output, error = shell("share", "--account", CONSUMER, "--check")
+    assert "the share is not as it should be" in error
+    assert DAMAGE[kind] in output + error
+    assert shell.changes() == []
+    output, error = shell("share", "--account", CONSUMER, "--yes")
+    if kind in ("view gone", "other columns", "view not secure"):
+        assert "nothing was changed" in error
+        assert shell.changes() == []
+    else:
+        assert error == ""
+        assert shell("share", "--account", CONSUMER, "--check")[1] == ""
+
+
+def test_accounts_are_added_and_taken_away_one_by_one(shell: Shell) -> None:
+    shell.session.account.consumers["OTHER.ONE"] = (shell.session.account.region, "STANDARD")
+    shell("share", "--account", CONSUMER, "--yes")
+    assert shell("share", "--account", "other.one", "--yes")[1] == ""
+    share = shell.session.account.shares["COPYMART_METRICS"]
+    assert share.accounts == [CONSUMER, "OTHER.ONE"]
+    assert shell("share", "--account", CONSUMER, "--revoke", "--yes")[1] == ""
+    assert share.accounts == ["OTHER.ONE"]
+    # an account under another name than the share's list has must not be taken for one that is gone
+    for name in (CONSUMER, "XY12345"):
+        _, error = shell("share", "--account", name, "--revoke", "--yes")
+        assert f"{name} has not got the share COPYMART_METRICS; OTHER.ONE has" in error
+        assert share.accounts == ["OTHER.ONE"]
+    output, error = shell("share", "--revoke", "--yes")
+    assert (error, shell.session.account.shares) == ("", {})
+    assert "- share COPYMART_METRICS, which no account has any more" in output
+    assert "there is no share COPYMART_METRICS" in shell("share", "--revoke", "--yes")[0]
+
+
+def test_an_account_that_does_not_exist_is_told(shell: Shell) -> None:
+    _, error = shell("share", "--account", "JUSTAI.ANALITICS", "--yes")
+    assert "the share is not as planned: + account JUSTAI.ANALITICS" in error
+
+
+def test_a_refused_statement_says_what_stands(shell: Shell) -> None:
+    grants = shell.session.account.grants
+    grants -= {
+        grant for grant in grants if grant[1] == "MANAGE SHARE TARGET" and grant[0] == "COPYMART_SHARER"
+    }
+    _, error = shell("share", "--account", CONSUMER, "--yes")
+    assert "Snowflake refused `alter share" in error
+    assert "MANAGE SHARE TARGET on the account" in error
+    assert "7 of 8 statements were done and stand" in error
+
+
+def test_wrong_names_are_refused_before_anything_is_asked(shell: Shell) -> None:
+    for arguments, message in (
+        (("--account", "justai-analytics"), "did you mean justai.analytics"),
+        (("--account", "a.b; drop share x"), "is neither ORG.ACCOUNT nor"),
+        (("--share", 'S"; drop share "T'), "is not a plain Snowflake name"),
+        (("--role", "a b"), "is not a plain Snowflake name"),
+        (("--revoke", "--check"), "--revoke goes with neither"),
+    ):
+        _, error = shell("share", *arguments)
+        assert message in error
+        assert shell.session.log == []
+
+
+def test_duckdb_has_no_shares(shell: Shell) -> None:
+    assert (
+        "the profile's target is of type duckdb: give --target snowflake"
+        in shell("share", "--target", "duckdb")[1]
+    )
+
+
+def test_names_and_text_are_quoted() -> None:
+    assert literal("it's a \\ ") == "'it''s a \\\\ '"
+    assert parts('"a ""b"".c".D.e') == ('a "b".c', "D", "E")
+    assert account("xy12345") == "XY12345"
+    assert identifier("a_1$", "x") == "A_1$"
+    for name in ("1a", "a-b", "a b", 'a"b', "", "a" * 256):
+        with pytest.raises(UserError):
+            identifier(name, "x")
+
+
+def test_a_session_is_made_of_the_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snowflake import connector
+
+    dbt_environment(tmp_path, monkeypatch)
+    monkeypatch.delenv("SNOWFLAKE_PRIVATE_KEY_PATH")
+    (tmp_path / "profiles.yml").write_text("""
+copymart:
+  target: prod
+  outputs:
+    prod: {type: snowflake, account: acme-prod, user: me, authenticator: externalbrowser, role: SOME_ROLE,
+           database: COPYMART, schema: PROD, warehouse: COPYMART_WH}
+    local: {type: duckdb, path: none.duckdb}
+""")
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(connector, "connect", lambda **settings: given.update(settings))
+    warehouse.connect_snowflake(PROJECT, tmp_path, "prod", "share", as_role=False)
+    assert given["account"] == "acme-prod"
+    assert given["authenticator"] == "externalbrowser"
+    assert given["session_parameters"] == {"QUERY_TAG": '{"app": "copymart", "verb": "share"}'}
+    assert given["role"] is None
+    warehouse.connect_snowflake(PROJECT, tmp_path, "prod", "land")
+    assert given["role"] == "SOME_ROLE"
+
+    def refuse(**_: Any) -> None:
+        raise connector.errors.DatabaseError("Incorrect username or password was specified.")
+
+    monkeypatch.setattr(connector, "connect", refuse)
+    with pytest.raises(UserError, match="no session on the Snowflake account acme-prod as me: Incorrect"):
+        warehouse.connect_snowflake(PROJECT, tmp_path, "prod")
+    with pytest.raises(UserError, match="type duckdb: give --target"):
+        warehouse.connect_snowflake(PROJECT, tmp_path, "local")
+
+
+# -- bootstrap
+
+
+def test_bootstrap_prints_what_it_would_apply(shell: Shell) -> None:
+    shell.session.account.users["DBT"].clear()
+    options = (
+        "--transformer-user",
+        "dbt",
+        "--landing",
+        "s3://acme/in",
+        "--storage-role-arn",
+        "arn:aws:iam::123456789012:role/x",
+    )
+    text, error = shell("bootstrap", "snowflake", *options)
+    assert (error, shell.session.log) == ("", [])
+    assert "'s3://acme/in/'" in text
+    printed = [line.rstrip(";") for line in text.splitlines() if line and not line.startswith("--")]
+    shell.session.account = empty_account()
+    output, error = shell("bootstrap", "snowflake", *options, "--apply", "--yes")
+    assert error == ""
+    assert shell.changes() == [line for line in printed if not line.startswith("use role")]
+    assert re.search(r"Applied: \d+ statements", output)
+    assert shell.session.account.users["DBT"] == {"COPYMART_TRANSFORMER"}
+    first = deepcopy(shell.session.account)
+    assert shell("bootstrap", "snowflake", *options, "--apply", "--yes")[1] == ""
+    assert shell.session.account == first
+
+
+def test_bootstrap_asks_before_it_applies(shell: Shell) -> None:
+    shell.session.account = empty_account()
+    _, error = shell("bootstrap", "snowflake", "--apply", answer="n\n")
+    assert (error, shell.session.log) == ("exit 1", [])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--database", "a b"), "database 'a b' is not a plain Snowflake name"),
+        (("--landing", "/tmp/x"), "is no s3://bucket/prefix/"),
+        (("--landing", "s3://b/x"), "give --storage-role-arn"),
+        (("--storage-role-arn", "role"), "is no role"),
+        (("--snowpipe",), "--snowpipe needs the place that it loads from"),
+        (("--loader-user", "x'y"), 'user "x\'y" is not a plain Snowflake name'),
+    ],
+)
+def test_bootstrap_refuses_what_it_cannot_name(options: tuple[str, ...], message: str, shell: Shell) -> None:
+    assert message in shell("bootstrap", "snowflake", *options)[1]
+
+
+# -- the documentation
+
+
+def examples() -> list[tuple[list[str], str]]:
+    """The commands of docs/snowflake.md that are followed by what they print."""
+    text = (PROJECT / "docs/snowflake.md").read_text()
+    found = re.findall(r"^```text\n\$ copymart (.*?)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [(command.split(), output) for command, output in found]
+
+
+@pytest.mark.parametrize(
+    ("command", "printed"), examples(), ids=lambda value: value[0] if isinstance(value, list) else ""
+)
+def test_the_documentation_shows_what_is_printed(command: list[str], printed: str, shell: Shell) -> None:
+    output, error = shell(*command)
+    assert error == ""
+    assert output == printed
+
+
+def test_the_documentation_shows_both_commands() -> None:
+    assert [command[0] for command, _ in examples()] == ["bootstrap", "share"]

@@ -1,0 +1,258 @@
+"""An emulated Snowflake: fakesnow's server with patches, each for what it does otherwise than Snowflake.
+
+In tests/python: python -m support.fakesnow_patches -s -p PORT
+"""
+
+import gzip
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pyarrow as pa
+import zstandard
+from fakesnow import copy_into, cursor, transforms
+from fakesnow.cli import main
+from fakesnow.cursor import FakeSnowflakeCursor
+from fakesnow.transforms import stage
+from fakesnow.transforms.options import parse_options
+from snowflake.connector.errors import Error, ProgrammingError
+from sqlglot import exp, parse_one
+
+from support.emulated_unload import is_unload, unload
+
+_execute = FakeSnowflakeCursor.execute
+
+
+def execute(self: FakeSnowflakeCursor, command: str, *args: Any, **kwargs: Any) -> FakeSnowflakeCursor:
+    """Refuse what fails: the server answers other errors with status 500, which the connector tries again.
+
+    And unload to stages, and know of queries that run.
+    """
+    try:
+        if command.lower().startswith("copy into '@"):
+            expression = parse_one(command, read="snowflake")
+            command = unload(self, expression) if is_unload(expression) else command
+        return _execute(self, list_s3(self, running_queries(command)), *args, **kwargs)
+    except Error:
+        raise
+    except Exception as error:
+        raise ProgrammingError(msg=f"{type(error).__name__}: {error}", errno=1, sqlstate="XX000") from error
+
+
+# Queries that go on although their client is gone, by id, with their tags; tests make them by
+# select 'left running', id, tag.
+_running: dict[str, str] = {}
+
+
+def running_queries(command: str) -> str:
+    """Answer questions about queries that run, and cancel them."""
+    texts = re.findall("'((?:[^']|'')*)'", command)
+    if command.startswith("select 'left running'"):
+        _running[texts[1]] = texts[2]
+    elif "query_history_by_user" in command:
+        found = [query for query, tag in _running.items() if tag == texts[0]]
+        listed = " union all ".join(f"select '{query}' as query_id" for query in found)
+        return listed or "select '' as query_id where false"
+    elif command.startswith("select system$cancel_query("):
+        state = "terminated" if _running.pop(texts[0], None) else "not running"
+        return f"select 'query [{texts[0]}] {state}.' as status"
+    return command
+
+
+_transform = FakeSnowflakeCursor._transform
+
+
+def transform(self: FakeSnowflakeCursor, expression: exp.Expression, *args: Any) -> exp.Expression:
+    """Make a temporary table or view of a schema a lasting one: DuckDB has them in a catalog of their own.
+
+    And drop a database: DuckDB detaches one, and not that of its own session.
+    """
+    if isinstance(expression, exp.Create) and expression.args.get("kind") in ("TABLE", "VIEW"):
+        for temporary in list(expression.find_all(exp.TemporaryProperty)):
+            temporary.pop()
+    if isinstance(expression, exp.Drop) and expression.args.get("kind") == "DATABASE":
+        name = next(expression.find_all(exp.Identifier)).name
+        self._duck_conn.execute("use memory")
+        self._duck_conn.execute(f"detach database if exists {name}")
+        return parse_one("select 'successfully dropped' as status", read="duckdb")
+    expression = expression.transform(text_in_a_format).transform(try_parse_json)
+    return _transform(self, expression, *args).transform(md5_number_lower64)
+
+
+_FORMATS = {"YYYY": "%Y", "MM": "%m", "DD": "%d", "HH24": "%H"}
+
+
+def text_in_a_format(node: exp.Expression) -> exp.Expression:
+    """Write a date or time in a format: sqlglot leaves the format out for DuckDB."""
+    if not isinstance(node, exp.ToChar) or not node.args.get("format"):
+        return node
+    format = re.sub("|".join(_FORMATS), lambda found: _FORMATS[found[0]], node.args["format"].name)
+    return exp.func("STRFTIME", node.this, exp.Literal.string(format))
+
+
+def md5_number_lower64(node: exp.Expression) -> exp.Expression:
+    """The lower half of the digest as a big-endian number: fakesnow hands the function's name to DuckDB."""
+    if not isinstance(node, exp.MD5NumberLower64):
+        return node
+    text = node.this.sql(dialect="duckdb")
+    return parse_one(f"cast('0x' || right(md5({text}), 16) as ubigint)", read="duckdb")
+
+
+def whole_sums(node: exp.Expression) -> exp.Expression:
+    """Leave what is summed as it is: fakesnow makes it a double, for the sake of text, and loses digits."""
+    return node
+
+
+_integer_precision = transforms.integer_precision
+
+
+def whole_numbers(node: exp.Expression) -> exp.Expression:
+    """Leave decimal(38, 0) as it is where it is written so: fakesnow makes a bigint of 19 digits of it."""
+    if isinstance(node, exp.DataType) and node.this == exp.DataType.Type.DECIMAL and node.expressions:
+        return node
+    return _integer_precision(node)
+
+
+_regex_substr = transforms.regex_substr
+
+
+def regex_substr(node: exp.Expression) -> exp.Expression:
+    """Leave the backslashes of a pattern in $$: fakesnow halves them as if it stood in single quotes."""
+    if isinstance(node, exp.RegexpExtract) and isinstance(node.expression, exp.RawString):
+        node.expression.set("this", node.expression.this.replace("\\", "\\\\"))
+    return _regex_substr(node)
+
+
+def try_parse_json(node: exp.Expression) -> exp.Expression:
+    """Give null for JSON with a key that stands twice in an object.
+
+    TRY_PARSE_JSON: "Don't allow duplicate keys in JSON objects (strict). This value is the default." DuckDB
+    takes them.
+    """
+    if isinstance(node, exp.ParseJSON) and node.args.get("safe"):
+        parsed = f"try_cast({node.this.sql(dialect='duckdb')} as json)"
+        once = f"select count(*) = count(distinct fullkey) from json_tree({parsed})"
+        return parse_one(f"case when ({once}) then {parsed} end", read="duckdb")
+    return node
+
+
+_copy_into = copy_into.copy_into
+
+
+def copy_lines(
+    connection: Any, database: str, schema: str, expression: exp.Copy, table_stages: Any, params: Any = None
+) -> str:
+    """Copy lines as text, which fakesnow's reader of CSV splits, trims and renumbers.
+
+    COPY INTO <table>: "blank lines produce an end-of-record error"; without replace_invalid_characters "the
+    load operation produces an error when invalid UTF-8 character encoding is detected"; `skip_file`: "Skip a
+    file when an error is found". A file that is damaged below its text fails the statement, the worst it may
+    do. One that was loaded into the table before is skipped.
+    """
+    options = {param.this.name.lower(): param for param in expression.args["params"]}
+    kind = parse_options(options["file_format"].expressions)
+    if str(kind.get("FIELD_DELIMITER", "")).upper() != "NONE":
+        return _copy_into(connection, database, schema, expression, table_stages, params)
+    target = expression.this.this
+    source = expression.args["files"][0].this.args["from_"].this.this.this
+    place = copy_into.stage_url_from_var(source[1:], connection, database, schema, table_stages, target)
+    listed = [name.name for name in options["files"].find_all(exp.Literal)]
+    table = f"{target.db}.{target.name}"
+    results = []
+    for name in listed:
+        shown = f"{place}{name}" if place.startswith("s3://") else stage.internal_file_name(f"{place}{name}")
+        inside = shown.split("/", 3)[3] if shown.startswith("s3://") else shown.partition("/")[2]
+        ((there,),) = connection.execute(f"select count(*) from {table} where file = ?", [inside]).fetchall()
+        if there:
+            results.append((shown, "LOAD_SKIPPED", 0, 0, 1, 1, "File was loaded before.", None, None, None))
+            continue
+        try:
+            lines = list(read_lines(f"{place}{name}", kind["COMPRESSION"]))
+        except ValueError as error:
+            results.append((shown, "LOAD_FAILED", 1, 0, 1, 1, str(error), 1, 1, None))
+            continue
+        rows = pa.table({"line": pa.array(range(1, len(lines) + 1)), "text": pa.array(lines, pa.string())})
+        connection.register("_lines", rows)
+        connection.execute(
+            f"insert into {table} (file, line, text) select ?, line, text from _lines", [inside]
+        )
+        connection.unregister("_lines")
+        results.append((shown, "LOADED", len(lines), len(lines), 1, 0, None, None, None, None))
+        if options["purge"].expression.name.lower() == "true" and not place.startswith("s3://"):
+            Path(f"{place}{name}").unlink()
+    columns = ["file", "status", "rows_parsed", "rows_loaded", "error_limit", "errors_seen", "first_error"]
+    columns += ["first_error_line", "first_error_character", "first_error_column_name"]
+    return values(connection, columns, results)
+
+
+def read_lines(url: str, compression: str) -> Iterator[str]:
+    """The lines of a file; ValueError for what is no text, any other error for what is no such file."""
+    data = read_object(url) if url.startswith("s3://") else Path(url).read_bytes()
+    if compression == "gzip":
+        data = gzip.decompress(data)
+    elif compression == "zstd":
+        decoder = zstandard.ZstdDecompressor().decompressobj()
+        data = decoder.decompress(data)
+        if not decoder.eof:
+            raise EOFError("the zstd frame has no end")
+    text = data.decode().removeprefix("\ufeff")
+    for line in text.removesuffix("\n").split("\n") if text else ():
+        if not line:
+            raise ValueError("End of record reached while expected to parse column")
+        yield line
+
+
+def read_object(url: str) -> bytes:
+    """An object on the S3 server that the environment of this process names."""
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    return boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def list_s3(self: FakeSnowflakeCursor, command: str) -> str:
+    """LIST of an external stage as a query of what the S3 server lists; fakesnow lists folders only."""
+    given = re.fullmatch(r"list '@([^/']+)/(.*)'", command, re.DOTALL)
+    if not given:
+        return command
+    names = stage.parts_from_var(given[1], self._conn.database, self._conn.schema)
+    find = (
+        "select url from _fs_global._fs_information_schema._fs_stages "
+        "where database_name = ? and schema_name = ? and name = ?"
+    )
+    found = self._duck_conn.execute(find, names).fetchone()
+    url = found and found[0]
+    if not url:
+        raise ProgrammingError(msg=f"Stage '{given[1]}' does not exist or not authorized.", errno=2003)
+    bucket, _, prefix = f"{url}{given[2]}".replace("''", "'").removeprefix("s3://").partition("/")
+    pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    rows = [
+        (f"s3://{bucket}/{item['Key']}", item["Size"], item["ETag"].strip('"'), str(item["LastModified"]))
+        for page in pages
+        for item in page.get("Contents", ())
+    ]
+    return values(self._duck_conn, ["name", "size", "md5", "last_modified"], rows)
+
+
+def values(connection: Any, columns: list[str], rows: list[tuple[Any, ...]]) -> str:
+    """A query that gives these rows."""
+    listed = [
+        ", ".join("null" if cell is None else exp.convert(cell).sql("duckdb") for cell in row) for row in rows
+    ] or [", ".join(["null"] * len(columns))]
+    names = ", ".join(f'"{name}"' for name in columns)
+    query = f"select * from (values {', '.join(f'({row})' for row in listed)}) as t ({names})"
+    query += "" if rows else " where false"
+    connection.execute(query)
+    return query
+
+
+FakeSnowflakeCursor.execute = execute  # type: ignore[method-assign]
+FakeSnowflakeCursor._transform = transform  # type: ignore[method-assign]
+cursor.copy_into = copy_lines
+transforms.regex_substr = regex_substr
+transforms.integer_precision = whole_numbers
+transforms.numeric_agg_implicit_cast = whole_sums
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

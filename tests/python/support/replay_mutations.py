@@ -1,0 +1,233 @@
+"""Incremental models that follow the clock instead of what landed: each must lose rows in some history."""
+
+from dataclasses import dataclass, replace
+
+from support.replay import Node, Recorded
+
+# Three days before the last call: a usual lookback window.
+_SINCE = (
+    "(select make_timestamp(max(event_timestamp) * 1000000) - interval 3 day "
+    'from "warehouse"."staging"."justai_calls")'
+)
+_SINCE_SECONDS = '(select max(event_timestamp) - 3 * 86400 from "warehouse"."staging"."justai_calls")'
+_PENDING = "where batch_id in (select batch_id from pending)"
+
+_EVENT_TIME = {
+    "int_touched_calls": "called_at",
+    "int_touched_events": "event_at",
+    "int_touched_messages": "first_event_date",
+    "int_rewritten_messages": "first_event_date",
+    "int_touched_dates": "metric_date",
+    "int_touched_hours": "partition_hour",
+}
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """Another text in the statements of a model.
+
+    The occurrence of `text` of that number, from 0, becomes `other`.
+    """
+
+    model: str
+    text: str
+    other: str
+    occurrence: int = 0
+
+    def apply(self, recorded: Recorded) -> Recorded:
+        return recorded.changed(self.model, self._node)
+
+    def _node(self, node: Node) -> Node:
+        statements = tuple(map(self._statement, node.statements))
+        assert statements != node.statements, f"{self.model} no longer holds {self.text!r}"
+        return replace(node, statements=statements)
+
+    def _statement(self, statement: str) -> str:
+        parts = statement.split(self.text)
+        if len(parts) < self.occurrence + 2:
+            return statement
+        left, right = parts[: self.occurrence + 1], parts[self.occurrence + 1 :]
+        return self.text.join(left) + self.other + self.text.join(right)
+
+
+@dataclass(frozen=True)
+class Lookback:
+    """A model sees only the last three days of what was touched, where it deletes and where it inserts."""
+
+    model: str
+    touched: str
+
+    def apply(self, recorded: Recorded) -> Recorded:
+        return recorded.changed(self.model, self._node)
+
+    def _node(self, node: Node) -> Node:
+        table = f'"warehouse"."intermediate"."{self.touched}"'
+        before = (
+            f"create or replace temp table all_touched as from {table}",
+            f"delete from {table} where {_EVENT_TIME[self.touched]} < {_SINCE}",
+        )
+        after = (f"delete from {table}", f"insert into {table} from all_touched")
+        return replace(node, statements=(*before, *node.statements, *after))
+
+
+def _since(column: str) -> str:
+    return f"{column} >= {_SINCE}"
+
+
+MUTATIONS: dict[str, Mutation | Lookback] = {
+    # arrivals
+    "calls that landed": Mutation(
+        "int_touched_calls", _PENDING, f"where event_timestamp >= {_SINCE_SECONDS}", 0
+    ),
+    "calls that were removed": Mutation(
+        "int_touched_calls", _PENDING, f"where event_timestamp >= {_SINCE_SECONDS}", 1
+    ),
+    "events that landed": Mutation(
+        "int_touched_events",
+        "where _batch_id in (select batch_id from pending)",
+        f'where "timestamp" >= {_SINCE_SECONDS}',
+    ),
+    "events that were removed": Mutation(
+        "int_touched_events", _PENDING, f'where "timestamp" >= {_SINCE_SECONDS}', 0
+    ),
+    "payloads of events that were removed": Mutation(
+        "int_touched_events", _PENDING, f"{_PENDING} and removed_events.timestamp >= {_SINCE_SECONDS}", 1
+    ),
+    "earlier payloads of events that landed": Mutation(
+        "int_touched_events",
+        "where event_id in (select event_id from touched_ids)",
+        f'where event_id in (select event_id from touched_ids) and "timestamp" >= {_SINCE_SECONDS}',
+    ),
+    # messages
+    "messages of the journeys of calls": Mutation(
+        "int_touched_messages",
+        "and journey_id in (select journey_id from call_journeys)",
+        f"and journey_id in (select journey_id from call_journeys) and {_since('event_at')}",
+    ),
+    "messages of events": Mutation(
+        "int_touched_messages",
+        "from touched_events\n    where delivery_id is not null",
+        f"from touched_events\n    where delivery_id is not null and {_since('event_at')}",
+        0,
+    ),
+    "first days of messages whose events went": Mutation(
+        "int_touched_messages",
+        "from touched_events\n    where delivery_id is not null",
+        f"from touched_events\n    where delivery_id is not null and {_since('event_at')}",
+        1,
+    ),
+    "messages of changed settings, by action": Mutation(
+        "int_touched_messages",
+        "and action_id in (select action_id from changed_actions)",
+        f"and action_id in (select action_id from changed_actions) and {_since('event_at')}",
+    ),
+    "messages of changed settings, by parent": Mutation(
+        "int_touched_messages",
+        "and parent_action_id in (select action_id from changed_actions)",
+        f"and parent_action_id in (select action_id from changed_actions) and {_since('event_at')}",
+    ),
+    "templates with changed settings, for messages": Mutation(
+        "int_touched_messages", _PENDING, "where false"
+    ),
+    "journeys of calls without messages": Mutation(
+        "int_touched_messages", "from call_journeys\n\n)", "from call_journeys where false\n\n)"
+    ),
+    # what is written again
+    "touched messages": Mutation(
+        "int_rewritten_messages",
+        "where delivery_id is not null",
+        f"where delivery_id is not null and {_since('first_event_date')}",
+    ),
+    "messages of the same journeys": Mutation(
+        "int_rewritten_messages",
+        "where journey_id in (select journey_id from journeys)",
+        f"where journey_id in (select journey_id from journeys) and {_since('first_event_date')}",
+    ),
+    # dates
+    "dates of calls": Mutation(
+        "int_touched_dates",
+        "from touched_calls\n\n    union",
+        f"from touched_calls where {_since('called_at')}\n\n    union",
+    ),
+    "dates of the other calls of journeys": Mutation(
+        "int_touched_dates",
+        "where journey_id in (select journey_id from journeys)",
+        f"where journey_id in (select journey_id from journeys) and {_since('called_at')}",
+    ),
+    "dates of events": Mutation(
+        "int_touched_dates",
+        "from touched_events\n\n    union",
+        f"from touched_events where {_since('event_at')}\n\n    union",
+    ),
+    "dates of events of rewritten messages": Mutation(
+        "int_touched_dates",
+        "and events.event_date >= rewritten_messages.first_event_date",
+        f"and events.event_date >= rewritten_messages.first_event_date and {_since('events.event_at')}",
+    ),
+    "dates of the calls of control copies": Mutation(
+        "int_touched_dates",
+        "where copy_id in (select control_copy_id from changed_copies)",
+        f"where copy_id in (select control_copy_id from changed_copies) and {_since('called_at')}",
+        0,
+    ),
+    "dates of the events of control copies": Mutation(
+        "int_touched_dates",
+        "where copy_id in (select control_copy_id from changed_copies)",
+        f"where copy_id in (select control_copy_id from changed_copies) and {_since('event_at')}",
+        1,
+    ),
+    # hours
+    "hours of calls": Mutation(
+        "int_touched_hours",
+        "from touched_calls\n\n    union",
+        f"from touched_calls where {_since('called_at')}\n\n    union",
+        0,
+    ),
+    "hours of the deliveries of calls": Mutation(
+        "int_touched_hours",
+        "from touched_calls\n\n    union",
+        f"from touched_calls where {_since('called_at')}\n\n    union",
+        1,
+    ),
+    "hours of the other calls of deliveries": Mutation(
+        "int_touched_hours",
+        "and delivery_key in (select delivery_key from touched_keys)",
+        f"and delivery_key in (select delivery_key from touched_keys) and {_since('called_at')}",
+    ),
+    "hours of the deliveries of removed calls": Mutation(
+        "int_touched_hours",
+        "where journey_id in (select journey_id from journeys_of_removed)",
+        f"where journey_id in (select journey_id from journeys_of_removed) and {_since('called_at')}",
+    ),
+    # what each model takes from them
+    **{
+        f"what {model} builds again": Lookback(model, touched)
+        for touched, models in {
+            "int_touched_calls": (
+                *("int_distinct_calls", "int_content_runs", "dim_copy_variants", "fct_deliveries"),
+            ),
+            "int_touched_events": ("int_distinct_events",),
+            "int_touched_messages": ("int_messages",),
+            "int_rewritten_messages": ("fct_engagement_events",),
+            "int_touched_hours": ("int_partition_contents",),
+            "int_touched_dates": (
+                *("control_metrics_daily", "copy_cohort_metrics_daily", "copy_metrics_daily"),
+            ),
+        }.items()
+        for model in models
+    },
+}
+
+# Kinds of steps without which a history hardly notices.
+NEEDED = {
+    "calls that were removed": {"land_gone", "land_edited"},
+    "events that were removed": {"land_moved", "land_undone"},
+    "payloads of events that were removed": {"land_gone", "land_edited"},
+    "earlier payloads of events that landed": {"land_moved"},
+    "messages of changed settings, by action": {"edit_actions"},
+    "messages of changed settings, by parent": {"edit_actions"},
+    "templates with changed settings, for messages": {"edit_actions"},
+    "hours of the deliveries of removed calls": {"land_gone", "land_edited"},
+    "dates of the calls of control copies": {"edit_control"},
+    "dates of the events of control copies": {"edit_control"},
+}
