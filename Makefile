@@ -58,6 +58,14 @@ UNIT := $(call settings,data/unit,data/unit/unit.duckdb) $(SAMPLE_SEEDS)
 	verify-snowflake build-test ci-slim bench clean
 
 help: ## list the targets
+	@echo "Where to begin:"
+	@echo "  make run        sample logs to marts, Parquet and a table of the variants"
+	@echo "or step by step, after make venv, cp profiles.yml.example profiles.yml and source .venv/bin/activate:"
+	@echo "  copymart simulate logs"
+	@echo "  copymart land --calls logs/justai/calls --events logs/customerio/events"
+	@echo "  dbt build"
+	@echo "  copymart unload --to export"
+	@echo
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
 	@echo "Variables:"

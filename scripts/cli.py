@@ -7,22 +7,43 @@ from rich.text import Text
 
 from scripts.console import error_console
 from scripts.errors import UserError
-from scripts.land.command import land
-from scripts.simulate.command import simulate
-from scripts.snowflake.bootstrap import bootstrap
-from scripts.snowflake.share import share
-from scripts.unload.command import unload
-from scripts.unload.policy import policy
-from scripts.unload.verify import verify
+from scripts.land import command as land
+from scripts.simulate import command as simulate
+from scripts.snowflake import bootstrap, share
+from scripts.unload import command as unload
+from scripts.unload import policy, verify
+
+_BEGIN = """
+**Where to begin.** `make run` shows everything on sample logs. On your own, in the order of the data:
+
+```text
+copymart simulate logs
+copymart land --calls logs/justai/calls --events logs/customerio/events
+dbt build
+copymart unload --to export
+```
+
+Each command explains itself: `copymart land --help`.
+"""
 
 app = typer.Typer(
-    help="Moves files in and out of the copy warehouse; `dbt build` makes its tables.",
+    help="Moves files into and out of the copy warehouse, whose tables `dbt build` builds.",
+    epilog=_BEGIN,
+    rich_markup_mode="markdown",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for verb in (simulate, land, unload, verify, policy, share, bootstrap):
-    app.command()(verb)
+for verb, examples in (
+    (simulate.simulate, simulate.EXAMPLES),
+    (land.land, land.EXAMPLES),
+    (unload.unload, unload.EXAMPLES),
+    (verify.verify, verify.EXAMPLES),
+    (policy.policy, policy.EXAMPLES),
+    (share.share, share.EXAMPLES),
+    (bootstrap.bootstrap, bootstrap.EXAMPLES),
+):
+    app.command(epilog=f"**Examples**\n\n```text{examples}```")(verb)
 
 
 def main() -> None:

@@ -14,6 +14,9 @@ _LOG_WIDTH = None if sys.stdout.isatty() else 140
 console = Console(highlight=False, markup=False, emoji=False, width=_LOG_WIDTH)
 error_console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
+# Panels of --help, the same for every verb.
+WHAT, WHERE_TO, WHO, S3, SNOWFLAKE, DBT = "What", "Where to", "Who", "S3", "Snowflake", "dbt"
+
 
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:

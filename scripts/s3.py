@@ -2,13 +2,15 @@
 
 import logging
 import os
+import re
 from functools import partial
 from textwrap import shorten
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
+import typer
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from botocore.exceptions import (
@@ -24,10 +26,37 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from scripts import console
 from scripts.errors import UserError
+
+RoleArn = Annotated[
+    str | None, typer.Option(help="AWS role to assume for `s3://`.", rich_help_panel=console.S3)
+]
+ExternalId = Annotated[
+    str | None, typer.Option(help="External id that the role requires.", rich_help_panel=console.S3)
+]
+SessionName = Annotated[
+    str | None,
+    typer.Option(
+        help="Session name of the role, which CloudTrail shows.",
+        show_default="copymart",
+        rich_help_panel=console.S3,
+    ),
+]
+EndpointUrl = Annotated[
+    str | None, typer.Option(help="Address of an S3 server other than AWS.", rich_help_panel=console.S3)
+]
+Region = Annotated[str | None, typer.Option(help="AWS region of the bucket.", rich_help_panel=console.S3)]
 
 FAILURES = (ClientError, BotoCoreError, ResponseParserError, HTTPError)
 """What a request to S3 may fail with: botocore does not wrap what an answer that breaks off fails with."""
+
+# IAM allows every visible sign in a path; * and ? would be patterns in a policy
+IAM_NAME = r"(?:[\w+=,.@-]+/)*[\w+=,.@-]{1,64}"
+"""Regular expression of a user's or role's name in an ARN, with its path."""
+
+ROLE_ARN = re.compile(rf"arn:(aws|aws-cn|aws-us-gov):iam::(\d{{12}}):role/{IAM_NAME}", re.ASCII)
+"""An AWS role; its groups are the partition and the account."""
 
 CONFIG = Config(
     retries={"mode": "standard", "max_attempts": 5},

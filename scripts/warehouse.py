@@ -11,22 +11,30 @@ import duckdb
 import typer
 import yaml
 
+from scripts.console import DBT
 from scripts.errors import UserError
 
 ProjectDir = Annotated[
     Path,
-    typer.Option(help="Folder of dbt_project.yml.", envvar="DBT_PROJECT_DIR", show_default="this folder"),
+    typer.Option(
+        help="Folder of `dbt_project.yml`.",
+        envvar="DBT_PROJECT_DIR",
+        show_default="this folder",
+        rich_help_panel=DBT,
+    ),
 ]
 ProfilesDir = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of profiles.yml.",
+        help="Folder of `profiles.yml`.",
         envvar="DBT_PROFILES_DIR",
         show_default="the project folder, then ~/.dbt",
+        rich_help_panel=DBT,
     ),
 ]
 Target = Annotated[
-    str | None, typer.Option(help="Target of the dbt profile.", show_default="the profile's own")
+    str | None,
+    typer.Option(help="Target of the dbt profile.", show_default="the profile's own", rich_help_panel=DBT),
 ]
 
 

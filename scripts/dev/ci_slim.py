@@ -29,8 +29,9 @@ def slim(
     base: Annotated[str, typer.Option(help="Branch or commit to compare with.")],
     repo: Annotated[Path, typer.Option(help="The git checkout.")] = Path(),
 ) -> None:
-    """Build HEAD's changed nodes and what follows from them, with their tests, on top of the base's tables.
+    """Build HEAD's changed nodes and everything downstream, with tests, on top of the base's tables.
 
+    \f
     Raises:
         UserError: no base is given, it is no commit, or a step on either side failed.
     """

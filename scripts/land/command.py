@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scripts import s3
-from scripts.console import console, error_console, progress
+from scripts.console import SNOWFLAKE, WHAT, console, error_console, progress
 from scripts.errors import UserError
 from scripts.land.records import PIECE_BYTES, Piece, read_pieces
 from scripts.land.rules import (
@@ -186,49 +186,81 @@ class Warehouse:
     list_files: Callable[[Location, Any], list[SourceFile]] = list_files
 
 
+EXAMPLES = """
+copymart land --calls logs/justai/calls --events logs/customerio/events
+copymart land --calls s3://acme/justai/calls \\
+    --role-arn arn:aws:iam::123456789012:role/loader
+copymart land --calls s3://acme/justai/calls \\
+    --backfill 2026-01-01 2026-01-08 --dry-run
+"""
+
+
 def land(
     calls: Annotated[
-        str | None, typer.Option(help="JustAI call logs: folder, glob, file or s3:// prefix.")
+        str | None,
+        typer.Option(help="JustAI call logs: a folder, glob, file or `s3://` prefix.", rich_help_panel=WHAT),
     ] = None,
-    events: Annotated[str | None, typer.Option(help="Customer.io webhook events: the same.")] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(help="Customer.io webhook events: likewise.", rich_help_panel=WHAT),
+    ] = None,
     backfill: Annotated[
         tuple[str, str] | None,
         typer.Option(
             metavar="START END",
-            help="Take only files whose path hour (…/YYYY/MM/DD/HH/…, UTC) lies in [START, END) and make the "
-            "range equal to them: rows of files that are gone are removed. Write 2026-09-01 or 2026-09-01T05",
+            help="Make the range [START, END) equal to the files there now: rows of files that are gone are "
+            "removed. The range is in UTC hours of the files' paths (`…/YYYY/MM/DD/HH/…`), written "
+            "`2026-09-01` or `2026-09-01T05`.",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     allow_empty: Annotated[
         bool,
-        typer.Option("--allow-empty", help="Let --backfill empty an hour that had files and now lists none."),
+        typer.Option(
+            "--allow-empty",
+            help="Let `--backfill` empty an hour that had files and now has none.",
+            rich_help_panel=WHAT,
+        ),
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print what would be landed, replaced and removed; change nothing."),
+        typer.Option(
+            "--dry-run",
+            help="Print what would be landed, replaced and removed; change nothing.",
+            rich_help_panel=WHAT,
+        ),
     ] = False,
-    role_arn: Annotated[str | None, typer.Option(help="AWS role to assume for s3://.")] = None,
-    external_id: Annotated[str | None, typer.Option(help="External id that the role asks for.")] = None,
-    endpoint_url: Annotated[
-        str | None, typer.Option(help="Address of an S3 server that is not AWS's.")
-    ] = None,
-    region: Annotated[str | None, typer.Option(help="AWS region of the bucket.")] = None,
+    role_arn: s3.RoleArn = None,
+    external_id: s3.ExternalId = None,
+    endpoint_url: s3.EndpointUrl = None,
+    region: s3.Region = None,
     stage: Annotated[
         str | None,
         typer.Option(
-            help="Snowflake's stage to read s3:// through: NAME, SCHEMA.NAME or DATABASE.SCHEMA.NAME.",
-            show_default="LANDING_S3 of the staging schema, if it is there",
+            help="Snowflake stage through which to read `s3://`: NAME, SCHEMA.NAME or DATABASE.SCHEMA.NAME.",
+            show_default="LANDING_S3 of the staging schema, if it exists",
+            rich_help_panel=SNOWFLAKE,
         ),
     ] = None,
     project_dir: ProjectDir = Path("."),
     profiles_dir: ProfilesDir = None,
     target: Target = None,
 ) -> None:
-    """Land raw files in the staging schema; the same file again changes nothing.
+    """Load raw files into the landing tables; landing a file twice changes nothing.
 
-    Reads JSON lines (.jsonl, .ndjson, .json; plain, .gz, .zst), Parquet and Avro. Lines that break a rule go
-    to the *_rejects tables. Exit status 1 when a file was refused as a whole; the others have landed then.
-    On Snowflake JSON lines are copied and parsed there: local files are PUT, s3:// is read through a stage.
+    Reads JSON lines (`.jsonl`, `.ndjson`, `.json`; plain, `.gz`, `.zst`), Parquet and Avro. A file that did
+    not change is skipped; a file that did replaces its rows. Lines that break a rule go to the `*_rejects`
+    tables with the reason.
+
+    With a Snowflake target, Snowflake copies and parses JSON lines: local files through PUT, `s3://` through
+    a stage.
+
+    Exit status 1 when a file was refused as a whole; all other files have landed.
+
+    \f
+    Raises:
+        UserError: there is nothing to land, an option or the profile cannot be used, or a backfill would
+            empty an hour.
     """
     for option, uri in (("--calls", calls), ("--events", events)):
         # Path("") is the current folder, which nobody meant.

@@ -10,9 +10,9 @@ from typing import Annotated
 import duckdb
 import typer
 
-from scripts.console import console, progress
+from scripts.console import WHAT, WHERE_TO, console, progress
 from scripts.errors import UserError
-from scripts.simulate import lines, truth
+from scripts.simulate import files, junk, lines, tables, truth
 from scripts.simulate import plan as planning
 from scripts.simulate.plan import Plan
 
@@ -24,21 +24,45 @@ STORIES_AT_ONCE = 250_000
 EARLIEST, LATEST = datetime(2000, 6, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
 
 
+EXAMPLES = """
+copymart simulate logs
+copymart simulate logs --calls 1000000 --days 30 --seed 3
+"""
+
+
 def simulate(
     out: Annotated[
-        Path, typer.Argument(help="Folder to write; new, empty, or one that simulate wrote before.")
+        Path,
+        typer.Argument(
+            help="Folder to write: new, empty, or one that simulate wrote before.", rich_help_panel=WHERE_TO
+        ),
     ],
-    calls: Annotated[int, typer.Option(help="Distinct JustAI calls.", min=1, max=100_000_000)] = 20_000,
-    days: Annotated[int, typer.Option(help="Days over which they are made.", min=1, max=3_650)] = 14,
-    seed: Annotated[int, typer.Option(help="Same seed and arguments, same bytes.")] = 1,
+    calls: Annotated[
+        int,
+        typer.Option(help="Number of distinct JustAI calls.", min=1, max=100_000_000, rich_help_panel=WHAT),
+    ] = 20_000,
+    days: Annotated[
+        int,
+        typer.Option(help="Days over which the calls are spread.", min=1, max=3_650, rich_help_panel=WHAT),
+    ] = 14,
+    seed: Annotated[
+        int,
+        typer.Option(
+            help="The same seed and arguments give the same files, byte by byte.", rich_help_panel=WHAT
+        ),
+    ] = 1,
     start: Annotated[
-        datetime, typer.Option(help="First day (UTC).", formats=["%Y-%m-%d"], show_default="2026-01-01")
+        datetime,
+        typer.Option(
+            help="First day (UTC).", formats=["%Y-%m-%d"], show_default="2026-01-01", rich_help_panel=WHAT
+        ),
     ] = datetime(2026, 1, 1),
 ) -> None:
-    """Write sample call logs and Customer.io events, and under OUT/truth what every mart must hold.
+    """Write sample call logs and Customer.io events, with the truth that every mart must show.
 
-    OUT gets justai/calls/YYYY/MM/DD/HH/, customerio/events/YYYY/MM/DD/HH/ (JSON lines, gzip) and truth/.
-    The result depends on the arguments alone.
+    `OUT` gets `justai/calls/YYYY/MM/DD/HH/` and `customerio/events/YYYY/MM/DD/HH/` (JSON lines, gzip), and
+    `truth/` (Parquet). The logs have flaws on purpose: retries, repeated and late lines, malformed lines,
+    unknown metrics. The result depends on the arguments alone.
 
     \f
     Raises:
@@ -91,14 +115,14 @@ def run(plan: Plan, out: Path) -> tuple[dict[str, int], int]:
         con.execute(f"set temp_directory = '{str(work / 'spill').replace(chr(39), chr(39) * 2)}'")
         con.execute("set memory_limit = '3GB'; set TimeZone = 'UTC'; set arrow_large_buffer_size = true")
         planning.macros(con, plan)
-        planning.load_world(con, plan)
+        tables.load_world(con, plan)
         lines.prepare(con, plan)
         free, total = planning.count_stories(con, plan.calls)
         with progress("planning", total) as advance:
             plan_all(con, plan, out / "truth", free, total, advance)
-        lines.add_junk(con, plan)
+        junk.add_junk(con, plan)
         with progress("writing", None) as advance:
-            written, rejects = lines.write(con, out, advance)
+            written, rejects = files.write(con, out, advance)
         truth.finish(con, out / "truth", rejects, written)
     except (duckdb.IOException, OSError) as error:
         raise UserError(f"cannot write to {out}: {error}") from error

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scripts.simulate.lines import Reject
+from scripts.simulate.files import Reject
 from scripts.simulate.world import METRICS
 
 FACTS = ("fct_calls", "fct_deliveries", "fct_engagement_events")

@@ -75,19 +75,20 @@ def rows(session: Any, statement: str) -> list[dict[str, Any]]:
     Raises:
         UserError: Snowflake refused it.
     """
-    with refusals(statement), closing(session.cursor()) as cursor:
+    with explained(statement), closing(session.cursor()) as cursor:
         cursor.execute(statement)
         names = [column[0].lower() for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 @contextmanager
-def refusals(statement: str) -> Iterator[None]:
+def explained(statement: str) -> Iterator[None]:
     """Say which statement Snowflake refused, and why; a long one by its beginning.
 
     Raises:
         UserError: Snowflake refused it.
     """
+    # imported here because the connector takes half a second, which DuckDB targets should not
     from snowflake.connector.errors import Error
 
     try:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from scripts import warehouse
-from scripts.console import console, progress
+from scripts.console import SNOWFLAKE, WHAT, WHERE_TO, console, progress
 from scripts.errors import UserError
 from scripts.snowflake import account as snowflake_account
 from scripts.snowflake.account import Step
@@ -34,65 +34,93 @@ class Grant(StrEnum):
     AGREEMENT = "agreement"
 
 
+EXAMPLES = """
+copymart share --account ACME.ANALYTICS --dry-run
+copymart share --account ACME.ANALYTICS --check
+copymart share --account ACME.ANALYTICS --revoke
+"""
+
+
 def share(
     account_names: Annotated[
         list[str] | None,
         typer.Option(
             "--account",
-            help="Consumer's account, ORG.ACCOUNT or a locator; may be given several times. "
-            "Without, the share's grants are brought up to date and its accounts stay.",
+            help="Consumer's account, ORG.ACCOUNT or a locator; may be repeated. Without it, the share's "
+            "grants are updated and its accounts stay.",
+            rich_help_panel=WHERE_TO,
         ),
     ] = None,
     grant: Annotated[
         Grant,
         typer.Option(
-            help="What to give: metrics (counts and versions, no person and no words) "
-            "or agreement (the calls, the nine fields of the vendor's record)."
+            help="`metrics` gives counts and versions, no person and no words; `agreement` gives the calls, "
+            "the nine fields of the vendor's record.",
+            rich_help_panel=WHAT,
         ),
     ] = Grant.METRICS,
-    share_name: Annotated[
-        str | None,
-        typer.Option("--share", help="Name of the share.", show_default="COPYMART_ and the grant"),
-    ] = None,
-    role: Annotated[
-        str, typer.Option(help="Role that owns the share; `copymart bootstrap snowflake` makes it.")
-    ] = "COPYMART_SHARER",
     revoke: Annotated[
         bool,
         typer.Option(
             "--revoke",
-            help="Take the share away, from the named accounts or from all; drop it with the last.",
+            help="Take the share from the named accounts, or from all and drop it.",
+            rich_help_panel=WHAT,
         ),
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Change nothing; exit status 1 when the share is not as it should be.",
+            rich_help_panel=WHAT,
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan; change nothing.", rich_help_panel=WHAT)
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Apply without asking.", rich_help_panel=WHAT)] = False,
+    share_name: Annotated[
+        str | None,
+        typer.Option(
+            "--share",
+            help="Name of the share.",
+            show_default="COPYMART_ and the grant",
+            rich_help_panel=SNOWFLAKE,
+        ),
+    ] = None,
+    role: Annotated[
+        str,
+        typer.Option(
+            help="Role that owns the share; `copymart bootstrap snowflake` creates it.",
+            rich_help_panel=SNOWFLAKE,
+        ),
+    ] = "COPYMART_SHARER",
     lower_edition: Annotated[
         bool,
         typer.Option(
             "--lower-edition",
             help="Let a Business Critical account share with accounts of a lower edition "
             "(needs OVERRIDE SHARE RESTRICTIONS).",
+            rich_help_panel=SNOWFLAKE,
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")] = False,
-    check: Annotated[
-        bool,
-        typer.Option("--check", help="Change nothing; exit status 1 when the share is not as it should be."),
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Apply without asking.")] = False,
     project_dir: warehouse.ProjectDir = Path(),
     profiles_dir: warehouse.ProfilesDir = None,
     target: warehouse.Target = None,
 ) -> None:
-    """Give the reviewed views of the schema shares to other Snowflake accounts, or take them away.
+    """Share the reviewed views with other Snowflake accounts, or take them away.
 
-    The plan is shown first: what is there (=), what is added (+), what is removed (-). Applying it again
-    changes nothing. A rebuilt view may drop out of a share: --check tells, and the same command puts it
-    back. Shares work within one region and cloud; elsewhere the consumer needs replication or a listing
-    with auto-fulfilment.
+    Shows the plan first: unchanged (=), added (+), removed (-). Applying it again changes nothing. A rebuilt
+    view may drop out of a share: `--check` finds that, and the same command puts the view back.
 
+    Shares work within one region and cloud; elsewhere the consumer needs replication or a listing with
+    auto-fulfilment.
+
+    \f
     Raises:
         UserError: a name is no Snowflake name, the views are not there as reviewed, Snowflake refuses a
-            statement, an account was not added because it does not exist, or one to revoke from has not got
-            the share.
+            statement, an account was not added because it does not exist, or an account to revoke from does
+            not have the share.
     """
     if revoke and (check or lower_edition):
         raise UserError("--revoke goes with neither --check nor --lower-edition")

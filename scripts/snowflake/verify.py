@@ -102,11 +102,12 @@ def verify(
         typer.Option(help="Role that may create shares: also make one without accounts, check and drop it."),
     ] = None,
 ) -> None:
-    """Land, build twice and compare, on DuckDB and in a throwaway database on Snowflake.
+    """Land and build twice on DuckDB and in a temporary database on Snowflake, and compare.
 
     Needs SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER, a key or another way to log in, and a role that may create a
     database.
-    Exit status 0 when all is equal, 1 when it is not, 3 when there are no credentials.
+
+    Exit status 0 when everything is equal, 1 when it is not, 3 when there are no credentials.
     """
     if not (os.environ.get("SNOWFLAKE_ACCOUNT") and os.environ.get("SNOWFLAKE_USER")):
         error_console.print(

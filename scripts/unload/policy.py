@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from scripts.console import error_console
+from scripts.console import WHAT, WHERE_TO, WHO, error_console
 from scripts.errors import UserError
+from scripts.s3 import IAM_NAME, ROLE_ARN
 from scripts.unload.datasets import DATASETS
 
 Document = dict[str, Any]
@@ -24,12 +25,8 @@ _RESERVED_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 # *, ? and $ would be patterns in a policy; the rest is what S3 calls safe, and what hive keys use.
 _PREFIX = re.compile(r"[A-Za-z0-9!_.'()/=+@:, -]+")
-# IAM allows every visible sign in a path; * and ? would be patterns here too
-_PATH = r"(?:[\w+=,.@-]+/)*"
-_NAME = r"[\w+=,.@-]{1,64}"
-ROLE_ARN = re.compile(rf"arn:(aws|aws-cn|aws-us-gov):iam::(\d{{12}}):role/{_PATH}{_NAME}", re.ASCII)
 _PRINCIPAL = re.compile(
-    rf"\d{{12}}|arn:(aws|aws-cn|aws-us-gov):iam::\d{{12}}:(root|(user|role)/{_PATH}{_NAME})",
+    rf"\d{{12}}|arn:(aws|aws-cn|aws-us-gov):iam::\d{{12}}:(root|(user|role)/{IAM_NAME})",
     re.ASCII,
 )
 _KEY = re.compile(r"arn:(aws|aws-cn|aws-us-gov):kms:[a-z0-9-]+:\d{12}:key/[0-9a-z-]+")
@@ -46,70 +43,100 @@ class Part(StrEnum):
     KMS_GRANT = "kms-grant"
 
 
+EXAMPLES = """
+copymart policy --bucket acme-data --prefix export \\
+    --role-arn arn:aws:iam::123456789012:role/unloader
+"""
+
+
 def policy(
-    bucket: Annotated[str, typer.Option(help="Bucket that the marts are unloaded to.")],
-    prefix: Annotated[str, typer.Option(help="Prefix in it, as in unload --to s3://BUCKET/PREFIX.")],
-    role_arn: Annotated[str, typer.Option(help="Role that unloads, as in unload --role-arn.")],
+    bucket: Annotated[str, typer.Option(help="Bucket of the unload.", rich_help_panel=WHERE_TO)],
+    prefix: Annotated[
+        str,
+        typer.Option(help="Prefix in it, as in `unload --to s3://BUCKET/PREFIX`.", rich_help_panel=WHERE_TO),
+    ],
+    role_arn: Annotated[
+        str, typer.Option(help="Role that unloads, as in `unload --role-arn`.", rich_help_panel=WHO)
+    ],
     external_id: Annotated[
-        str | None, typer.Option(help="External id that whoever assumes the role must give.")
+        str | None,
+        typer.Option(help="External id that is required to assume the role.", rich_help_panel=WHO),
     ] = None,
     retention_days: Annotated[
         int | None,
         typer.Option(
-            help="Delete the files of hours and days so many days after they were written.",
+            help="Delete the files of hours and days this many days after they were written.",
             min=1,
             max=36_500,
             show_default="keep them",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     kms_key_arn: Annotated[
-        str | None, typer.Option(help="KMS key that encrypts the bucket, as in unload --kms-key-id.")
+        str | None,
+        typer.Option(
+            help="KMS key that encrypts the bucket, as in `unload --kms-key-id`.", rich_help_panel=WHERE_TO
+        ),
     ] = None,
     principal: Annotated[
         list[str] | None,
         typer.Option(
             help="Who may assume the role: an account number or the ARN of a user or role; may be repeated.",
             show_default="the role's own account",
+            rich_help_panel=WHO,
         ),
     ] = None,
     acl: Annotated[
-        bool, typer.Option("--acl", help="Also allow what unload --acl bucket-owner-full-control needs.")
+        bool,
+        typer.Option(
+            "--acl",
+            help="Also allow what `unload --acl bucket-owner-full-control` needs.",
+            rich_help_panel=WHAT,
+        ),
     ] = False,
     part: Annotated[
-        Part | None, typer.Option(help="Print this document alone.", show_default="all, in one JSON object")
+        Part | None,
+        typer.Option(
+            help="Print only this document.", show_default="all, in one JSON object", rich_help_panel=WHAT
+        ),
     ] = None,
 ) -> None:
-    """Print the least that a role needs to unload to s3://BUCKET/PREFIX, as JSON for the AWS CLI.
+    """Print the least privileges for an unload to s3://BUCKET/PREFIX, as JSON for the AWS CLI.
 
-    Print one part to a file and give that to the AWS CLI. The owner of the bucket runs
+    Print each part to a file and give that to the AWS CLI. The owner of the bucket runs
 
-    \b
-      copymart policy ... --part bucket-policy > bucket-policy.json
-      aws s3api put-bucket-policy --bucket BUCKET --policy file://bucket-policy.json
-      copymart policy ... --part lifecycle > lifecycle.json
-      aws s3api put-bucket-lifecycle-configuration --bucket BUCKET \\
-          --lifecycle-configuration file://lifecycle.json
+    ```text
+    copymart policy ... --part bucket-policy > bucket-policy.json
+    aws s3api put-bucket-policy --bucket BUCKET \\
+        --policy file://bucket-policy.json
+    copymart policy ... --part lifecycle > lifecycle.json
+    aws s3api put-bucket-lifecycle-configuration --bucket BUCKET \\
+        --lifecycle-configuration file://lifecycle.json
+    ```
 
     and the owner of the role, in its account,
 
-    \b
-      copymart policy ... --part trust > trust.json
-      aws iam create-role --role-name ROLE --assume-role-policy-document file://trust.json
-      copymart policy ... --part permissions > permissions.json
-      aws iam put-role-policy --role-name ROLE --policy-name copymart-unload \\
-          --policy-document file://permissions.json
+    ```text
+    copymart policy ... --part trust > trust.json
+    aws iam create-role --role-name ROLE \\
+        --assume-role-policy-document file://trust.json
+    copymart policy ... --part permissions > permissions.json
+    aws iam put-role-policy --role-name ROLE --policy-name copymart-unload \\
+        --policy-document file://permissions.json
+    ```
 
     The role must exist before a bucket policy may name it. Both s3api commands replace what the bucket has:
-    where `aws s3api get-bucket-policy` or get-bucket-lifecycle-configuration shows something, add these
-    statements and rules to it. With --kms-key-arn the owner of the key runs
+    if `aws s3api get-bucket-policy` or `get-bucket-lifecycle-configuration` shows something, add these
+    statements and rules to it. With `--kms-key-arn` the owner of the key runs
 
-    \b
-      copymart policy ... --part kms-grant > kms-grant.json
-      aws kms create-grant --cli-input-json file://kms-grant.json
+    ```text
+    copymart policy ... --part kms-grant > kms-grant.json
+    aws kms create-grant --cli-input-json file://kms-grant.json
+    ```
 
     \f
     Raises:
-        UserError: an argument has not the form that AWS demands.
+        UserError: an argument does not have the form that AWS demands.
     """
     partition, account = _checked(bucket, prefix, role_arn, external_id, kms_key_arn)
     place = prefix.rstrip("/")

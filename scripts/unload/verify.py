@@ -21,17 +21,18 @@ import typer
 from rich.table import Table
 
 from scripts import s3, warehouse
-from scripts.console import console, progress
+from scripts.console import WHAT, console, progress
 from scripts.errors import UserError
 from scripts.unload import encode
 from scripts.unload.contents import contents_of, require_relations
 from scripts.unload.datasets import DATASETS, EVERYTHING, HOUR, Dataset, Format, Layout, chosen_datasets
-from scripts.unload.engines.base import Engine, open_engine
+from scripts.unload.engines.base import Engine
+from scripts.unload.engines.open import open_engine
+from scripts.unload.failures import explained
 from scripts.unload.manifest import MANIFEST, DataFile, Partition, State, joined, read_state
 from scripts.unload.places.base import Place
-from scripts.unload.places.s3 import EndpointUrl, ExternalId, Region, RoleArn, SessionName, open_place
+from scripts.unload.places.open import open_place
 from scripts.unload.publish import Contents, unfinished
-from scripts.unload.refusals import told
 
 # What a row is known by in messages, of these the columns that it has: nothing that tells a person.
 _KEYS = ("delivery_key", "version_key", "event_timestamp", "metric_date", "delivery_date", "copy_id")
@@ -48,39 +49,59 @@ class Difference:
     what: str
 
 
+EXAMPLES = """
+copymart verify export
+copymart verify s3://acme/export --deep \\
+    --role-arn arn:aws:iam::123456789012:role/unloader
+"""
+
+
 def verify(
     place_uri: Annotated[
-        str, typer.Argument(metavar="PLACE", help="Folder or s3://bucket/prefix that was unloaded to.")
+        str,
+        typer.Argument(metavar="PLACE", help="Folder or `s3://bucket/prefix` that was unloaded to."),
     ],
     dataset: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"{', '.join(DATASETS)}; may be repeated.", show_default="those that have a folder there"
+            help=f"{', '.join(f'`{name}`' for name in DATASETS)}; may be repeated.",
+            show_default="those that have a folder there",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     deep: Annotated[
         bool,
-        typer.Option("--deep", help="Compare every row with the warehouse, not only counts and hash sums."),
+        typer.Option(
+            "--deep",
+            help="Compare every row with the warehouse, not only counts and hash sums.",
+            rich_help_panel=WHAT,
+        ),
     ] = False,
     with_warehouse: Annotated[
-        bool, typer.Option("--warehouse/--no-warehouse", help="Compare with the warehouse.")
+        bool,
+        typer.Option("--warehouse/--no-warehouse", help="Compare with the warehouse.", rich_help_panel=WHAT),
     ] = True,
-    concurrency: Annotated[int, typer.Option(min=1, max=32, help="Objects read at once.")] = 8,
-    role_arn: RoleArn = None,
-    external_id: ExternalId = None,
-    session_name: SessionName = None,
-    endpoint_url: EndpointUrl = None,
-    region: Region = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=32, help="Objects read at once.", rich_help_panel=WHAT)
+    ] = 8,
+    role_arn: s3.RoleArn = None,
+    external_id: s3.ExternalId = None,
+    session_name: s3.SessionName = None,
+    endpoint_url: s3.EndpointUrl = None,
+    region: s3.Region = None,
     project_dir: warehouse.ProjectDir = Path(),
     profiles_dir: warehouse.ProfilesDir = None,
     target: warehouse.Target = None,
 ) -> None:
-    """Read everything that was unloaded to PLACE again and compare it with its manifests and the warehouse.
+    """Read an unload back and compare it with its manifests and the warehouse.
 
-    Existence, bytes, SHA-256 and rows of each object; objects and unfinished uploads that no manifest names;
-    rows and hash sum of each partition in the warehouse, where a difference may only mean that the warehouse
-    was built since the last unload. Changes nothing. Exit status 1 when anything differs.
+    Checks that each object exists with its bytes, SHA-256 and rows; that no object and no unfinished upload
+    lacks a manifest entry; and that rows and hash sum of each partition equal the warehouse's. A difference
+    to the warehouse may only mean that it was built since the last unload. Changes nothing.
 
+    Exit status 1 when anything differs.
+
+    \f
     Raises:
         UserError: PLACE cannot be read, nothing was unloaded there, or the warehouse cannot be used.
     """
@@ -92,7 +113,7 @@ def verify(
     scratch = Path(tempfile.gettempdir())
     room = "make room, or set TMPDIR to another folder"
     with (
-        told("read", place.uri, scratch, room, _AGAIN),
+        explained("read", place.uri, scratch, room, _AGAIN),
         _warehouse(with_warehouse, project_dir, profiles_dir, target) as engine,
     ):
         states = _states(place, chosen_datasets(dataset), named=bool(dataset))

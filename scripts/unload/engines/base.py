@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import duckdb
 
-from scripts import warehouse
 from scripts.unload.datasets import Dataset, Format, Layout
 from scripts.unload.dialects import Dialect
 from scripts.unload.encode import Compression
@@ -89,29 +88,6 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """End the session."""
-
-
-def open_engine(
-    project_dir: Path,
-    profiles_dir: Path | None,
-    target: str | None,
-    place: Place | None = None,
-    stage: str | None = None,
-) -> Engine:
-    """Open the warehouse of the profile's target.
-
-    `place`, `stage`: of an unload; on Snowflake the stage must lead there.
-
-    Raises:
-        UserError: the target cannot be opened, or the stage cannot be used.
-    """
-    # imported here because they import this module
-    from scripts.unload.engines.duckdb import DuckDB
-    from scripts.unload.engines.snowflake import open_snowflake
-
-    if warehouse.kind(project_dir, profiles_dir, target) == "snowflake":
-        return open_snowflake(project_dir, profiles_dir, target, place, stage)
-    return DuckDB(warehouse.connect(project_dir, profiles_dir, target, read_only=True))
 
 
 def arrive(on_their_way: Sequence[Future[Partition]], publisher: Publisher) -> None:

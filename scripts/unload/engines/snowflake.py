@@ -4,38 +4,30 @@ reads them back before the manifest names them.
 What COPY INTO does is said in https://docs.snowflake.com/en/sql-reference/sql/copy-into-location.
 """
 
-import hashlib
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 import pyarrow
-import pyarrow.parquet as parquet
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_exponential
 
 from scripts import warehouse
 from scripts.console import console
 from scripts.errors import UserError
-from scripts.snowflake import account as snowflake_account
+from scripts.snowflake import account
 from scripts.snowflake.names import identifier, literal, quoted
 from scripts.unload import encode
 from scripts.unload.datasets import Dataset, Format, Layout
 from scripts.unload.dialects import Dialect, snowflake
 from scripts.unload.encode import Compression
-from scripts.unload.engines.base import Columns, Work, arrive, staging_folder
-from scripts.unload.manifest import DataFile, Partition, joined, partition_of, query_of
-from scripts.unload.places.base import Found, Place
-from scripts.unload.publish import Contents
+from scripts.unload.engines.base import Columns, Work
+from scripts.unload.engines.snowflake_files import checked, delete_unpublished, read_back, written_of
+from scripts.unload.engines.snowflake_stage import STAGE, Stage, find_stage
+from scripts.unload.places.base import Place
 
-# The stage that `copymart bootstrap snowflake --unload` makes.
-STAGE = "UNLOAD_S3"
 VERB = "unload"
 
 # One COPY writes so many rows at most, and one partition at least: what is lost when a run is killed.
@@ -64,26 +56,6 @@ _TYPES = {
 }
 _FETCHED_ROWS = 10_000
 _STOPPING_SECONDS = 120
-
-
-@dataclass(frozen=True)
-class Stage:
-    """An external stage, by its quoted name, and the folder below its URL where the place begins."""
-
-    name: str
-    folder: str
-
-    def address(self, *folders: str) -> str:
-        """Return the constant that names a folder below the place."""
-        return literal(f"@{self.name}/{joined(self.folder, *folders)}/")
-
-
-@dataclass(frozen=True)
-class Written:
-    """A file that Snowflake says it wrote: its key below the dataset's folder, and its rows."""
-
-    key: str
-    rows: int
 
 
 def require_possible(to: str, format: Format, max_file_size: int, given: Mapping[str, str | None]) -> None:
@@ -144,31 +116,6 @@ def open_snowflake(
     return engine
 
 
-def find_stage(session: Any, named: str, database: str, schema: str, place: Place) -> Stage:
-    """Return the stage of a name, in this database and schema unless the name has its own.
-
-    Raises:
-        UserError: it is no name, the role sees no such stage, or the stage does not lead to the place.
-    """
-    name, address = snowflake_account.find_stage(session, named, (identifier(database, "database"), schema))
-    told = ".".join(name)
-    if address is None:
-        raise UserError(
-            f"there is no stage {told}, or the role may not use it: `copymart bootstrap snowflake --unload "
-            f"{place.uri}/ --storage-role-arn …` makes {STAGE} and grants it; --stage names another one"
-        )
-    # s3gov:// and s3china:// are AWS's other partitions, s3compat:// other servers: the bucket is named alike
-    url = re.sub(r"^s3(gov|china|compat)?://", "", address).rstrip("/") + "/"
-    to = place.uri.removeprefix("s3://") + "/"
-    if not to.startswith(url):
-        raise UserError(
-            f"--to {place.uri} does not lie below the URL of the stage {told}, {address or 'none'}: "
-            "give a place below it, name another stage with --stage, or move this one with `copymart "
-            f"bootstrap snowflake --unload {place.uri}/`"
-        )
-    return Stage(quoted(*name), to.removeprefix(url).strip("/"))
-
-
 class Snowflake:
     """A session on Snowflake as an engine to unload from. `stage`: of an unload; `tag`: of its queries."""
 
@@ -181,7 +128,7 @@ class Snowflake:
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
-        with snowflake_account.refusals(sql), self.session.cursor() as cursor:
+        with account.explained(sql), self.session.cursor() as cursor:
             return [tuple(row) for row in cursor.execute(sql).fetchall()]
 
     def describe(self, query: str) -> Columns:
@@ -194,7 +141,7 @@ class Snowflake:
             UserError: Snowflake refuses, or a column has a type that no file can hold.
         """
         if query not in self._described:
-            with snowflake_account.refusals(query), self.session.cursor() as cursor:
+            with account.explained(query), self.session.cursor() as cursor:
                 columns = tuple((column.name.lower(), _type(column)) for column in cursor.describe(query))
             self._described[query] = columns
         return self._described[query]
@@ -248,12 +195,12 @@ class Snowflake:
             answer = self._run(self.copy_statement(work, list(chunk)))
             written = written_of(work.plan.dataset, answer)
             try:
-                there = _checked(work, chunk, written)
-                _read_back(work, chunk, written, there)
+                there = checked(work, chunk, written)
+                read_back(work, chunk, written, there)
             except BaseException:
                 # nobody knows of them, and the next run would delete them
                 with suppress(UserError):
-                    _delete_unpublished(work, written)
+                    delete_unpublished(work, written)
                 raise
 
     def copy_statement(self, work: Work, partitions: list[str]) -> str:
@@ -281,7 +228,7 @@ class Snowflake:
 
     def _run(self, statement: str) -> list[dict[str, Any]]:
         """Run a statement that may take long; whatever stops this run stops the statement too."""
-        with snowflake_account.refusals(statement), self.session.cursor() as cursor:
+        with account.explained(statement), self.session.cursor() as cursor:
             cursor.execute_async(statement)
             try:
                 cursor.get_results_from_sfqid(cursor.sfqid)
@@ -320,7 +267,7 @@ class Snowflake:
             connection = duckdb.connect(config={"temp_directory": folder})
             try:
                 connection.execute(f"create table expected ({made})")
-                with snowflake_account.refusals(query), self.session.cursor() as cursor:
+                with account.explained(query), self.session.cursor() as cursor:
                     cursor.execute(f"select {fetched} from ({query}) as chosen")
                     while some := cursor.fetchmany(_FETCHED_ROWS):
                         lists = map(list, zip(*some, strict=True))
@@ -338,6 +285,7 @@ class Snowflake:
 
 def _type(column: Any) -> str:
     """Return the type to unload a column as, from the connector's description of it."""
+    # imported here because the connector takes half a second, which DuckDB targets should not
     from snowflake.connector.constants import FIELD_ID_TO_NAME
 
     kind = FIELD_ID_TO_NAME[column.type_code]
@@ -348,130 +296,3 @@ def _type(column: Any) -> str:
             f"column {column.name.lower()} is of type {kind}, which cannot be unloaded: change its model"
         )
     return _TYPES[kind]
-
-
-def written_of(dataset: Dataset, answer: Sequence[Mapping[str, Any]]) -> list[Written]:
-    """Return the files in the answer of a COPY with DETAILED_OUTPUT.
-
-    Their names are paths, and the documentation does not say from where: only their end is looked at.
-
-    Raises:
-        UserError: the answer has other columns.
-    """
-    depth = len(dataset.period.folders.split("/")) if dataset.period else 0
-    try:
-        return [
-            Written("/".join(file["file_name"].split("/")[-1 - depth :]), int(file["row_count"]))
-            for file in answer
-        ]
-    except KeyError as error:
-        raise UserError(
-            f"COPY INTO answered without {error.args[0]}, with {', '.join(answer[0])}: this copymart does "
-            "not know the answer. The next run deletes what it wrote"
-        ) from error
-
-
-def _checked(work: Work, chunk: Mapping[str, Contents], written: Sequence[Written]) -> dict[str, Found]:
-    """Return the objects below the dataset's folder, by key, among them all that Snowflake says it wrote.
-
-    Raises:
-        UserError: partitions have other rows than the warehouse, or a file is not at the place.
-    """
-    dataset, place = work.plan.dataset, work.place
-    rows: Counter[str | None] = Counter()
-    for file in written:
-        rows[partition_of(dataset, file.key)] += file.rows
-    expected = {name: held.rows for name, held in chunk.items()}
-    if rows != expected:
-        off = sorted(set(map(str, rows.items())) ^ set(map(str, expected.items())))[:3]
-        raise UserError(
-            f"{dataset.name}: the files that Snowflake wrote have other rows than the warehouse had (e.g. "
-            f"{', '.join(off)}); they were deleted and none was published. Was there a `dbt build` meanwhile?"
-            " Unload again when it is done; when it happens without, it is a fault of copymart"
-        )
-    folder = f"{dataset.name}/"
-    there = {found.key.removeprefix(folder): found for found in place.list(folder)}
-    for file in written:
-        if file.key not in there:
-            raise UserError(
-                f"Snowflake says that it wrote {folder}{file.key}, and it is not at {place.uri}: does the "
-                "stage lead to another server than --endpoint-url, or did somebody delete it?"
-            )
-    return there
-
-
-def _read_back(
-    work: Work, chunk: Mapping[str, Contents], written: Sequence[Written], there: Mapping[str, Found]
-) -> None:
-    """Read every file as its readers will, and note the partitions."""
-    files: dict[str, list[Written]] = {name: [] for name in chunk}
-    for file in sorted(written, key=lambda each: each.key):
-        files[str(partition_of(work.plan.dataset, file.key))].append(file)
-    with staging_folder(work.options.staging) as folder, ThreadPoolExecutor(work.options.concurrency) as pool:
-        try:
-            on_their_way = [
-                pool.submit(_partition, name, held, files[name], there, work, folder)
-                for name, held in chunk.items()
-            ]
-            for future in on_their_way:
-                future.add_done_callback(lambda _: work.advance(1))
-            arrive(on_their_way, work.publisher)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _partition(
-    name: str,
-    held: Contents,
-    files: Sequence[Written],
-    there: Mapping[str, Found],
-    work: Work,
-    folder: Path,
-) -> Partition:
-    return Partition(
-        name,
-        held.rows,
-        held.hash_sum,
-        work.plan.shape,
-        work.run.run_id,
-        tuple(_data_file(file, there[file.key], work, folder) for file in files),
-    )
-
-
-def _data_file(file: Written, found: Found, work: Work, folder: Path) -> DataFile:
-    where = joined(work.plan.dataset.name, file.key)
-    uri = f"{work.place.uri}/{where}"
-    path = folder / file.key.replace("/", "-")
-    work.place.fetch(where, path)
-    try:
-        names = parquet.read_schema(path).names
-        encoded = encode.described(path)
-    except pyarrow.ArrowInvalid as error:
-        raise UserError(f"{uri}, which Snowflake wrote, cannot be read: {error}") from error
-    expected = [name for name, _ in work.plan.columns]
-    if names != expected or encoded.rows != file.rows:
-        raise UserError(
-            f"{uri}, which Snowflake wrote, has {encoded.rows:,} rows of the columns {', '.join(names)}; it "
-            f"should have {file.rows:,} of {', '.join(expected)}. It was deleted; run the same command again"
-        )
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    size = path.stat().st_size
-    path.unlink()
-    return DataFile(file.key, file.rows, size, sha256, found.etag, *encoded.times)
-
-
-def _delete_unpublished(work: Work, written: Sequence[Written]) -> None:
-    """Delete what the queries of these files wrote, whatever folder it is in, but for noted partitions."""
-    publisher = work.publisher
-    noted = {file.key for each in (*publisher.waiting, *publisher.outcome.written) for file in each.files}
-    queries = {query_of(file.key.rpartition("/")[2]) for file in written} - {None}
-    folder = f"{work.plan.dataset.name}/"
-    work.place.delete(
-        [
-            found.key
-            for found in work.place.list(folder)
-            if query_of(found.key.rpartition("/")[2]) in queries
-            and found.key.removeprefix(folder) not in noted
-        ]
-    )

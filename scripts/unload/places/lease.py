@@ -11,24 +11,49 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from scripts.errors import UserError
-from scripts.unload.places.base import LOCK, Changed, Run, StillOurs
-
-if TYPE_CHECKING:
-    from scripts.unload.places.s3 import Bucket
+from scripts.unload.places.base import LOCK, Changed, Read, Run, StillOurs
 
 DEFAULT_SECONDS = 120
 # Servers tell times in whole seconds.
 _GRAIN = 1
 
 
+class Store(Protocol):
+    """What a lease needs of a place on S3; `Bucket` has it."""
+
+    @property
+    def uri(self) -> str:
+        """The address that people write."""
+
+    @property
+    def if_match(self) -> bool:
+        """Whether the server knows If-Match on PUT."""
+
+    def get(self, key: str) -> tuple[Read, dict[str, Any]] | None:
+        """Return a small object and the response that brought it; None when there is none."""
+
+    def read(self, key: str) -> Read | None:
+        """Return a small object; None when there is none."""
+
+    def put(self, key: str, body: bytes, replaces: str | None) -> str:
+        """Write a small object in place of the one with this etag, or of none; return its etag.
+
+        Raises:
+            Changed: another one is there, or none.
+        """
+
+    def delete_own(self, key: str, etag: str) -> None:
+        """Delete an object where it is the one with this etag."""
+
+
 class _Lease:
     """Our lease: its etag, and until when by our own clocks it is surely ours."""
 
-    def __init__(self, bucket: "Bucket", run: Run, seconds: int) -> None:
-        self.bucket, self.run, self.seconds = bucket, run, seconds
+    def __init__(self, store: Store, run: Run, seconds: int) -> None:
+        self.store, self.run, self.seconds = store, run, seconds
         self.ended = threading.Event()
         self.taken = False
         self.etag = ""
@@ -47,7 +72,7 @@ class _Lease:
         """
         # from before the request: the server may have written it at once
         deadlines = (time.monotonic() + self.seconds, time.time() + self.seconds)
-        self.etag = self.bucket.put(LOCK, self.body(), replaces)
+        self.etag = self.store.put(LOCK, self.body(), replaces)
         self.deadlines = deadlines
 
     def renew_until_ended(self) -> None:
@@ -65,7 +90,7 @@ class _Lease:
     def adopt(self) -> bool:
         """Take the etag of a lock that is ours: a renewal whose answer never came had been written."""
         with suppress(UserError):
-            there = self.bucket.read(LOCK)
+            there = self.store.read(LOCK)
             if there and _holder(there.body).get("run_id") == self.run.run_id:
                 self.etag = there.etag
                 return True
@@ -80,7 +105,7 @@ class _Lease:
         """Raise UserError unless the lease is surely ours."""
         if self.left() <= 0:
             raise UserError(
-                f"{self.bucket.uri}: this run lost its lock, because it could not renew it in time or "
+                f"{self.store.uri}: this run lost its lock, because it could not renew it in time or "
                 "another run took it over; nothing more was changed. Run the same command again"
             )
 
@@ -91,26 +116,26 @@ class _Lease:
         go. A lock that is left runs out by itself.
         """
         with suppress(UserError):
-            there = self.bucket.read(LOCK)
+            there = self.store.read(LOCK)
             ours = there and _holder(there.body).get("run_id") == self.run.run_id
             if there and ours and self.left() >= self.seconds / 3:
-                self.bucket.delete_own(LOCK, there.etag)
+                self.store.delete_own(LOCK, there.etag)
 
 
 @contextmanager
-def held(bucket: "Bucket", run: Run, seconds: int) -> Iterator[StillOurs]:
+def held(store: Store, run: Run, seconds: int) -> Iterator[StillOurs]:
     """Hold the lock of a place on S3; yields what must be called before every change.
 
     Raises:
         UserError: another run holds it; the message says who, since when and until when.
     """
-    lease = _Lease(bucket, run, seconds)
+    lease = _Lease(store, run, seconds)
     _acquire(lease)
     # renewed once at once: it proves that the server knows If-Match before anything is written
     try:
         lease.take(lease.etag)
     except Changed:
-        raise UserError(f"{bucket.uri}: another run took the lock; run the same command again") from None
+        raise UserError(f"{store.uri}: another run took the lock; run the same command again") from None
     except UserError:
         lease.release()
         raise
@@ -129,18 +154,18 @@ def _acquire(lease: _Lease) -> None:
         with suppress(Changed):
             lease.take(None)
             return
-        there = lease.bucket.get(LOCK)
+        there = lease.store.get(LOCK)
         if there is None:
             continue
         read, response = there
         holder = _holder(read.body)
         left = _seconds_left(holder, response)
-        if left > 0 or not lease.bucket.if_match:
-            raise UserError(_refusal(lease.bucket, holder, left))
+        if left > 0 or not lease.store.if_match:
+            raise UserError(_refusal(lease.store, holder, left))
         with suppress(Changed):
             lease.take(read.etag)
             return
-    raise UserError(f"{lease.bucket.uri}: other runs are taking the lock; try again in a minute")
+    raise UserError(f"{lease.store.uri}: other runs are taking the lock; try again in a minute")
 
 
 def _seconds_left(holder: dict[str, Any], response: dict[str, Any]) -> float:
@@ -157,19 +182,19 @@ def _seconds_left(holder: dict[str, Any], response: dict[str, Any]) -> float:
     return lasts - (now - response["LastModified"]).total_seconds()
 
 
-def _refusal(bucket: "Bucket", holder: dict[str, Any], left: float) -> str:
+def _refusal(store: Store, holder: dict[str, Any], left: float) -> str:
     who = (
         f"run {holder.get('run_id', 'of an unknown kind')} on {holder.get('host', 'an unknown host')} "
         f"since {holder.get('started_at', 'an unknown time')}"
     )
     if left > 0:
         return (
-            f"another unload is writing to {bucket.uri}: {who}. Its lock holds for {left:.0f} s more unless "
+            f"another unload is writing to {store.uri}: {who}. Its lock holds for {left:.0f} s more unless "
             "it is renewed; wait for it to end, or if it was killed run the same command again after that"
         )
     return (
-        f"{bucket.uri} was locked by {who}, which did not renew it. Without If-Match the lock cannot be "
-        f"taken over safely: make sure that this run is dead and delete {bucket.uri}/{LOCK}"
+        f"{store.uri} was locked by {who}, which did not renew it. Without If-Match the lock cannot be "
+        f"taken over safely: make sure that this run is dead and delete {store.uri}/{LOCK}"
     )
 
 

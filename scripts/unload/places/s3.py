@@ -1,14 +1,12 @@
 """A prefix on S3 as a place to unload to: objects appear whole, conditional writes keep two runs apart."""
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from boto3.exceptions import Boto3Error, S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,24 +16,13 @@ from urllib3.exceptions import HTTPError
 from scripts import s3
 from scripts.errors import UserError
 from scripts.unload.places import lease
-from scripts.unload.places.base import Changed, Folder, Found, Place, Read, Run, StillOurs, Upload
+from scripts.unload.places.base import Changed, Found, Read, Run, StillOurs, Upload
 
-MIB = 1 << 20
 # One PUT may hold 5 GiB, but a broken connection then costs all of it.
 PART_SIZE = 64_000_000
 # S3's limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
-LEAST_PART_SIZE, MOST_PART_SIZE = 5 * MIB, 5 << 30
 MOST_PARTS = 10_000
 DELETES_PER_REQUEST = 1_000
-
-RoleArn = Annotated[str | None, typer.Option(help="AWS role to assume for s3://.")]
-ExternalId = Annotated[str | None, typer.Option(help="External id that the role asks for.")]
-SessionName = Annotated[
-    str | None,
-    typer.Option(help="Name of the role's session in the account's trail.", show_default="copymart"),
-]
-EndpointUrl = Annotated[str | None, typer.Option(help="Address of an S3 server that is not AWS's.")]
-Region = Annotated[str | None, typer.Option(help="AWS region of the bucket.")]
 
 
 class _Busy(Exception):
@@ -66,7 +53,7 @@ class Bucket:
     def list(self, prefix: str) -> list[Found]:
         """Return the objects below a prefix, sorted by key."""
         found = []
-        with self._told(prefix):
+        with self._explained(prefix):
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self.prefix + prefix
             )
@@ -86,7 +73,7 @@ class Bucket:
 
         botocore does not ask again when a body breaks off, so this does.
         """
-        with self._told(key):
+        with self._explained(key):
             for attempt in Retrying(
                 # botocore lets urllib3's own error through where the body of a refusal breaks off
                 retry=retry_if_exception_type((BotoCoreError, HTTPError)),
@@ -126,7 +113,7 @@ class Bucket:
             if there is None or there.etag != replaces:
                 raise Changed(key)
             condition = {}
-        with self._told(key):
+        with self._explained(key):
             for attempt in Retrying(
                 retry=retry_if_exception_type(_Busy),
                 wait=wait_random_exponential(max=5),
@@ -168,7 +155,7 @@ class Bucket:
         size = path.stat().st_size
         extra = {"ContentType": "application/octet-stream", "Metadata": {"sha256": sha256}, **self.headers}
         full_key = self.prefix + key
-        with self._told(key):
+        with self._explained(key):
             if size <= self.part_size:
                 with path.open("rb") as file:
                     response = self.client.put_object(Bucket=self.bucket, Key=full_key, Body=file, **extra)
@@ -195,7 +182,7 @@ class Bucket:
         """Delete objects, a thousand in a request."""
         for at in range(0, len(keys), DELETES_PER_REQUEST):
             some = [{"Key": self.prefix + key} for key in keys[at : at + DELETES_PER_REQUEST]]
-            with self._told(keys[at]):
+            with self._explained(keys[at]):
                 response = self.client.delete_objects(
                     Bucket=self.bucket, Delete={"Objects": some, "Quiet": True}
                 )
@@ -209,7 +196,7 @@ class Bucket:
     def delete_own(self, key: str, etag: str) -> None:
         """Delete an object where it is the one with this etag; a server without If-Match on DELETE does not
         look at the etag."""
-        with self._told(key):
+        with self._explained(key):
             try:
                 if self.if_match:
                     self.client.delete_object(Bucket=self.bucket, Key=self.prefix + key, IfMatch=f'"{etag}"')
@@ -223,7 +210,7 @@ class Bucket:
 
     def fetch(self, key: str, path: Path) -> None:
         """Download an object."""
-        with self._told(key):
+        with self._explained(key):
             self.client.download_file(self.bucket, self.prefix + key, str(path))
 
     def unfinished(self, prefix: str) -> Sequence[Upload]:
@@ -233,7 +220,7 @@ class Bucket:
             UserError: the server or the account does not tell.
         """
         found = []
-        with self._told(prefix):
+        with self._explained(prefix):
             pages = self.client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self.bucket, Prefix=self.prefix + prefix
             )
@@ -244,7 +231,7 @@ class Bucket:
 
     def abort(self, upload: Upload) -> None:
         """Abort a multipart upload; one that is gone does not matter."""
-        with self._told(upload.key), suppress(self.client.exceptions.NoSuchUpload):
+        with self._explained(upload.key), suppress(self.client.exceptions.NoSuchUpload):
             self.client.abort_multipart_upload(
                 Bucket=self.bucket, Key=self.prefix + upload.key, UploadId=upload.upload_id
             )
@@ -258,7 +245,7 @@ class Bucket:
         return Path(gettempdir())
 
     @contextmanager
-    def _told(self, key: str) -> Iterator[None]:
+    def _explained(self, key: str) -> Iterator[None]:
         """Turn the libraries' errors into one line that says what to do."""
         try:
             yield
@@ -299,58 +286,3 @@ def _explain(error: Exception) -> str:
             "`copymart policy` prints all permissions, a bucket in another account may need --role-arn"
         )
     return s3.explain(cause)
-
-
-def open_place(
-    to: str,
-    option: str,
-    connect: Callable[[], Any],
-    headers: dict[str, str] | None = None,
-    if_match: bool = True,
-    part_size: int = PART_SIZE,
-) -> Place:
-    """Return the place of a folder's path or an `s3://bucket/prefix`; `option` is what messages call it.
-
-    Raises:
-        UserError: it is neither, or S3 takes no parts of this size.
-    """
-    if not LEAST_PART_SIZE <= part_size <= MOST_PART_SIZE:
-        raise UserError(
-            f"--part-size: S3 takes parts of {LEAST_PART_SIZE:,} to {MOST_PART_SIZE:,} bytes; write 64M"
-        )
-    if not to.strip():
-        raise UserError(f"{option} is empty: name a folder, or s3://bucket/prefix")
-    if not to.startswith("s3://"):
-        if "://" in to:
-            raise UserError(f"{option} {to}: give a folder, or s3://bucket/prefix")
-        if to.lower().startswith("s3:"):
-            raise UserError(f"{option} {to}: write s3://bucket/prefix, or ./{to} for a folder of that name")
-        return Folder(to)
-    bucket, _, path = to.removeprefix("s3://").partition("/")
-    prefix = path.strip("/")
-    _require_key(f"{option} {to!a}", bucket, prefix)
-    return Bucket(connect(), bucket, f"{prefix}/" if prefix else "", headers or {}, if_match, part_size)
-
-
-def _require_key(given: str, bucket: str, prefix: str) -> None:
-    """Refuse what S3 does not take, and names that programs on the way read as something else."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", bucket):
-        raise UserError(f"{given}: {bucket!a} is no name of a bucket: write s3://bucket/prefix")
-    for sign in prefix:
-        if sign in "?#" or not sign.isprintable():
-            raise UserError(f"{given}: {sign!a} may not stand in it: write s3://bucket/prefix")
-    for part in prefix.split("/") if prefix else ():
-        if part in ("", ".", ".."):
-            raise UserError(f"{given}: {part!a} is no name between slashes: write s3://bucket/prefix")
-
-
-def write_headers(sse: str | None, kms_key_id: str | None, acl: str | None) -> dict[str, str]:
-    """Return the arguments of writes for --sse, --kms-key-id and --acl.
-
-    Raises:
-        UserError: a KMS key without --sse aws:kms.
-    """
-    if kms_key_id and not (sse or "").startswith("aws:kms"):
-        raise UserError("--kms-key-id belongs to --sse aws:kms: give both")
-    named = {"ServerSideEncryption": sse, "SSEKMSKeyId": kms_key_id, "ACL": acl}
-    return {name: value for name, value in named.items() if value}

@@ -93,21 +93,14 @@ def test_another_metric_catalogue_stops_the_build(copied: Built) -> None:
             copied.environment | {"COPYMART_SEEDS": "data/test_seeds"},
         )
         output = failing_dbt(changed, *BUILD)
-        run(
-            changed.environment,
-            "dbt",
-            "run",
-            "--full-refresh",
-            "--select",
-            "int_messages",
-            "fct_engagement_events",
-        )
+        models = ("int_message_ids", "fct_engagement_events")
+        run(changed.environment, "dbt", "run", "--full-refresh", "--select", *models)
         output_of_marts = failing_dbt(changed, *BUILD)
     finally:
         shutil.rmtree(seeds)
-    assert "int_messages was built with other settings" in output
+    assert "int_message_ids was built with other settings" in output
     assert "forwarded=replied" in output
-    assert "int_messages was built" not in output_of_marts
+    assert "int_message_ids was built" not in output_of_marts
     assert "copy_metrics_daily was built with other settings" in output_of_marts
 
 
@@ -140,6 +133,11 @@ def test_only_the_log_of_settings_reads_the_seeds_that_owners_edit(built: Built)
     }
 
 
+def test_unit_tests_pass_in_a_full_refresh(copied: Built) -> None:
+    """dbt runs them in every build, and a full refresh is another value of a flag that models read."""
+    run(copied.environment, "dbt", "build", "--full-refresh", "--select", "int_landed_batches")
+
+
 def test_a_killed_build_is_completed_by_the_next(copied: Built) -> None:
     """Killed with new calls and old marts, it must not have lost what the marts need to know."""
     late_call(copied)
@@ -153,7 +151,7 @@ def test_a_killed_build_is_completed_by_the_next(copied: Built) -> None:
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if re.search(r"OK created .* intermediate.int_messages", line):
+        if re.search(r"OK created .* intermediate.int_unmatched_messages", line):
             break
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -193,7 +193,7 @@ def test_a_full_refresh_that_dies_forgets_no_action(example: Example) -> None:
         assert unequal_to_full(history, example.recorded) == {}
 
 
-@pytest.mark.parametrize("model", ["int_messages", "fct_deliveries", "copy_cohort_metrics_daily"])
+@pytest.mark.parametrize("model", ["int_message_matches", "fct_deliveries", "copy_cohort_metrics_daily"])
 def test_settings_that_return_after_a_refresh_of_some_models_apply(example: Example, model: str) -> None:
     """`dbt build --full-refresh --select model+` does not log what the seeds say: it must not read them."""
     recorded = example.recorded
@@ -217,7 +217,7 @@ def test_an_action_map_that_goes_back_after_a_refresh_of_some_models_applies(exa
         land_retry(history, Random(414263))
         edit_actions(history, Random(540359))
         land_retry(history, Random(453661))
-        history.build(select=recorded.below("int_messages"), refresh=True)
+        history.build(select=recorded.below("int_message_matches"), refresh=True)
         land_moved(history, Random(287964))
         edit_actions(history, Random(70602))
         history.build()

@@ -56,38 +56,46 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "order by event_timestamp asc",
     ),
     "webhook events are engagement": ("int_distinct_events", "('webhook', 'customer')", "('customer')"),
-    "calls match however old": ("int_messages", "cast(-30 as bigint)", "cast(-3000 as bigint)"),
-    "calls match however late": ("int_messages", "cast(7 as bigint)", "cast(700 as bigint)"),
-    "only direct matches": ("int_messages", "when by_action.message_action_id is not null then 2", ""),
+    "calls match however old": ("int_message_matches", "cast(-30 as bigint)", "cast(-3000 as bigint)"),
+    "calls match however late": ("int_message_matches", "cast(7 as bigint)", "cast(700 as bigint)"),
+    "only direct matches": ("int_message_matches", "when by_action.message_action_id is not null then 2", ""),
     "the map ignores the webhook": (
-        "int_messages",
+        "int_message_matches",
         "(by_action.webhook_action_id is null or by_action.webhook_action_id = candidates.call_action_id)",
         "true",
     ),
     "the map ignores the campaign": (
-        "int_messages",
+        "int_message_matches",
         "by_action.webhook_campaign_id = candidates.campaign_id",
         "true",
     ),
     "no match through the parent": (
-        "int_messages",
+        "int_message_matches",
         "when candidates.parent_action_id = candidates.call_action_id then 3",
         "",
     ),
-    "no map through the parent": ("int_messages", "when by_parent.message_action_id is not null then 4", ""),
+    "no map through the parent": (
+        "int_message_matches",
+        "when by_parent.message_action_id is not null then 4",
+        "",
+    ),
     "of several calls the first matches": (
-        "int_messages",
+        "int_message_matches",
         "then first_called_at end desc",
         "then first_called_at end asc",
     ),
-    "a call after the message is as good": ("int_messages", "first_called_at <= first_event_at", "true"),
+    "a call after the message is as good": (
+        "int_message_matches",
+        "first_called_at <= first_event_at",
+        "true",
+    ),
     "ties of calls go to the greatest key": (
-        "int_messages",
+        "int_message_matches",
         "                delivery_key\n        ) as preference",
         "                delivery_key desc\n        ) as preference",
     ),
     "the latest event decides": (
-        "int_messages",
+        "int_message_matches",
         "                first_event_order,\n                method_rank",
         "                first_event_order desc,\n                method_rank",
     ),
@@ -143,17 +151,17 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "min(last_called_at) as last_called_at",
     ),
     "calls of retries count for the copy that won": (
-        "copy_metrics_daily",
+        "int_copy_calls_daily",
         "count(case when call_count = 1 then 1 end) as api_calls",
         "sum(call_count) as api_calls",
     ),
     # R11: the control arm
     "control ignores the campaign": (
-        "int_messages",
+        "int_unmatched_messages",
         "template_actions.campaign_id = unmatched_ids.campaign_id",
         "true",
     ),
-    "a matched message is control too": ("int_messages", "judged.method_rank is null", "true"),
+    "a matched message is control too": ("int_unmatched_messages", "matches.delivery_id is null", "true"),
 }
 
 

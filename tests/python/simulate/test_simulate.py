@@ -23,6 +23,7 @@ from scripts.errors import UserError
 from scripts.simulate import command as simulator
 from scripts.simulate import world
 from scripts.simulate.command import simulate
+from scripts.simulate.scenarios import scenarios
 from support.project import PROJECT
 
 START = datetime(2026, 1, 1)
@@ -127,7 +128,7 @@ def test_same_arguments_same_bytes(tmp_path: Path, tiny: Path) -> None:
 
 def test_work_in_pieces_makes_one_world(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulator, "STORIES_AT_ONCE", 130)
-    monkeypatch.setattr(simulator.lines, "LINES_AT_ONCE", 200)
+    monkeypatch.setattr(simulator.files, "LINES_AT_ONCE", 200)
     pieces = make(tmp_path / "pieces", 400)
     for folder in ("justai", "customerio"):
         assert hashes(pieces, folder) == hashes(tiny, folder)
@@ -210,7 +211,7 @@ def test_the_sample_seeds_are_the_simulated_templates() -> None:
 
 
 def test_every_scenario_says_which_call_counts() -> None:
-    for scenario in world.scenarios():
+    for scenario in scenarios():
         for number in range(len(scenario.deliveries)):
             calls = [call for call in scenario.calls if call.delivery == number]
             final = [call for call in calls if call.final]
@@ -271,11 +272,11 @@ REASONS = (
 )
 JUNK = [
     f"junk {dataset} {reason or 'blank'}"
-    for dataset, kinds in simulator.lines.JUNK.items()
+    for dataset, kinds in simulator.junk.JUNK.items()
     for _, reason in kinds
 ]
 PLANNED = {
-    **dict.fromkeys((scenario.name for scenario in world.scenarios()), 10),
+    **dict.fromkeys((scenario.name for scenario in scenarios()), 10),
     **{f"tie_{kind}": 24 for kind in ("copy", "twin", "attrs", "user", "campaign", "late", "three")},
     **dict.fromkeys(("shared_message_tie", "reentry_same_second", "edit_instant", "stray_content"), 24),
     "rival accused": 12,

@@ -14,14 +14,15 @@ from sqlfluff.core import FluffConfig, Linter
 
 from scripts.errors import UserError
 from scripts.snowflake import account as snowflake_account
-from scripts.snowflake import bootstrap
+from scripts.snowflake.bootstrap_plan import ROLES, SCHEMAS, Setup, Size, setup_steps
 from scripts.snowflake.names import quoted
 from scripts.snowflake.share_plan import View, Wanted, plan_give, plan_revoke, read
 from scripts.unload.datasets import DATASETS, EVERYTHING, Format, Layout
 from scripts.unload.dialects import snowflake
 from scripts.unload.encode import Compression
 from scripts.unload.engines.base import Options, Work
-from scripts.unload.engines.snowflake import Snowflake, find_stage
+from scripts.unload.engines.snowflake import Snowflake
+from scripts.unload.engines.snowflake_stage import find_stage
 from scripts.unload.manifest import shape_of
 from scripts.unload.places.s3 import Bucket
 from scripts.unload.publish import Contents, Plan
@@ -138,17 +139,17 @@ def test_what_came_from_a_share_is_not_shared_again(session: StrictSnowflake) ->
 
 def test_bootstrap_is_taken_and_again_changes_nothing() -> None:
     session = StrictSnowflake(empty_account())
-    snowflake_account.run_steps(session, list(bootstrap.snowflake_steps(SETUP)), "bootstrap")
+    snowflake_account.run_steps(session, list(setup_steps(SETUP)), "bootstrap")
     first = deepcopy(session.account)
-    snowflake_account.run_steps(session, list(bootstrap.snowflake_steps(SETUP)), "bootstrap")
+    snowflake_account.run_steps(session, list(setup_steps(SETUP)), "bootstrap")
     assert session.account == first
 
 
 def test_bootstrap_brings_changed_options_into_effect() -> None:
     session = StrictSnowflake(empty_account())
     run_all(session, statements())
-    larger = bootstrap.Account(
-        size=bootstrap.Size.MEDIUM,
+    larger = Setup(
+        size=Size.MEDIUM,
         auto_suspend=120,
         credit_quota=7,
         landing="s3://acme-other/in/",
@@ -180,7 +181,7 @@ def test_each_role_can_do_its_work_and_no_more(session: StrictSnowflake) -> None
             for grantee, privilege, kind, path, option in session.account.grants
             if grantee == f"COPYMART_{role}" and kind not in ("VIEW", "TABLE")
         )
-        for role in bootstrap.ROLES
+        for role in ROLES
     }
     at_work = ["USAGE DATABASE COPYMART", "USAGE WAREHOUSE COPYMART_WH"]
     assert held["READER"] == sorted([*at_work, "USAGE SCHEMA COPYMART.AUDIT", "USAGE SCHEMA COPYMART.MARTS"])
@@ -305,7 +306,7 @@ def test_an_account_is_not_its_own_consumer(session: StrictSnowflake, metrics: W
 def test_the_schemas_are_the_layers_of_the_project() -> None:
     layers = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["models"]["copymart"]
     schemas = (layer.get("+schema") for layer in layers.values() if isinstance(layer, dict))
-    assert {schema.upper() for schema in schemas if schema} == set(bootstrap.SCHEMAS)
+    assert {schema.upper() for schema in schemas if schema} == set(SCHEMAS)
 
 
 @pytest.mark.filterwarnings("ignore:Arrow output")
@@ -453,7 +454,7 @@ def test_every_statement_parses_as_snowflake(session: StrictSnowflake, metrics: 
 
 
 def test_a_script_is_one_text_that_a_worksheet_takes() -> None:
-    text = snowflake_account.script(bootstrap.snowflake_steps(SETUP))
+    text = snowflake_account.script(setup_steps(SETUP))
     lines = [line for line in text.splitlines() if line and not line.startswith("--")]
     assert all(line.endswith(";") for line in lines)
     session = StrictSnowflake(empty_account())

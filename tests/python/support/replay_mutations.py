@@ -207,11 +207,12 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
                 *("int_distinct_calls", "int_content_runs", "dim_copy_variants", "fct_deliveries"),
             ),
             "int_touched_events": ("int_distinct_events",),
-            "int_touched_messages": ("int_messages",),
+            "int_touched_messages": ("int_message_ids", "int_message_matches", "int_unmatched_messages"),
             "int_rewritten_messages": ("fct_engagement_events",),
             "int_touched_hours": ("int_partition_contents",),
             "int_touched_dates": (
-                *("control_metrics_daily", "copy_cohort_metrics_daily", "copy_metrics_daily"),
+                *("int_copy_calls_daily", "control_metrics_daily"),
+                *("copy_cohort_metrics_daily", "copy_metrics_daily"),
             ),
         }.items()
         for model in models

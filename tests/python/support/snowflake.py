@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from scripts.snowflake import account as snowflake_account
-from scripts.snowflake import bootstrap, share
+from scripts.snowflake import share
+from scripts.snowflake.bootstrap_plan import Setup, setup_steps
 from scripts.snowflake.names import quoted
 from scripts.snowflake.share_plan import View, Wanted
 from support.project import PROJECT, settings
 from support.strict_snowflake import Account, StrictSnowflake, run_all
 
 CONSUMER = "JUSTAI.ANALYTICS"
-SETUP = bootstrap.Account(
+SETUP = Setup(
     users={"LOADER": ["LAND"], "TRANSFORMER": ["DBT"], "READER": [], "SHARER": ["ADMIN"]},
     landing="s3://acme-copy/landing/",
     unload="s3://acme-copy/export/",
@@ -51,12 +52,10 @@ def empty_account() -> Account:
     return account
 
 
-def statements(setup: bootstrap.Account = SETUP) -> list[str]:
+def statements(setup: Setup = SETUP) -> list[str]:
     """The statements of bootstrap, `use role` among them."""
     return [
-        statement
-        for step in bootstrap.snowflake_steps(setup)
-        for statement in (f"use role {step.role}", *step.statements)
+        statement for step in setup_steps(setup) for statement in (f"use role {step.role}", *step.statements)
     ]
 
 
@@ -82,7 +81,7 @@ def build(session: StrictSnowflake, *all_wanted: Wanted, source: str = '"COPYMAR
 def built(*all_wanted: Wanted) -> StrictSnowflake:
     """The administrator's session after bootstrap and a build of the views."""
     session = StrictSnowflake(empty_account())
-    snowflake_account.run_steps(session, list(bootstrap.snowflake_steps(SETUP)), "bootstrap")
+    snowflake_account.run_steps(session, list(setup_steps(SETUP)), "bootstrap")
     build(session, *all_wanted)
     session.log.clear()
     return session

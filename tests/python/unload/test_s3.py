@@ -21,10 +21,10 @@ from scripts.unload import encode as encode_module
 from scripts.unload import publish
 from scripts.unload.command import new_run
 from scripts.unload.datasets import DATASETS, Format, Layout
-from scripts.unload.engines import duckdb as engine_duckdb
+from scripts.unload.engines import duckdb as duckdb_engine
 from scripts.unload.places import lease
-from scripts.unload.places import s3 as place_s3
 from scripts.unload.places.base import LOCK, Changed
+from scripts.unload.places.open import LEAST_PART_SIZE
 from scripts.unload.places.s3 import Bucket
 from support.s3_store import WRITES, Store, expected, lock_of
 from support.unload import CALLS, HOUR, NOON, Warehouse, call, fill
@@ -138,7 +138,7 @@ def test_parts_replace_one_object_and_back(store: Store) -> None:
 
 
 def test_large_files_go_up_in_parts(store: Store) -> None:
-    place = store.bucket_place(part_size=place_s3.LEAST_PART_SIZE)
+    place = store.bucket_place(part_size=LEAST_PART_SIZE)
     path = store.warehouse.folder / "large"
     path.write_bytes(bytes(range(256)) * 50_000)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -223,7 +223,7 @@ def test_a_run_that_lost_its_lock_changes_nothing_more(store: Store, monkeypatch
     store.unload("calls")
     store.warehouse.execute("update marts.fct_calls set user_id = 'x'")
     before = {key: store.body(key) for key in store.all_keys()}
-    send = engine_duckdb._send
+    send = duckdb_engine._send
 
     def slept(*arguments: Any) -> Any:
         lock_of(store, 1000)
@@ -233,7 +233,7 @@ def test_a_run_that_lost_its_lock_changes_nothing_more(store: Store, monkeypatch
                 held.deadlines = (0.0, 0.0)
         return send(*arguments)
 
-    monkeypatch.setattr(engine_duckdb, "_send", slept)
+    monkeypatch.setattr(duckdb_engine, "_send", slept)
     with pytest.raises(UserError, match="lost its lock"):
         store.unload("calls")
     after = {key: store.body(key) for key in store.all_keys() if key != LOCK}
@@ -352,14 +352,14 @@ def test_a_conditional_write_whose_answer_was_lost_is_ours(store: Store) -> None
 def test_another_writer_of_the_manifest_stops_the_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.unload("calls")
     store.warehouse.execute("update marts.fct_calls set user_id = 'x'")
-    send = engine_duckdb._send
+    send = duckdb_engine._send
 
     def meddled(*arguments: Any) -> Any:
         store.put("calls/_manifest.json", b"{}")
         return send(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine_duckdb, "_send", meddled)
+        patch.setattr(duckdb_engine, "_send", meddled)
         with pytest.raises(UserError, match=r"_manifest\.json: another writer changed it during this run"):
             store.unload("calls")
     assert store.body("calls/_manifest.json") == b"{}"
@@ -642,7 +642,7 @@ def test_encoding_and_uploading_overlap(store: Store, monkeypatch: pytest.Monkey
     """The second chunk is encoded while a file of the first is still on its way."""
     monkeypatch.setattr(encode_module, "chunk_rows", lambda _: 2)
     encoding, sending = threading.Event(), threading.Event()
-    encoded, send = encode_module.encode, engine_duckdb._send
+    encoded, send = encode_module.encode, duckdb_engine._send
     chunks: list[Any] = []
 
     def encode(*arguments: Any) -> Any:
@@ -659,7 +659,7 @@ def test_encoding_and_uploading_overlap(store: Store, monkeypatch: pytest.Monkey
         return send(*arguments)
 
     monkeypatch.setattr(encode_module, "encode", encode)
-    monkeypatch.setattr(engine_duckdb, "_send", held_back)
+    monkeypatch.setattr(duckdb_engine, "_send", held_back)
     store.unload("calls")
     assert len(chunks) == 3
     assert store.rows("calls") == expected(store)

@@ -24,7 +24,8 @@ from scripts.dev.check_grammar import faults
 from scripts.errors import UserError
 from scripts.unload.datasets import DATASETS, Format, Layout
 from scripts.unload.encode import Compression
-from scripts.unload.engines.snowflake import Snowflake, Written, written_of
+from scripts.unload.engines.snowflake import Snowflake
+from scripts.unload.engines.snowflake_files import Written, written_of
 from scripts.unload.manifest import partition_of
 from scripts.unload.places.base import LOCK
 from scripts.warehouse import query_tag

@@ -33,7 +33,7 @@ from scripts.unload.datasets import DATASETS, Format, Layout
 from scripts.unload.encode import Compression
 from scripts.unload.engines import base as engines
 from scripts.unload.manifest import part_name, partition_of
-from scripts.unload.places.base import Folder
+from scripts.unload.places.folder import Folder
 from scripts.unload.verify import verify
 from support.project import PROJECT
 from support.unload import CALLS, HOUR, NOON, Warehouse, at, call, fill, snapshot

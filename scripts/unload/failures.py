@@ -1,4 +1,4 @@
-"""What a file system or DuckDB refuses, in one line that says what to do."""
+"""Errors of the file system and of DuckDB, in one line that says what to do."""
 
 import errno
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from scripts.errors import UserError
 
 
 @contextmanager
-def told(verb: str, uri: str, staging: Path, room: str, after: str) -> Iterator[None]:
-    """Turn refusals into a UserError.
+def explained(verb: str, uri: str, staging: Path, room: str, after: str) -> Iterator[None]:
+    """Turn errors of the file system and of DuckDB into a UserError.
 
     `verb`: what is done with the place at `uri`, read or write. `staging`: the folder of files on their way,
     and `room` what helps when its disk is full. `after`: what holds now and what to do next.

@@ -1,4 +1,5 @@
-{# A run consumes what this table holds, so it is made once, before all others. #}
+{# A run consumes what this table holds, so it is made once, before all others. A full refresh reads everything, so
+   nothing is pending then; `this` is none in a unit test, which `dbt build --full-refresh` runs too. #}
 with
 
 landed as (
@@ -76,7 +77,7 @@ final as (
         batches.batch_id,
         batches.dataset,
         built_models.model_count > coalesce(consumptions.model_count, 0)
-        {%- if flags.FULL_REFRESH %} and false{% endif %} as is_pending
+        {%- if flags.FULL_REFRESH and this is not none %} and false{% endif %} as is_pending
     from batches
     cross join built_models
     left join consumptions

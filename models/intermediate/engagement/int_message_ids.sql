@@ -1,0 +1,155 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    cluster_by=['first_event_date'],
+    meta={'touched': [{
+        'model': 'int_touched_messages',
+        'on': {'delivery_id': 'delivery_id'},
+        'since': {'first_event_date': 'first_event_date'},
+    }]}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
+{# 64 bits each of the two or three sets of ids that one message may have: none of them meet. #}
+{% set hash_of_ids %}hash(events.journey_id, events.action_id, events.parent_action_id, events.campaign_id){% endset %}
+
+{% set of_touched -%}
+    {%- if is_incremental() -%}
+    inner join touched
+        on
+            events.delivery_id = touched.delivery_id
+            and events.event_date >= touched.first_event_date
+    {%- endif -%}
+{%- endset %}
+
+with
+
+catalogue as (
+
+    select * from {{ ref('engagement_metrics') }}
+
+),
+
+-- a bit for each metric that counts: the bits of a message add up to their union when none comes twice
+metric_names as (
+
+    select
+        metric,
+        max(
+            case counts_as
+                {%- for metric in catalogue_metrics() %}
+                when '{{ metric }}' then {{ 2 ** loop.index0 }}
+                {%- endfor %}
+                else 0
+            end
+        ) as metric_bit
+    from catalogue
+    group by metric
+
+),
+
+{% if is_incremental() -%}
+touched as (
+
+    select distinct
+        delivery_id,
+        first_event_date
+    from {{ ref('int_touched_messages') }}
+    where delivery_id is not null
+
+),
+
+{% endif -%}
+messages as (
+
+    select
+        events.delivery_id,
+        min(events.event_at) as first_event_at,
+        {{ dbt.bool_or("events.metric = 'clicked' and not coalesce(events.is_machine_click, false)") }}
+            as has_human_click,
+        {{ dbt.any_value('events.journey_id') }} as journey_id,
+        {{ dbt.any_value('events.action_id') }} as action_id,
+        {{ dbt.any_value('events.parent_action_id') }} as parent_action_id,
+        {{ dbt.any_value('events.campaign_id') }} as campaign_id,
+        min({{ hash_of_ids }}) != max({{ hash_of_ids }}) as has_several_ids,
+        min(events.channel) != max(events.channel)
+        or min({{ hash_of_ids }}) != max({{ hash_of_ids }})
+        or sum(coalesce(metric_names.metric_bit, 0)) != {{ bit_or('coalesce(metric_names.metric_bit, 0)') }}
+            as has_repeats
+    from {{ ref('int_distinct_events') }} as events
+    left join metric_names
+        on events.metric = metric_names.metric
+    {{ of_touched }}
+    where events.is_about_message
+    group by events.delivery_id
+
+),
+
+-- nearly all messages carry the same ids on each event, and the order of these events is of no matter
+messages_of_several_ids as (
+
+    select delivery_id
+    from messages
+    where has_several_ids
+
+),
+
+id_sets as (
+
+    select
+        events.delivery_id,
+        events.journey_id,
+        events.action_id,
+        events.parent_action_id,
+        events.campaign_id,
+        min({{ ordered_key('events.event_timestamp', 'events.event_id') }}) as first_event_order
+    from {{ ref('int_distinct_events') }} as events
+    {{ of_touched }}
+    where
+        events.is_about_message
+        and events.delivery_id in (select delivery_id from messages_of_several_ids)
+    group by
+        events.delivery_id, events.journey_id, events.action_id, events.parent_action_id, events.campaign_id
+
+),
+
+final as (
+
+    select
+        delivery_id,
+        journey_id,
+        action_id,
+        parent_action_id,
+        campaign_id,
+        cast(null as {{ dbt.type_string() }}) as first_event_order,
+        first_event_at,
+        cast(first_event_at as date) as first_event_date,
+        has_human_click,
+        has_repeats
+    from messages
+    where not has_several_ids
+
+    union all
+
+    select
+        id_sets.delivery_id,
+        id_sets.journey_id,
+        id_sets.action_id,
+        id_sets.parent_action_id,
+        id_sets.campaign_id,
+        id_sets.first_event_order,
+        messages.first_event_at,
+        cast(messages.first_event_at as date) as first_event_date,
+        messages.has_human_click,
+        messages.has_repeats
+    from id_sets
+    inner join messages
+        on id_sets.delivery_id = messages.delivery_id
+
+)
+
+select * from final
+{% if not is_incremental() -%}
+-- in the order of days, in which later runs add to it: what a day needs then lies together
+order by first_event_date
+{%- endif %}

@@ -1,0 +1,224 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    cluster_by=['first_event_date'],
+    meta={'touched': [{
+        'model': 'int_touched_messages',
+        'on': {'delivery_id': 'delivery_id'},
+        'since': {'first_event_date': 'first_event_date'},
+    }]}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
+with
+
+action_map as (
+
+    select * from {{ ref('int_action_map') }}
+
+),
+
+{% if is_incremental() -%}
+touched as (
+
+    select distinct
+        delivery_id,
+        first_event_date
+    from {{ ref('int_touched_messages') }}
+    where delivery_id is not null
+
+),
+
+{% endif -%}
+-- a call without journey_id or action_id is a delivery that can never match
+candidates as (
+
+    select
+        message_ids.delivery_id,
+        message_ids.journey_id,
+        message_ids.action_id,
+        message_ids.parent_action_id,
+        message_ids.campaign_id,
+        message_ids.first_event_order,
+        message_ids.first_event_at,
+        message_ids.first_event_date,
+        message_ids.has_human_click,
+        message_ids.has_repeats,
+        deliveries.delivery_key,
+        deliveries.action_id as call_action_id,
+        deliveries.template_id,
+        deliveries.copy_id,
+        deliveries.delivery_date,
+        deliveries.first_called_at,
+        deliveries.last_called_at
+    from {{ ref('int_message_ids') }} as message_ids
+    {% if is_incremental() -%}
+    inner join touched
+        on
+            message_ids.delivery_id = touched.delivery_id
+            and message_ids.first_event_date >= touched.first_event_date
+    {% endif -%}
+    inner join {{ ref('fct_deliveries') }} as deliveries
+        on
+            message_ids.journey_id = deliveries.journey_id
+            and deliveries.action_id is not null
+            and {{ is_in_match_range('deliveries.last_called_at', 'message_ids.first_event_at') }}
+
+),
+
+judged as (
+
+    select
+        candidates.delivery_id,
+        candidates.journey_id,
+        candidates.action_id,
+        candidates.parent_action_id,
+        candidates.campaign_id,
+        candidates.first_event_order,
+        candidates.first_event_at,
+        candidates.first_event_date,
+        candidates.has_human_click,
+        candidates.has_repeats,
+        candidates.delivery_key,
+        candidates.copy_id,
+        candidates.delivery_date,
+        candidates.first_called_at,
+        candidates.last_called_at,
+        case
+            when candidates.action_id = candidates.call_action_id then 1
+            when by_action.message_action_id is not null then 2
+            when candidates.parent_action_id = candidates.call_action_id then 3
+            when by_parent.message_action_id is not null then 4
+        end as method_rank
+    from candidates
+    left join action_map as by_action
+        on {{ is_mapped('candidates', 'action_id', 'by_action') }}
+    left join action_map as by_parent
+        on {{ is_mapped('candidates', 'parent_action_id', 'by_parent') }}
+
+),
+
+-- by hash, as text takes several times as long to group; a message that shares its hash is ordered in vain
+contested as (
+
+    select hash(delivery_id) as delivery_hash
+    from judged
+    where method_rank is not null
+    group by hash(delivery_id)
+    having count(*) > 1
+
+),
+
+-- the earliest event that matches decides for its message; then the method; then the latest call made by the
+-- time of the message's first event, else the earliest after it
+ranked as (
+
+    select
+        delivery_id,
+        journey_id,
+        action_id,
+        parent_action_id,
+        campaign_id,
+        first_event_at,
+        first_event_date,
+        has_human_click,
+        has_repeats,
+        delivery_key,
+        copy_id,
+        delivery_date,
+        last_called_at,
+        method_rank,
+        row_number() over (
+            partition by delivery_id
+            order by
+                first_event_order,
+                method_rank,
+                case when first_called_at <= first_event_at then 0 else 1 end,
+                case when first_called_at <= first_event_at then first_called_at end desc,
+                first_called_at,
+                delivery_key
+        ) as preference
+    from judged
+    where
+        method_rank is not null
+        and hash(delivery_id) in (select delivery_hash from contested)
+
+),
+
+matches as (
+
+    select
+        judged.delivery_id,
+        judged.journey_id,
+        judged.action_id,
+        judged.parent_action_id,
+        judged.campaign_id,
+        judged.first_event_at,
+        judged.first_event_date,
+        judged.has_human_click,
+        judged.has_repeats,
+        judged.delivery_key,
+        judged.copy_id,
+        judged.delivery_date,
+        judged.last_called_at,
+        judged.method_rank
+    from judged
+    left join contested
+        on hash(judged.delivery_id) = contested.delivery_hash
+    where
+        judged.method_rank is not null
+        and contested.delivery_hash is null
+
+    union all
+
+    select
+        delivery_id,
+        journey_id,
+        action_id,
+        parent_action_id,
+        campaign_id,
+        first_event_at,
+        first_event_date,
+        has_human_click,
+        has_repeats,
+        delivery_key,
+        copy_id,
+        delivery_date,
+        last_called_at,
+        method_rank
+    from ranked
+    where preference = 1
+
+),
+
+final as (
+
+    select
+        delivery_id,
+        first_event_at,
+        first_event_date,
+        has_human_click,
+        has_repeats,
+        case method_rank
+            when 1 then 'direct'
+            when 2 then 'action_map'
+            when 3 then 'parent_direct'
+            when 4 then 'parent_map'
+        end as match_method,
+        journey_id,
+        action_id,
+        parent_action_id,
+        campaign_id,
+        delivery_key,
+        copy_id,
+        delivery_date,
+        last_called_at
+    from matches
+
+)
+
+select * from final
+{% if not is_incremental() -%}
+-- in the order of days, in which later runs add to it: what a day needs then lies together
+order by first_event_date
+{%- endif %}
