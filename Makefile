@@ -194,7 +194,7 @@ unit: venv-dev ## dbt's unit tests, on models built without rows
 
 quick: venv-dev ## the Python tests that start no server and no dbt
 	$(call say,"pytest, without servers and builds")
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow"
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not integration"
 
 pytest: venv-dev ## all Python tests, on two workers
 	$(call say,"pytest")

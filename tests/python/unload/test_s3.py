@@ -5,14 +5,13 @@ import io
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import fastavro
 import pytest
-from moto.server import ThreadedMotoServer
 
 from scripts import s3
 from scripts.errors import UserError
@@ -30,15 +29,6 @@ from support.s3_store import WRITES, Store, expected, lock_of
 from support.unload import CALLS, HOUR, NOON, Warehouse, call, fill
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
 def store(
     tmp_path: Path, endpoint: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -51,7 +41,7 @@ def store(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    name = f"test-{hashlib.sha256(request.node.name.encode()).hexdigest()[:16]}"
+    name = f"test-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]}"
     made = Store(fill(Warehouse(tmp_path)), endpoint, name)
     made.spy(monkeypatch)
     return made

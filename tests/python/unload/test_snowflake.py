@@ -29,7 +29,7 @@ from scripts.unload.engines.snowflake_files import Written, written_of
 from scripts.unload.manifest import partition_of
 from scripts.unload.places.base import LOCK
 from scripts.warehouse import query_tag
-from support.emulated_snowflake import connect, server
+from support.emulated_snowflake import connect
 from support.fault_proxy import Kind, fault_proxy
 from support.project import BIN
 from support.s3_servers import ENVIRONMENT, UNSET, environment, moto
@@ -69,14 +69,12 @@ class Servers:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    log = tmp_path_factory.mktemp("snowflake") / "server.log"
-    with moto() as endpoint, server(log, environment(AWS_ENDPOINT_URL=endpoint)) as port:
-        made = Servers(endpoint, port, connect(port, DATABASE), {})
-        for schema in ("marts", "intermediate", "staging"):
-            made.run(f"create schema if not exists {schema}")
-        yield made
-        made.session.close()
+def servers(endpoint: str, port: int) -> Iterator[Servers]:
+    made = Servers(endpoint, port, connect(port, DATABASE), {})
+    for schema in ("marts", "intermediate", "staging"):
+        made.run(f"create schema if not exists {schema}")
+    yield made
+    made.session.close()
 
 
 class Twin(Store):
@@ -159,7 +157,7 @@ def twin(
         monkeypatch.delenv(name, raising=False)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    made = Twin(tmp_path, servers, hashlib.sha256(request.node.name.encode()).hexdigest()[:16])
+    made = Twin(tmp_path, servers, hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16])
     made.spy(monkeypatch)
     return made
 

@@ -28,16 +28,10 @@ from scripts.land.snowflake.transaction import Landing, Ready, open_landing
 from scripts.snowflake import verify as verify_snowflake
 from scripts.snowflake.verify import SKIPPED
 from scripts.warehouse import layer_schema
-from support.emulated_snowflake import PROFILE, connect, differences, everything, land_there, server
+from support.emulated_snowflake import PROFILE, connect, differences, everything, land_there
 from support.formats import avro, parquet
 from support.land import HOURS, SPAN, call, event, hourly, land_path, text, warehouse, write
 from support.project import PROJECT
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with server(tmp_path_factory.mktemp("snowflake") / "server.log") as number:
-        yield number
 
 
 @pytest.fixture
