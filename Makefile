@@ -16,6 +16,8 @@ VERIFY_OPTIONS ?=
 BIN := .venv/bin
 DBT := $(BIN)/dbt
 COPYMART := $(BIN)/copymart
+# tests/python/conftest.py says which tests stay together, and which begin first
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 HERE := $(CURDIR)
 
 # The user's own dbt and Python settings must not reach these builds, nor these builds the user's warehouse. The daily
@@ -194,11 +196,11 @@ unit: venv-dev ## dbt's unit tests, on models built without rows
 
 quick: venv-dev ## the Python tests that start no server and no dbt
 	$(call say,"pytest, without servers and builds")
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not integration"
+	@$(PYTEST) -q -m "not integration"
 
 pytest: venv-dev ## all Python tests, on two workers
 	$(call say,"pytest")
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(PYTEST)
 
 truth: venv-dev ## every mart cell against the truth of CALLS simulated calls
 	$(call say,"$(CALLS) simulated calls against their truth")

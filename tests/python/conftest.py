@@ -24,11 +24,33 @@ collect_ignore = [] if sys.platform == "linux" else ["support/test_s3_servers.py
 COSTLY = {"built", "endpoint", "example", "port", "swift"}
 
 
+# What takes longest, longest first: it begins first, so that no worker waits for another's last file. Tests of a file
+# run on one worker, which makes its fixtures once, but for those that are in ALONE.
+WHOLE_WAY = "test_the_whole_way_is_the_same_on_both_engines"
+LONGEST = (
+    WHOLE_WAY,
+    *("test_replay.py", "test_incremental.py", "test_ci_slim.py", "test_kills.py", "test_faults.py"),
+    *("test_swift.py", "test_s3_servers.py", "unload/test_unload.py", "test_readme.py", "test_truth.py"),
+)
+ALONE = (WHOLE_WAY, "test_incremental.py")
+GROUPS = {"test_s3_servers.py": "swift", "test_swift.py": "swift"}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make check` leaves out."""
+    """Mark what `make check` leaves out; order the tests and group them for the workers."""
+
+    def place(item: pytest.Item) -> int:
+        found = (number for number, name in enumerate(LONGEST) if name in item.nodeid)
+        return next(found, len(LONGEST))
+
+    items.sort(key=place)
     for item in items:
         if COSTLY & set(getattr(item, "fixturenames", ())):
             item.add_marker("integration")
+        alone = any(name in item.nodeid for name in ALONE)
+        group = item.nodeid.partition("[")[0] if alone else GROUPS.get(item.path.name, str(item.path))
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

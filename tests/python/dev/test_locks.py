@@ -121,8 +121,7 @@ def test_a_lock_is_pinned_by_hash_and_names_no_index(lock: Path) -> None:
 def test_tests_run_on_the_versions_that_users_run() -> None:
     users, tests = ({(name, version) for name, version, _ in pins(lock)} for lock in LOCKS)
     assert users <= tests
-    only_tests = {canonical(Requirement(requirement).name) for requirement in TESTS_WANT}
-    assert not only_tests & {name for name, _ in users}
+    assert not {"fakesnow", "moto", "pytest", "sqlfluff"} & {name for name, _ in users}
 
 
 def imports(module: Path) -> set[str]:

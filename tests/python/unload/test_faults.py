@@ -30,7 +30,7 @@ from support.faults import (
     verify_arguments,
 )
 from support.s3_servers import aws, environment
-from support.warm_copymart import Done, Running, ended, start
+from support.warm import Done, Running, ended, start
 
 SMALL = ("--max-file-size", "4k", "--concurrency", "1")
 IN_PARTS = ("--max-file-size", "1G", "--part-size", "5243k", "--compression", "none")

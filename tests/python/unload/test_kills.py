@@ -25,7 +25,7 @@ from support.faults import (
     require_whole_hours_or_gone,
 )
 from support.s3_servers import aws, environment
-from support.warm_copymart import Done, Running, start
+from support.warm import Done, Running, start
 
 AT_ONCE = 3
 SMALL = ("--max-file-size", "4k", "--concurrency", "1")

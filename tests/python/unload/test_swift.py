@@ -22,7 +22,7 @@ from support.faults import (
     verify_arguments,
 )
 from support.s3_servers import Swift, environment
-from support.warm_copymart import Done, start
+from support.warm import Done, start
 
 ALONE = "--no-if-match"
 SMALL = ("--max-file-size", "4k", "--concurrency", "1")
