@@ -47,13 +47,13 @@ for verb, examples in (
 
 
 def main() -> None:
-    """Run the program; an error that a person can mend ends it with its message and exit status 1."""
+    """Run the program; a UserError ends it with its message and exit status 1."""
     try:
         app()
     except UserError as error:
         message = str(error)
     except PermissionError as error:
-        # each command says what it may not read or write; this is for folders on the way there
+        # each command names what it cannot read or write; this is for the folders above
         message = f"{error.filename}: {error.strerror}"
     else:
         return

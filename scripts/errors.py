@@ -1,5 +1,5 @@
-"""The one exception a person is meant to read."""
+"""The one exception that is written for a person."""
 
 
 class UserError(Exception):
-    """Something the caller must mend; its text says what is wrong, where, and what to do next."""
+    """Something that the user can fix; its text says what is wrong, where, and what to do next."""

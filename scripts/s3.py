@@ -49,9 +49,9 @@ EndpointUrl = Annotated[
 Region = Annotated[str | None, typer.Option(help="AWS region of the bucket.", rich_help_panel=console.S3)]
 
 FAILURES = (ClientError, BotoCoreError, ResponseParserError, HTTPError)
-"""What a request to S3 may fail with: botocore does not wrap what an answer that breaks off fails with."""
+"""Errors of a request to S3; botocore does not wrap the error of an answer that breaks off."""
 
-# IAM allows every visible sign in a path; * and ? would be patterns in a policy
+# IAM allows every visible character in a path; * and ? would be patterns in a policy
 IAM_NAME = r"(?:[\w+=,.@-]+/)*[\w+=,.@-]{1,64}"
 """Regular expression of a user's or role's name in an ARN, with its path."""
 
@@ -75,7 +75,7 @@ def client(
 ) -> Any:
     """Return a boto3 S3 client; with `role_arn` it acts as that role and renews its credentials by itself.
 
-    `session_name` is what the trail of the account shows for the role.
+    `session_name` is what CloudTrail shows for the role.
 
     Raises:
         UserError: `external_id` or `session_name` without `role_arn`, or no credentials to assume the role
@@ -88,12 +88,12 @@ def client(
     if region:
         session.set_config_variable("region", region)
     if role_arn:
-        # it says at length, with a stack trace, what the error that follows says in a line
+        # it logs with a stack trace what the error that follows says in a line
         logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
         source = session.get_credentials()
         if source is None:
             raise UserError(f"no AWS credentials to assume {role_arn} with: {_CREDENTIALS_HINT}")
-        # A server that is not AWS's answers for roles at the same address as for objects.
+        # A server other than AWS answers STS at the same address as S3.
         own_server = endpoint_url and not (urlsplit(endpoint_url).hostname or "").endswith("amazonaws.com")
         sts_url = endpoint_url if own_server and "AWS_ENDPOINT_URL_STS" not in os.environ else None
         fetcher = AssumeRoleCredentialFetcher(
@@ -152,5 +152,5 @@ def explain(error: Exception) -> str:
 
 
 def _in_a_line(error: Exception) -> str:
-    """The text of an error, which may hold all of an answer, as far as it fits in a line."""
+    """The text of an error, cut to a line, because it may contain a whole answer."""
     return shorten(" ".join(str(error).split()) or type(error).__name__, 300, placeholder=" …")

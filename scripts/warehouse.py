@@ -1,4 +1,4 @@
-"""The warehouse a dbt profile points at, so that connection settings stand in one place."""
+"""The warehouse that a dbt profile names, so that connection settings are in one place."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def kind(project_dir: Path, profiles_dir: Path | None, target: str | None) -> st
 
 
 def _credentials(project_dir: Path, profiles_dir: Path | None, target: str | None) -> Any:
-    """What dbt makes of the profile's target: an object of its adapter's own class."""
+    """The profile's target as dbt reads it: an object of the adapter's own class."""
     project(project_dir)
     folder = profiles_dir or (
         project_dir if (project_dir / "profiles.yml").exists() else Path.home() / ".dbt"
@@ -74,7 +74,7 @@ def _credentials(project_dir: Path, profiles_dir: Path | None, target: str | Non
             f"no profiles.yml in {folder}: copy profiles.yml.example to {project_dir / 'profiles.yml'}, "
             "or name its folder with --profiles-dir"
         )
-    # dbt is imported here because it takes seconds, which --help should not.
+    # imported here because dbt takes seconds, which --help should not
     from dbt.config.runtime import load_profile
     from dbt.flags import set_from_args
     from dbt_common.clients.system import get_env
@@ -117,14 +117,14 @@ def connect(
 
     Raises:
         UserError: the target is not DuckDB, its file is missing (if `read_only`), in use or unreadable, or a
-            setting has a value that DuckDB does not take.
+            setting has a value that DuckDB does not accept.
     """
     settings = credentials(project_dir, profiles_dir, target)
     if settings["type"] != "duckdb":
         raise UserError(
             f"this command works on a DuckDB target; the profile's target is of type {settings['type']}"
         )
-    # As dbt does: a relative path counts from the current folder.
+    # As in dbt, a relative path starts at the current folder.
     path = Path(settings["path"])
     _check_access(path, read_only)
     try:
@@ -153,10 +153,10 @@ def connect_snowflake(
     as_role: bool = True,
 ) -> Any:
     """Open a session of the Snowflake target, with the profile's settings as dbt reads them: key pair, single
-    sign-on, OAuth, host and port. Returns a `SnowflakeConnection` that commits each statement by itself; its
-    queries are tagged with the verb, so that their cost can be told, and with `tags`. `parameters`: session
-    parameters. Without `as_role` the session begins with the user's own default role: the profile's need not
-    exist yet.
+    sign-on, OAuth, host and port. Returns a `SnowflakeConnection` that commits each statement by itself. Its
+    queries are tagged with the verb, by which their cost can be found, and with `tags`. `parameters`: session
+    parameters. Without `as_role` the session begins with the user's default role, because the profile's role
+    need not exist yet.
 
     Raises:
         UserError: the target is not Snowflake, or its session cannot be opened.
@@ -180,7 +180,7 @@ def connect_snowflake(
             autocommit=True,
             application="copymart",
             client_session_keep_alive=True,
-            # as dbt does: asking the clouds' metadata servers who we are takes seconds where there are none
+            # as dbt does: asking the clouds' metadata servers takes seconds where there are none
             platform_detection_timeout_seconds=settings.platform_detection_timeout_seconds,
             session_parameters={**(parameters or {}), "QUERY_TAG": query_tag(verb, tags)},
             **settings.auth_args(),
@@ -198,7 +198,7 @@ def query_tag(verb: str, tags: Mapping[str, str] | None = None) -> str:
 
 
 def layer_schema(settings: dict[str, Any], layer: str, production_schema: str) -> str:
-    """The schema of a layer, such as staging, as macros/project/generate_schema_name.sql names it."""
+    """The schema of a layer such as staging, by the rule of macros/project/generate_schema_name.sql."""
     own = settings["schema"]
     if settings["type"] == "duckdb" or own.upper() == production_schema.upper():
         return layer
@@ -213,7 +213,7 @@ def _check_access(path: Path, read_only: bool) -> None:
         raise UserError(f"folder {folder} does not exist: make it, or set COPYMART_DUCKDB to another file")
     if path.exists() and not os.access(path, os.R_OK if read_only else os.W_OK):
         raise UserError(f"no permission to {'read' if read_only else 'write'} {path.resolve()}")
-    # DuckDB writes a log beside the file, and opens the file without asking whether it may.
+    # DuckDB writes a log beside the file, but opens the file without checking that it can.
     if not read_only and not os.access(path.resolve().parent, os.W_OK | os.X_OK):
         raise UserError(f"no permission to write in {path.resolve().parent}, where DuckDB keeps its log")
 

@@ -1,4 +1,4 @@
-"""Parses compiled SQL by sqlfluff's Snowflake grammar, the strictest check of it that needs no account.
+"""Parses compiled SQL with sqlfluff's Snowflake grammar, the strictest check that needs no account.
 
 `make parse` runs this over what dbt compiled, both branches of incremental models.
 """
@@ -41,7 +41,7 @@ def check(
     folders: Annotated[list[Path], typer.Argument(help="Folders of compiled SQL, such as target/compiled.")],
 ) -> None:
     """Parse every SQL file under the folders; exit status 1 when one is refused, or there is none."""
-    # a view is compiled alike both ways: each text once
+    # both ways compile a view to the same text: parse each text once
     texts: dict[str, Path] = {}
     for path in sorted(path for folder in folders for path in folder.glob("**/*.sql")):
         texts.setdefault(path.read_text(), path)

@@ -1,4 +1,4 @@
-"""Build only what a change touches: the base's tables are attached read-only and stand in for all the rest.
+"""Build only what a change touches: the base's tables are attached read-only and replace everything else.
 
 `make ci-slim BASE=ref` runs this. The sample is made once, with the base's simulator, so that both sides read
 the same files; each side lands them with its own code.
@@ -78,8 +78,8 @@ def _build_base(scratch: Path, tree: Path) -> None:
 
 
 def _build_head(scratch: Path, tree: Path) -> None:
-    # Two manifests: what differs is told by one parsed under head's own target, because sources compare by
-    # the name of their database; where a deferred table lies is told by the one that base was built with.
+    # Two manifests: the one parsed under head's own target shows what differs, because sources compare by the
+    # name of their database; the one that base was built with shows where a deferred table is.
     build = _dbt(
         *("--log-level", "warn", "build", "--select", "state:modified+", "--state", scratch / "state"),
         *("--defer", "--defer-state", scratch / "base-target", "--target", "head"),
@@ -133,7 +133,7 @@ def _dbt(*arguments: object) -> list[str]:
 
 
 def _run(scratch: Path, tree: Path, side: str, step: str, command: list[str], show: bool = False) -> str:
-    """Run one step of a side in its worktree and return its output; what fails is shown in full."""
+    """Run one step of a side in its worktree and return its output; show a failure in full."""
     settings = {
         "DBT_PROFILES_DIR": scratch / "profiles",
         "DBT_TARGET": side,
@@ -158,7 +158,7 @@ def _run(scratch: Path, tree: Path, side: str, step: str, command: list[str], sh
 
 @contextmanager
 def _scratch(repo: Path) -> Iterator[Path]:
-    """Yield a folder that goes, with the worktrees in it, when the work is over or failed."""
+    """Yield a folder that is deleted at the end, with the worktrees in it."""
     folder = Path(tempfile.mkdtemp(prefix="copymart-ci-slim-"))
     try:
         yield folder
@@ -181,7 +181,7 @@ def _commit(repo: Path, ref: str) -> str:
 
 
 def _fork_point(repo: Path, base: str, head: str) -> str:
-    """Return the commit where head left base, so that what base did since is no change of head's."""
+    """Return the merge base, so that later commits of base are no changes of head."""
     return _try_git(repo, "merge-base", base, head) or base
 
 

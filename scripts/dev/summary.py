@@ -12,7 +12,7 @@ from scripts.console import console, error_console
 from scripts.errors import UserError
 from scripts.warehouse import connect
 
-# Rates are made from sums: an average of daily rates would weigh a day of ten sends like one of ten thousand.
+# Rates come from sums: an average of daily rates would weigh a day of ten sends like one of ten thousand.
 _VARIANTS = """
     with cohorts as (
         select template_id, copy_id, is_control, served, reached, human_opened, human_clicked, converted
@@ -43,7 +43,7 @@ _VARIANTS = """
 
 
 def variants_table(warehouse: duckdb.DuckDBPyConnection) -> Table:
-    """Return one row per variant and control arm, all days together; rates are per message that arrived."""
+    """Return one row per variant and control arm over all days; rates are per delivered message."""
     table = Table(
         title="Variants: people who opened, clicked and converted, per message delivered",
         title_justify="left",

@@ -64,28 +64,6 @@ create or replace temp macro land_object(x) as
          when trim(x->>'$') in ('', 'null') then '{}'::json
          when starts_with(ltrim(x->>'$', E' \t\r\n'), '{') and not land_trailing_comma(x->>'$')
          then try(json(x->>'$')) end;
--- DuckDB's parser writes 41.50 as 41.5, 1e2 as 100.0 and -0 as 0: whether a map that it gave may have been
--- logged otherwise, 2 for surely worth a look, 1 when it holds a zero, 0 for no
-create or replace temp macro land_suspicion(v) as
-    case when not regexp_matches(v::varchar, '":[-0-9\[{]') then 0
-         when regexp_matches(v::varchar, '[:\[,]-?[0-9]+[.eE]') then 2
-         when regexp_matches(v::varchar, '[:\[,]0[,\]}]') then 1 else 0 end;
--- whether JSON text may hold -0, also within JSON text in a string, where characters may be escapes
-create or replace temp macro land_minus_zero(s) as
-    regexp_matches(s, '-0(\s|\\[nrt])*[,\]}]') or regexp_matches(s, '\\u00[0-57]');
--- JSON text whose numbers are strings, which the parser leaves alone; land_unmarked makes them numbers again
-create or replace temp macro land_marked(s) as
-    replace(replace(array_to_string(list_transform(
-        regexp_extract_all(s, '(?:"[^"\\]*(?:\\.[^"\\]*)*"|[^-"0-9]+)+|-?[0-9][-+.0-9eE]*|-'),
-        lambda t: case when regexp_matches(t, '^-?[0-9]') then chr(1) || t || chr(2) else t end
-    ), ''), chr(1), '"' || md5(s)), chr(2), md5(s) || '"');
-create or replace temp macro land_unmarked(x, s) as replace(replace(x, '"' || md5(s), ''), md5(s) || '"', '');
--- a map that land_object took, from a record marked as s, with numbers as they were logged
-create or replace temp macro land_exact_object(x, s) as
-    case when x is null then '{}'
-         when starts_with(x::varchar, '{') then land_unmarked(x::varchar, s)
-         when trim(x->>'$') in ('', 'null') then '{}'
-         else land_unmarked(json(land_marked(x->>'$'))::varchar, x->>'$') end;
 """
 
 _OBJECT_OF_ENTRIES = """case when {0} is not null then ('{{' || array_to_string(list_transform({0}, lambda m:
@@ -287,51 +265,18 @@ def _member_names(kind: pa.DataType) -> list[str]:
     return [kind.field(number).name for number in range(kind.num_fields)] if pa.types.is_struct(kind) else []
 
 
-def suspects_query(dataset: Dataset) -> str:
-    """Query over the table `checked` that gives the distinct values of maps (field, value) that hold a key
-    `twice` or a number that the parser may have written anew (`suspicion` above 0).
-    """
+def repeated_keys_query(dataset: Dataset) -> str:
+    """Query over the table `checked` that gives (field, value) of the distinct maps that hold a key twice."""
     # `times` keeps the optimiser from testing every record in place of every distinct value
     return " union all ".join(
         f"""
-select {quoted(column)} as field, value, twice, suspicion from (
+select {quoted(column)} as field, value from (
     select value,
-        case when times > 0 then len(list_distinct(json_keys(value))) < len(json_keys(value)) end as twice,
-        case when times > 0 then land_suspicion(value) end as suspicion
+        case when times > 0 then len(list_distinct(json_keys(value))) < len(json_keys(value)) end as twice
     from (select {name(column)} as value, count(*) as times from checked where reason is null group by value)
-) where twice or suspicion > 0"""
+) where twice"""
         for column in dataset.maps
     )
-
-
-def exact_query(dataset: Dataset, schema: pa.Schema) -> str:
-    """Query over `chunk`, `checked` and the table `suspects` that gives file_no, line and the maps of records
-    in which the parser may have written a number anew, each number as it was logged.
-    """
-
-    def among(suspicion: int) -> str:
-        return " or ".join(
-            f"{name(column)} in (select value from suspects "
-            f"where field = {quoted(column)} and suspicion >= {suspicion})"
-            for column in dataset.maps
-        )
-
-    suspected = f"""
-    (select file_no, line, {among(2)} as sure from checked where reason is null and ({among(1)}))"""
-    if "raw" in schema.names:
-        shape = "{" + ", ".join(f'"{column}": "JSON"' for column in dataset.maps) + "}"
-        records = f"""
-    select file_no, line, raw as marked, json_transform(land_marked(raw), {quoted(shape)}) as f
-    from chunk join {suspected} using (file_no, line) where sure or land_minus_zero(raw)"""
-    else:
-        texts = " or ".join(f"starts_with(f.{name(column)}::varchar, '\"')" for column in dataset.maps)
-        records = f"""
-    select file_no, line, '' as marked, f
-    from ({_column_fields(dataset, schema)}) join {suspected} using (file_no, line) where {texts}"""
-    maps = ", ".join(
-        f"land_exact_object(f.{name(column)}, marked) as {name(column)}" for column in dataset.maps
-    )
-    return f"select file_no, line, {maps} from ({records})"
 
 
 def raw_query(dataset: Dataset, schema: pa.Schema) -> str:

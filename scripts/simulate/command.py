@@ -1,4 +1,4 @@
-"""`copymart simulate`: call logs and events of a made-up world, and what the warehouse must make of them."""
+"""`copymart simulate`: call logs and events of a simulated world, and what the marts must show for them."""
 
 import shutil
 import time
@@ -16,7 +16,7 @@ from scripts.simulate import files, junk, lines, tables, truth
 from scripts.simulate import plan as planning
 from scripts.simulate.plan import Plan
 
-# Written first and last: only a run that came to its end leaves its arguments here.
+# Written first and last: only a complete run leaves its arguments here.
 MARKER = "simulation.txt"
 UNFINISHED = "unfinished: run copymart simulate again\n"
 OURS = (".work", "justai", "customerio", "truth")
@@ -87,7 +87,7 @@ def simulate(
 
 
 def clear(out: Path) -> None:
-    """Empty `out` but for the marker of an unfinished run and folders for the truth and the work.
+    """Empty `out`, except for the marker of an unfinished run and folders for truth and work.
 
     Raises:
         UserError: `out` is a file, holds anything that simulate did not write, or cannot be written.

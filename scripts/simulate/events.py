@@ -110,7 +110,7 @@ select *,
 from human
 """
 
-# ordinal, metric, seconds after the first event, how its flags are spelled, whether a machine did it
+# ordinal, metric, seconds after the first event, how its flags are written, whether a machine did it
 HAPPENINGS: tuple[tuple[int, str, str, str, str], ...] = (
     (0, "", "0", "open", "false"),
     (1, "sent", "case when start_metric <> 'sent' then sent end", "", "false"),
@@ -137,12 +137,12 @@ HAPPENINGS: tuple[tuple[int, str, str, str, str], ...] = (
     (22, "clicked", "case when edge then 7776001 end", "person", "false"),
     (23, "opened", "case when edge then 7862400 end", "human", "false"),
 )
-# One event id seen again on the next day is a second event.
+# An event id that occurs again on the next day is a second event.
 SECOND_DAY = 32
 
 
 def event_plan() -> str:
-    """SQL of event_plan: one row per event of a message, with all that the fact table must say of it."""
+    """SQL of event_plan: one row per event of a message, with everything the fact table must show for it."""
     parts = []
     for ordinal, metric, offset, flags, machine in HAPPENINGS:
         name = f"'{metric}'" if metric else "start_metric"

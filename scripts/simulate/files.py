@@ -1,4 +1,4 @@
-"""The files of a simulation: lines spelled and compressed, in folders by the hour in which they arrived."""
+"""The files of a simulation: lines written and compressed, in folders by their hour of arrival."""
 
 import gzip
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ LINES_AT_ONCE = 700_000
 
 @dataclass(frozen=True)
 class Reject:
-    """A line that landing must reject; `raw` is None where its bytes are no UTF-8."""
+    """A line that landing must reject; `raw` is None if its bytes are not UTF-8."""
 
     dataset: str
     file: str
@@ -32,7 +32,7 @@ class Reject:
 def write(
     con: duckdb.DuckDBPyConnection, out: Path, advance: Callable[[int], None]
 ) -> tuple[dict[str, int], list[Reject]]:
-    """Spell and compress all lines; return lines per dataset and the lines that must be rejected."""
+    """Write and compress all lines; return lines per dataset and the lines that must be rejected."""
     lines: dict[str, int] = {}
     rejects: list[Reject] = []
     with ThreadPoolExecutor(2) as pool:
@@ -101,7 +101,7 @@ def write_hours(
 
 
 def decoded(raw: bytes) -> str | None:
-    """The text of a line; None where its bytes are no UTF-8."""
+    """The text of a line; None if its bytes are not UTF-8."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

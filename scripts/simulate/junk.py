@@ -12,7 +12,7 @@ GOOD_CALL = (
 GOOD_EVENT = (
     '"event_id":"E0","object_type":"email","metric":"sent","timestamp":1767268801,"data":{"delivery_id":"x"}'
 )
-# Lines that landing must refuse, each with the reason; a reason of None: a blank line, which is no line.
+# Lines that landing must reject, each with the reason; None for a blank line, which counts as no line.
 JUNK: dict[str, tuple[tuple[bytes, str | None], ...]] = {
     "justai_calls": (
         (("{" + GOOD_CALL[:60]).encode(), "malformed_json"),
@@ -57,7 +57,7 @@ JUNK: dict[str, tuple[tuple[bytes, str | None], ...]] = {
 
 
 def add_junk(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
-    """Strew lines that must be rejected, and blank ones, over the hours of the calls."""
+    """Add lines that must be rejected, and blank ones, to the hours of the calls."""
     for number, (dataset, kinds) in enumerate(JUNK.items()):
         con.register(
             "kinds",

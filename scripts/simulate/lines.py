@@ -1,27 +1,27 @@
-"""The lines of a simulation, still as columns: what is planned, with repetitions and the hour of arrival."""
+"""The lines of a simulation as columns: what is planned, with repetitions and the hour of arrival."""
 
 import duckdb
 
 from scripts.simulate.plan import Plan
 from scripts.simulate.spelling import SPELLING
 
-# Far above the numbers of planned events, for lines about something else.
+# Far above the numbers of planned events, for lines that are not about a message.
 OTHER_ID = 2**54
 
 
 def prepare(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
-    """Macros for times of arrival and for spelling; the tables that `keep` fills."""
+    """Macros for times of arrival and ways of writing; the tables that `keep` fills."""
     end_hour = (plan.start + plan.days * 86_400) // 3_600
     outage = plan.start + 86_400 * min(3, plan.days - 1) + 9 * 3_600
     con.execute(f"""
-        -- Files are hourly until two days after the last call; what trickles in later comes once a day.
+        -- Files are hourly until two days after the last call; later rows arrive once a day.
         create macro folder(hour) as
             case when hour > {end_hour + 48} then (hour - 5 + 23) // 24 * 24 + 5 else hour end;
         create macro arrival(instant, k) as folder(instant // 3600 + case
             when draw(k, 'lateness') < 0.965 then 0
             when draw(k, 'lateness') < 0.99 then draw_int(k, 'hours late', 1, 7)
             else draw_int(k, 'weeks late', 300, 1000) end);
-        -- One receiver failed for some hours: its events came in a burst.
+        -- One receiver failed for some hours: its events arrive in a burst.
         create macro event_arrival(instant, k) as arrival(
             case when instant between {outage} and {outage + 5 * 3_600} then {outage + 6 * 3_600}
                 else instant end, k);
@@ -43,7 +43,7 @@ create table junk (dataset varchar, hour bigint, junk_no bigint, raw blob, reaso
 
 
 def keep(con: duckdb.DuckDBPyConnection) -> None:
-    """Put the chunk's lines aside: every call and event at least once, some again, some contradicted."""
+    """Store the chunk's lines: every call and event at least once, some repeated, some contradicted."""
     con.execute(KEEP_CALLS)
     con.execute(KEEP_EVENTS)
 
@@ -59,7 +59,7 @@ with once as (
 line as (
     from once
     union all
-    -- delivered again: the same text, or the same call spelled another way
+    -- delivered again: the same text, or the same call written differently
     select * replace (
         line_no + 1 as line_no, spelling + (draw(call_no, 'respelled') < 0.5)::bigint as spelling)
     from once
@@ -91,7 +91,7 @@ line as (
         line_no + 1 as line_no, spelling + (draw(event_no, 'respelled') < 0.5)::bigint as spelling)
     from once where draw(event_no, 'again') < 0.015
     union all
-    -- the same event with other values: the greater time is right, and is the plan's
+    -- the same event with other values: the greater time is right, and is the planned one
     select * replace (
         line_no + 2 as line_no, spelling + 2 as spelling, ' (corrected)' as note,
         case when conflict <> 'metric' then metric
@@ -103,7 +103,7 @@ line as (
             else instant - draw_int(event_no, 'earlier', 1, 50) end as instant)
     from once where conflict <> 'none'
     union all
-    -- reported twice with one time: the payload with the greater hash is right, and is the plan's
+    -- reported twice with one time: the payload with the greater hash is right, and is the planned one
     select * replace (
         line_no + 3 as line_no, spelling + 3 as spelling,
         case flags when 'accused' then 'denied' else 'accused' end as flags)

@@ -1,8 +1,8 @@
-"""The plan of a simulation, in DuckDB: who is called for, with what, and what becomes of each message.
+"""The plan of a simulation, in DuckDB: which people JustAI is called for, the copy, and each message's fate.
 
-All chance is `draw(key, name)`: a hash of the seed, a name and a row's own number, so a plan depends neither
-on threads nor on how the work is cut into chunks. Numbers: story (one journey) s; deliveries, calls and
-messages s*16+slot; events message*64+ordinal. A story lies in one chunk with all that belongs to it.
+All randomness is `draw(key, name)`: a hash of the seed, a name and a row's own number, so a plan depends
+neither on threads nor on how the work is cut into chunks. Numbers: story (one journey) s; deliveries, calls
+and messages s*16+slot; events message*64+ordinal. A story is in one chunk with everything that belongs to it.
 """
 
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ class Plan:
 
 
 def macros(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
-    """Chance, and the shapes of the vendors' ids."""
+    """Randomness, and the forms of the vendors' ids."""
     seed = int(plan.seed)
-    # Hashing the xor again matters: two hashes combined by xor alone would be the same number, shifted.
+    # The xor is hashed again: xor alone would only shift one hash by the other.
     con.execute(f"""
         create macro draw(k, name) as
             (hash(xor(hash(k::bigint), hash('{seed}/' || name))) >> 11)::double / 9007199254740992.0;
@@ -63,7 +63,7 @@ def macros(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
 
 
 def count_stories(con: duckdb.DuckDBPyConnection, calls: int) -> tuple[int, int]:
-    """Return (stories drawn freely, stories in all); the rest are plain and make the calls exact."""
+    """Return (stories drawn freely, all stories); the rest are plain and make the number of calls exact."""
     row = con.execute(f"""
         with story as (
             select i, s.calls, sum(s.calls) over (order by i rows unbounded preceding) as so_far
@@ -114,7 +114,7 @@ placed as (
         case d.snap
             when 'day_end' then even_at // 86400 * 86400 + 86380
             when 'edit' then e.instant
-            -- few calls by night: minutes of the day are drawn to the afternoon
+            -- few calls at night: minutes of the day cluster in the afternoon
             else even_at // 86400 * 86400
                 + floor(86400 * (x - 0.13 * sin(6.283185307 * x)))::bigint
         end as base_at

@@ -1,8 +1,8 @@
-"""What a scenario is made of.
+"""The parts of a scenario.
 
-A scenario states what happens in one journey and, beside it, what the warehouse must make of it: which call
-a delivery ends with, which delivery a message belongs to and by which rule. The truth tables are these
-statements, multiplied; nothing in them is found by matching.
+A scenario states what happens in one journey and what the warehouse must make of it: the last call of a
+delivery, the delivery that a message belongs to, and the rule that matches it. The truth tables multiply
+these statements; nothing in them is found by matching.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from scripts.simulate.world import TEMPLATE
 
 @dataclass(frozen=True)
 class Delivery:
-    """A (journey, action) that JustAI is asked for; without journey or action it stands for one call."""
+    """A (journey, action) for which JustAI is called; without journey or action it is one call."""
 
     template: str
     action: int | None = None
@@ -24,7 +24,7 @@ class Call:
     """One call, `lo` to `hi` seconds after the journey's start.
 
     `copy` is "pick" (the delivery's bandit draw), "other" (another arm) or an arm number. `final` says that
-    this call decides the delivery; of several with `tie` at one second, the order of the rules decides.
+    this call decides the delivery; among several with `tie` in one second, the total order decides.
     `version` "before" is what was served just before an edit (for journeys that start at one).
     """
 

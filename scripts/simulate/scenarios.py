@@ -11,7 +11,7 @@ HOUR = 3_600
 
 
 def plain() -> list[Scenario]:
-    """Journeys without trouble; their shares are what the hard cases leave."""
+    """Plain journeys; their shares are what the hard cases leave."""
     scenarios = [single("plain", template.share, template.name) for template in TEMPLATES]
     extra = {
         "plan-nudge": (
@@ -338,7 +338,7 @@ def identities() -> list[Scenario]:
 
 
 def without_calls() -> list[Scenario]:
-    """Control arms that JustAI never sees, and mail that has nothing to do with it."""
+    """Control arms that JustAI never sees, and mail without JustAI."""
     control = Message("email", 1023, 102, control="plan-nudge")
     text = Message("sms", 1043, 104, control="trial-sms")
     other = Message("email", 3_000_000_007, 200, reason="no_call_in_journey")

@@ -1,4 +1,4 @@
-"""How lines are spelled, in SQL: the many ways in which the vendors may write one call or one event."""
+"""How lines are written, in SQL: the many ways in which the vendors may write one call or event."""
 
 SPELLING = r"""
 create macro quoted(value) as '"' || value || '"';
@@ -71,7 +71,7 @@ with named as (
         case when channel = 'in_app' and draw(spelling, 'object') < 0.3 then 'in-app'
             when channel = 'sms' and draw(spelling, 'object') < 0.3 then 'twilio'
             when draw(spelling, 'object') > 0.995 then upper(channel) else channel end as object,
-        -- what two payloads of one second are compared by must not be left to chance
+        -- the fields that decide between two payloads of one second must not be random
         case when flags in ('accused', 'denied') then 19
             else draw_int(spelling, 'identifiers', 0, 19) end as identified
     from event_line where hour >= $first and hour < $last

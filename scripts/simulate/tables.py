@@ -95,7 +95,7 @@ def load_world(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
 
 
 def load_scenarios(con: duckdb.DuckDBPyConnection, numbers: dict[str, int]) -> None:
-    """Tables of the scenarios, and `scenario_slot`, which spreads their shares over 65,536 places."""
+    """Tables of the scenarios, and `scenario_slot`, which spreads their shares over 65,536 slots."""
     scenarios = all_scenarios()
     load(
         con,

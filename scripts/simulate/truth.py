@@ -1,7 +1,7 @@
-"""What every mart must hold after a simulation, added up from the plan chunk by chunk.
+"""What every mart must show after a simulation, summed from the plan chunk by chunk.
 
-Facts go straight to Parquet; marts are kept as partial sums, since all of a journey lies in one chunk. Only
-the start of a copy's version needs all chunks.
+Facts go straight to Parquet; marts are kept as partial sums, because each journey is in one chunk. Only the
+start of a copy's version needs all chunks.
 """
 
 from pathlib import Path
@@ -57,7 +57,7 @@ FACT_SQL = {
 ADD_UP = {
     "version_start": """
         select copy_no, version_no, min(instant) as first_at,
-            -- a content that loses at the instant of the edit is seen from the next call on
+            -- a content that loses in the second of the edit is visible from the next call on
             min(instant) filter (instant > from_at) as first_after,
             min(instant) filter (not forced) as first_unforced, bool_or(forced) as forced
         from call_plan group by all
@@ -157,7 +157,7 @@ class Facts:
             self.writers[name].write_table(rows)
 
     def close(self) -> None:
-        """End the files; without this they are no readable Parquet."""
+        """Close the files; until then they are not readable Parquet."""
         for writer in self.writers.values():
             writer.close()
 
@@ -226,7 +226,7 @@ with started as (
         min(first_unforced) as first_unforced, bool_or(forced) as forced
     from sum_version_start group by all
 ),
--- At a disputed edit two contents are logged in one second: the greater hash is what was served.
+-- At a disputed edit, two contents are logged in one second: the one with the greater hash was served.
 edge as (
     select s.*, v.k, v.content_hash, v.canonical, v.template_id, v.from_at,
         coalesce(n.content_hash > v.content_hash, false) as loses_last,

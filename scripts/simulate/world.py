@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 DAY = 86_400
-# Control characters and separators that break readers which split text at more than line feeds.
+# Control characters and separators that break readers which split lines at more than line feeds.
 ODD_TEXT = "tab\tfeed\nseparator\u2028next\u0085\N{FULLWIDTH LATIN CAPITAL LETTER A}\N{GRINNING FACE} \\ </p>"
 
 
@@ -17,7 +17,7 @@ class Template:
     """A template of JustAI, with the message that Customer.io sends after its call.
 
     `call_action` is the action id in the call log; `action` and `parent` are those on the message's events,
-    `method` the rule that ties the two (None: no rule does). `settings` false leaves the template out of both
+    `method` the rule that matches the two (None: no rule). `settings` false leaves the template out of both
     seeds.
     """
 
@@ -112,7 +112,7 @@ METRICS = (
     "deferred",
 )
 
-# Contents a copy goes through, in order; a letter stands for one text.
+# The contents of a copy, in order; a letter is one text.
 HISTORIES: dict[tuple[str, int], str] = {
     ("welcome-email", 1): "AB",
     ("welcome-email", 2): "ABA",
@@ -159,7 +159,7 @@ def canonical(value: Mapping[str, object]) -> str:
 
 
 def renderings(name: str, value: Mapping[str, object]) -> tuple[str, ...]:
-    """Ways to write the member `"name":value` (with a leading comma) that all mean the same map."""
+    """Ways to write the member `"name":value` (with a leading comma) that all give the same map."""
     if not value:
         return (f',"{name}":{{}}', f',"{name}":null', "", f',"{name}":{{ }}', f',"{name}":{{"unset":null}}')
     plain = json.dumps(value, separators=(",", ":"), ensure_ascii=False)

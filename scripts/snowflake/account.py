@@ -1,4 +1,4 @@
-"""Statements in a Snowflake account whose refusal a person can mend."""
+"""Run statements in a Snowflake account, with refusals in words a person can act on."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -9,13 +9,13 @@ from scripts.console import progress
 from scripts.errors import UserError
 from scripts.snowflake.names import identifier, parts, quoted
 
-# Of a statement that was refused so many characters are shown.
-_TOLD = 1_000
+# How many characters of a refused statement are shown.
+_SHOWN = 1_000
 
 
 @dataclass(frozen=True)
 class Step:
-    """Statements that one role runs, and why they are there. A role of Snowflake's own needs no quotes."""
+    """Statements that one role runs, with the reason for them. Snowflake's own roles need no quotes."""
 
     role: str
     why: str
@@ -40,7 +40,7 @@ def run_steps(session: Any, steps: list[Step], description: str) -> int:
     """Run the steps in order and return the number of statements.
 
     Raises:
-        UserError: Snowflake refused one; those before it stand, since each of them commits by itself.
+        UserError: Snowflake refused one; earlier ones have taken effect, because each commits by itself.
     """
     done = 0
     total = sum(len(step.statements) for step in steps)
@@ -83,7 +83,7 @@ def rows(session: Any, statement: str) -> list[dict[str, Any]]:
 
 @contextmanager
 def explained(statement: str) -> Iterator[None]:
-    """Say which statement Snowflake refused, and why; a long one by its beginning.
+    """Say which statement Snowflake refused (the beginning of a long one), and why.
 
     Raises:
         UserError: Snowflake refused it.
@@ -94,8 +94,8 @@ def explained(statement: str) -> Iterator[None]:
     try:
         yield
     except Error as error:
-        told = statement if len(statement) <= _TOLD else f"{statement[:_TOLD]} …"
-        raise UserError(f"Snowflake refused `{told}`: {_words(error)}") from error
+        shown = statement if len(statement) <= _SHOWN else f"{statement[:_SHOWN]} …"
+        raise UserError(f"Snowflake refused `{shown}`: {_words(error)}") from error
 
 
 def _words(error: Exception) -> str:
@@ -105,7 +105,7 @@ def _words(error: Exception) -> str:
 def find_stage(session: Any, named: str, within: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
     """Return the whole name of a stage, and its URL: empty for an internal one, None where there is none.
 
-    `within`: the schema, or database and schema, of a name that says neither.
+    `within`: the schema, or database and schema, of a name without them.
 
     Raises:
         UserError: it is no name of a stage, or there is no such schema.

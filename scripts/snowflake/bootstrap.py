@@ -1,4 +1,4 @@
-"""copymart bootstrap: what must be in a Snowflake account before dbt and copymart can work there."""
+"""copymart bootstrap: sets up a Snowflake account for dbt and copymart."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -181,7 +181,7 @@ def bootstrap(
 
 
 def _location(uri: str | None, option: str) -> str | None:
-    """Return the place with a slash at its end: without, it would also cover `prefix-of-somebody-else`."""
+    """Return the place with a slash at its end; without it, it would also cover `prefix-of-somebody-else`."""
     if uri is None:
         return None
     if not uri.startswith("s3://") or not uri.removeprefix("s3://").split("/")[0]:

@@ -7,10 +7,10 @@ from enum import StrEnum
 from scripts.snowflake.account import Step
 from scripts.snowflake.names import literal, quoted
 
-# The layers of dbt_project.yml; staging holds the landing tables and stages too.
+# The layers of dbt_project.yml; staging also holds the landing tables and stages.
 SCHEMAS = ("STAGING", "INTERMEDIATE", "MARTS", "AUDIT", "SHARES")
 READ_BY_ANALYSTS = ("MARTS", "AUDIT")
-# Of queries that people run as these users; copymart's own and dbt's say more.
+# For queries that people run as these users; the tags of copymart and dbt also name the verb.
 QUERY_TAG = '{"app": "copymart"}'
 ROLES = {
     "LOADER": "lands files: writes the landing tables, reads the landing stages",
@@ -32,7 +32,7 @@ class Size(StrEnum):
 
 @dataclass(frozen=True)
 class Setup:
-    """All that a set-up depends on. Names are as Snowflake stores them; a location is `s3://bucket/path/`."""
+    """The settings of a set-up. Names are as Snowflake stores them; a location is `s3://bucket/path/`."""
 
     database: str = "COPYMART"
     warehouse: str = "COPYMART_WH"
@@ -72,7 +72,7 @@ class Setup:
 
 
 def setup_steps(setup: Setup) -> Iterator[Step]:
-    """Yield the set-up in an order that Snowflake takes, each step as the least of its own roles that may."""
+    """Yield the set-up in an order that Snowflake accepts, each step by the least privileged role."""
     yield from _roles(setup)
     yield from _warehouse(setup)
     yield from _database(setup)

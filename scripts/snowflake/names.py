@@ -1,11 +1,11 @@
-"""Names and text as they may stand in a Snowflake statement: checked first, then quoted."""
+"""Names and text for Snowflake statements: checked first, then quoted."""
 
 import re
 
 from scripts.errors import UserError
 
-# What Snowflake takes without quotes and folds to upper case; names that need quotes are refused, so that a
-# name means the same in dbt, which does not quote, and here.
+# What Snowflake accepts without quotes and folds to upper case. Names that need quotes are refused, so that a
+# name means the same here and in dbt, which does not quote.
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
 _ORGANIZATION_ACCOUNT = re.compile(r"[A-Za-z][A-Za-z0-9]*\.[A-Za-z][A-Za-z0-9_]*")
 _LOCATOR = re.compile(r"[A-Za-z]{1,6}[0-9]{3,8}")
@@ -31,21 +31,21 @@ def quoted(*parts: str) -> str:
 
 
 def parts(name: str) -> tuple[str, ...]:
-    """Return the parts of a name as SHOW and dbt print it; what is not in quotes is folded to upper case."""
+    """Return the parts of a name as SHOW and dbt print it; unquoted parts are folded to upper case."""
     found = re.findall(r'"((?:[^"]|"")*)"|([^".]+)', name)
     return tuple(inner.replace('""', '"') if inner else plain.upper() for inner, plain in found)
 
 
 def literal(text: str) -> str:
-    """Return a string constant; in Snowflake's the backslash escapes too."""
+    """Return a string literal; Snowflake also escapes by backslash."""
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def account(name: str) -> str:
     """Return a consumer's account, `ORG.ACCOUNT` or a locator such as `XY12345`, in upper case.
 
-    Both forms are those of ALTER SHARE's documentation. It is not quoted in a statement; that it is nothing
-    but letters, digits, _ and one dot makes it safe there.
+    Both forms are those of ALTER SHARE's documentation. Statements contain it without quotes, which is safe
+    because it has only letters, digits, _ and one dot.
 
     Raises:
         UserError: it is neither.

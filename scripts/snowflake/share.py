@@ -1,4 +1,4 @@
-"""copymart share: the reviewed views to other Snowflake accounts, planned first, then applied in one go."""
+"""copymart share: shares the reviewed views with other Snowflake accounts, by a plan that it then applies."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -187,7 +187,7 @@ def reviewed(manifest: Any, grant: Grant, share_name: str) -> Wanted:
 
 
 def _databases(manifest: Any, node: Any) -> set[str]:
-    """Return the databases of all that a view reads, through the views it reads from."""
+    """Return the databases of everything that a view reads, also through other views."""
     found = set()
     for unique_id in node.depends_on.nodes:
         parent = manifest.nodes.get(unique_id) or manifest.sources[unique_id]
@@ -201,7 +201,7 @@ def _databases(manifest: Any, node: Any) -> set[str]:
 
 
 def _manifest(project_dir: Path, profiles_dir: Path | None, target: str | None) -> Any:
-    """Let dbt read the project for the target: its macros say in which schema a view lies. No connection.
+    """Let dbt parse the project for the target, whose macros decide the schema of a view. No connection.
 
     Raises:
         UserError: dbt cannot read it.
@@ -270,7 +270,7 @@ def _apply(session: Any, plan: Plan, owner: str) -> None:
 
 
 def _stop_on_what_is_left(plan: Plan) -> None:
-    """See that all is there: an account that does not exist is taken without a word, and not added."""
+    """Check that nothing is left to do: Snowflake accepts an unknown account without an error or effect."""
     if plan.changes:
         left = "; ".join(f"{line.sign} {line.text}" for line in plan.changes)
         raise UserError(

@@ -1,8 +1,8 @@
-"""What a Snowflake share holds, what it should hold, and the statements between the two.
+"""What a Snowflake share holds, what it should hold, and the statements that lead from one to the other.
 
-Nothing here changes anything: `read` asks, `plan_give` and `plan_revoke` compare. The rules that the order
-follows are Snowflake's: a container before its objects, REFERENCE_USAGE before SELECT, all grants before
-the first account (GRANT <privilege> … TO SHARE; Create and configure shares).
+Nothing here changes anything: `read` asks, `plan_give` and `plan_revoke` compare. The order follows
+Snowflake's rules: a container before its objects, REFERENCE_USAGE before SELECT, all grants before the first
+account (GRANT <privilege> … TO SHARE; Create and configure shares).
 """
 
 from collections.abc import Iterable
@@ -44,7 +44,7 @@ class Wanted:
 
 @dataclass(frozen=True, order=True)
 class Privilege:
-    """One grant to a share; `kind` is Snowflake's word for the object, `path` its stored name."""
+    """One grant to a share; `kind` is Snowflake's name of the kind of object, `path` its stored name."""
 
     name: str
     kind: str
@@ -55,7 +55,7 @@ class Privilege:
         return f"{self.name.lower()} on {self.kind.lower()} {'.'.join(self.path)}"
 
     def sql(self) -> str:
-        """The same as it stands in a statement."""
+        """The same, quoted for a statement."""
         return f"{self.name.lower()} on {self.kind.lower()} {quoted(*self.path)}"
 
 
@@ -75,7 +75,7 @@ class State:
 
 @dataclass(frozen=True)
 class Change:
-    """One line of a plan: `+` is added, `-` removed, `=` is there. A change has the statement for it."""
+    """One line of a plan: `+` added, `-` removed, `=` unchanged. A change has its statement."""
 
     sign: str
     text: str
@@ -95,15 +95,15 @@ class Plan:
 
     @property
     def statements(self) -> tuple[str, ...]:
-        """What is to be run; accounts that go into one statement are several lines."""
+        """The statements to run; accounts of one statement are several lines."""
         return tuple(dict.fromkeys(line.statement for line in self.lines if line.statement))
 
 
 def read(session: Any, wanted: Wanted) -> State:
     """Ask the account for everything that a plan depends on.
 
-    SHOW GRANTS TO SHARE calls a view a table, in some accounts (behaviour change 2371 makes it VIEW); SHOW
-    VIEWS tells which it is.
+    SHOW GRANTS TO SHARE calls a view a table in some accounts (behaviour change 2371 makes it VIEW); SHOW
+    VIEWS shows which it is.
 
     Raises:
         UserError: Snowflake refused to answer.
@@ -123,7 +123,7 @@ def read(session: Any, wanted: Wanted) -> State:
         for view in wanted.views
         if view.path in secure
     }
-    # LIKE knows wildcards, and _ is one
+    # in LIKE, _ is a wildcard
     shares = [
         share
         for share in rows(session, f"show shares like {literal(wanted.share)}")
@@ -147,7 +147,7 @@ def read(session: Any, wanted: Wanted) -> State:
 
 
 def _accounts(share: dict[str, Any]) -> tuple[str, ...]:
-    """Return the consumers in `to`, a list with commas that is empty or null without any."""
+    """Return the consumers in `to`, a comma-separated list, empty or null if there are none."""
     return tuple(sorted(name.strip().upper() for name in (share["to"] or "").split(",") if name.strip()))
 
 
@@ -156,7 +156,7 @@ def _kind(row: dict[str, Any], secure: dict[tuple[str, ...], bool]) -> str:
 
 
 def privileges(wanted: Wanted) -> list[Privilege]:
-    """Return what a share needs, in the order in which Snowflake takes it."""
+    """Return what a share needs, in the order that Snowflake requires."""
     return [
         Privilege("USAGE", "DATABASE", (wanted.database,)),
         *(Privilege("USAGE", "SCHEMA", schema) for schema in wanted.schemas),
@@ -191,7 +191,7 @@ def faults(wanted: Wanted, state: State) -> list[str]:
 
 
 def plan_give(wanted: Wanted, state: State, accounts: Iterable[str], lower_edition: bool = False) -> Plan:
-    """Compare the share with what it should hold; accounts that it has and that are not named stay.
+    """Compare the share with what it should hold; its other accounts stay.
 
     Raises:
         UserError: the account itself is to be a consumer, or the share's name is taken by one of another
@@ -216,7 +216,7 @@ def plan_give(wanted: Wanted, state: State, accounts: Iterable[str], lower_editi
             lines.append(Change("=", str(privilege)))
         else:
             lines.append(Change("+", str(privilege), f"grant {privilege.sql()} to share {share}"))
-    # objects before what they lie in
+    # objects before their containers
     strays = sorted(state.privileges - set(needed), key=lambda stray: (-len(stray.path), stray))
     for stray in strays:
         lines.append(Change("-", str(stray), f"revoke {stray.sql()} from share {share}"))
@@ -229,18 +229,20 @@ def plan_give(wanted: Wanted, state: State, accounts: Iterable[str], lower_editi
 
 
 def require_consumers(wanted: Wanted, state: State, accounts: Iterable[str]) -> None:
-    """Raise UserError when one of the accounts has not got the share, at least not under this name: to say
-    that nothing is to be done would leave it what should be taken away."""
+    """Raise UserError when one of the accounts does not have the share under this name.
+
+    To answer that nothing is to be done would leave the account what should be taken away.
+    """
     strangers = sorted(set(accounts) - set(state.accounts))
     if state.exists and strangers:
         raise UserError(
-            f"{', '.join(strangers)} has not got the share {wanted.share}; "
+            f"{', '.join(strangers)} does not have the share {wanted.share}; "
             f"{', '.join(state.accounts) or 'nobody'} has. Nothing was taken away: name the account as here"
         )
 
 
 def plan_revoke(wanted: Wanted, state: State, accounts: Iterable[str]) -> Plan:
-    """Take the share from the named accounts, or from all; a share that no account is left to is dropped."""
+    """Take the share from the named accounts, or from all; a share without accounts is dropped."""
     if not state.exists:
         return Plan()
     asked = set(accounts)

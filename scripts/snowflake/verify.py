@@ -1,7 +1,7 @@
-"""The whole way of the data on Snowflake and on DuckDB, compared, in a database that is dropped at the end.
+"""Lands and builds on Snowflake and on DuckDB and compares, in a database that is dropped at the end.
 
-`make verify-snowflake` runs this on a real account, the tests on an emulated one. Sample logs are landed in
-two parts, the second with files replaced and removed, and built after each; then every relation is compared.
+`make verify-snowflake` runs this on a real account, the tests on an emulated one. Sample logs land in two
+parts, the second with files replaced and removed, with a build after each; then every relation is compared.
 """
 
 import json
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, Any
@@ -25,7 +25,6 @@ from snowflake.connector.errors import Error
 
 from scripts.console import console, error_console
 from scripts.errors import UserError
-from scripts.land.sources import path_hour
 from scripts.warehouse import connect_snowflake
 
 PROJECT = Path(__file__).parents[2]
@@ -35,7 +34,7 @@ SKIPPED = 3
 SPLIT = 3
 """One file in so many lands late."""
 
-# What differs between any two landings of the same files, and the relation that is about nothing else.
+# Columns that differ between any two landings of the same files, and the relation that has only such.
 _OF_THE_LANDING = {"loaded_at", "_loaded_at", "landed_at", "batch_id", "_batch_id"}
 _NOT_COMPARED = {"audit_arrival_lag"}
 LANDING_TABLES = (
@@ -43,8 +42,8 @@ LANDING_TABLES = (
     *("customerio_events", "customerio_events_rejects", "customerio_events_removed"),
     *("landed_files", "landed_batches", "consumed_batches", "built_with"),
 )
-# A row for each batch, and files are cut into batches otherwise on Snowflake: which rows there are is
-# compared, not how often each is there.
+# Relations with a row per batch. Snowflake cuts files into other batches, so their distinct rows are
+# compared, not how often each occurs.
 _BY_BATCH = {
     *("landed_batches", "consumed_batches", "int_landed_batches"),
     *("justai_calls_removed", "customerio_events_removed"),
@@ -64,7 +63,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Difference:
-    """A relation that is not the same on both sides: rows that only one of them has, as text."""
+    """A relation that differs: rows that only one side has, as text."""
 
     relation: str
     only_duckdb: list[tuple[str | None, ...]]
@@ -212,13 +211,13 @@ def _copy_early(sample: Path, landing: Path) -> list[Path]:
 
 
 def _change(landing: Path, sample: Path, late: list[Path]) -> list[Path]:
-    """Bring the late files, replace a landed file of each data set and remove one of events."""
+    """Add the late files, replace a landed file of each dataset and remove one of events."""
     landed = {kind: sorted((landing / kind).glob("**/*.jsonl*")) for kind in ("justai", "customerio")}
     for path in late:
         (landing / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(sample / path, landing / path)
     for files in landed.values():
-        # another file's lines: some are repeats, and what was here before must go
+        # another file's lines: some are repeats, and the rows of the old content must go
         shutil.copy(files[-1], files[len(files) // 2])
     gone = landed["customerio"][len(landed["customerio"]) // 3]
     gone.unlink()
@@ -228,12 +227,11 @@ def _change(landing: Path, sample: Path, late: list[Path]) -> list[Path]:
 def _land(side: Side, landing: Path, removed: list[Path]) -> None:
     events = landing / "customerio/events"
     done = _start(side, "copymart", "land", "--calls", landing / "justai/calls", "--events", events)
-    # the sample holds files that landing refuses as a whole, which is exit status 1
+    # landing refuses some files of the sample as a whole, which is exit status 1
     if "error:" in done.stderr or done.returncode > 1:
         raise UserError(f"{side.name}: copymart land failed:\n{done.stdout}{done.stderr}")
     for path in removed:
-        hour = path_hour(str(path))
-        assert hour is not None
+        hour = datetime.strptime("/".join(path.parent.parts[-4:]), "%Y/%m/%d/%H")
         span = [f"{moment:%Y-%m-%dT%H}" for moment in (hour, hour + timedelta(hours=1))]
         _run(side, "copymart", "land", "--events", events, "--backfill", *span, "--allow-empty")
 
@@ -277,7 +275,7 @@ def _unload(duck: Side, snow: Side, place: str, stage: str) -> None:
 
 
 def _share(snow: Side, database: str, role: str) -> None:
-    """Make a share that nobody gets, see that it is as planned, and drop it."""
+    """Create a share without accounts, check it, and drop it."""
     share = ("copymart", "share", "--share", database, "--role", role)
     try:
         _run(snow, *share, "--yes")
@@ -314,19 +312,19 @@ def _compare(work: Path, duck: Side, database: str) -> tuple[list[Difference], i
 
 
 def counted(relation: str, rows: list[Any]) -> Counter[Any]:
-    """How often each row is there, once for a relation that holds a row per batch."""
+    """How often each row occurs; once for a relation with a row per batch."""
     return Counter(set(rows) if relation.rpartition(".")[2] in _BY_BATCH else rows)
 
 
 def columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
-    """Name and type of the columns of a relation of a DuckDB, but for those that any landing makes anew."""
+    """Name and type of a DuckDB relation's columns, without those that differ between any two landings."""
     described = connection.execute(f"describe {relation}").fetchall()
     return {name: kind for name, kind, *_ in described if name not in _OF_THE_LANDING}
 
 
 def as_text(engine: str, relation: str, columns: dict[str, str]) -> str:
-    """A query that writes every value as text in the engine: clients read times and numbers differently."""
-    # a relation of no such columns is compared by its number of rows
+    """A query whose values the engine writes as text, because clients read times and numbers differently."""
+    # a relation without such columns is compared by its number of rows
     texts = [
         f"{_text(engine, f'compared.{name}', kind)} as c{number}"
         for number, (name, kind) in enumerate(columns.items())

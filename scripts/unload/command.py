@@ -1,6 +1,6 @@
 """copymart unload: marts to Parquet or Avro by UTC hour, day or table, in a folder or on S3.
 
-Only partitions whose content differs from what the manifest at the destination says are written.
+It writes only partitions whose content differs from the manifest at the destination.
 """
 
 import re
@@ -36,7 +36,7 @@ from scripts.unload.places.open import open_place, write_headers
 from scripts.unload.places.s3 import PART_SIZE
 from scripts.unload.run import new_run, planned, print_plans, unload_all, with_rows
 
-_AGAIN = "What is published there is whole; mend it and run the same command again"
+_AGAIN = "What is published there is complete; fix the cause and run the same command again"
 # Panel of --help for the options that change the files themselves.
 FILES = "Files"
 _UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
@@ -246,7 +246,7 @@ def unload(
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """End a run that a scheduler stops as ctrl-C would: it settles what is done and frees the lock."""
+    """Treat SIGTERM from a scheduler like Ctrl-C: the run publishes what is done and releases the lock."""
 
     def stop(*_: object) -> None:
         raise SystemExit(128 + signal.SIGTERM)

@@ -24,13 +24,13 @@ def contents_of(engine: Engine, dataset: Dataset, span: Span) -> dict[str, Conte
     """Return the contents of each partition in the span, in order of time.
 
     Raises:
-        UserError: what dbt keeps of the hours does not agree with the mart.
+        UserError: the hours that dbt counts disagree with the mart.
     """
     if dataset.period is HOUR:
         _require_agreement(engine, dataset)
         query = engine.dialect.contents(dataset, span, ())
     else:
-        # small enough to be looked at
+        # small enough to hash now
         columns = engine.describe(f"select * from {engine.dialect.relation(dataset.mart)}")
         query = engine.dialect.contents(dataset, span, columns)
     return {
@@ -43,7 +43,7 @@ def _require_agreement(engine: Engine, dataset: Dataset) -> None:
     relation = engine.dialect.relation
     again = "run `dbt build`, which brings both to the same state, and unload again"
     kept_by = CONTENTS.rpartition(".")[2]
-    # a build that broke off between the two leaves the same number of rows where rows were only edited
+    # a build that broke off between the two leaves equal row counts where rows were only edited
     ((behind,),) = engine.query(
         f"select count(distinct batch_id) from {relation(CONSUMED)} where model = '{dataset.model}' "
         f"and batch_id not in (select batch_id from {relation(CONSUMED)} where model = '{kept_by}')"
@@ -61,5 +61,5 @@ def _require_agreement(engine: Engine, dataset: Dataset) -> None:
 
 
 def is_empty(engine: Engine, dataset: Dataset) -> bool:
-    """Tell whether the mart has no rows at all."""
+    """Return whether the mart has no rows at all."""
     return not engine.query(f"select 1 from {engine.dialect.relation(dataset.mart)} limit 1")

@@ -1,6 +1,6 @@
 """What can be unloaded: the datasets, the time one partition covers, and the range of a run.
 
-SQL in here is what all engines take; what they write differently is in scripts/unload/dialects.py.
+The SQL here runs on all engines; what they write differently is in scripts/unload/dialects.py.
 """
 
 import re
@@ -23,7 +23,7 @@ class Layout(StrEnum):
 
 
 class Format(StrEnum):
-    """How rows are written; it is the ending of the files' names too."""
+    """How rows are written; also the extension of the files."""
 
     PARQUET = "parquet"
     AVRO = "avro"
@@ -41,7 +41,7 @@ class Period:
         return moment - (moment - datetime.min) % self.step
 
     def ceiling(self, moment: datetime) -> datetime:
-        """Return the end of the period that the moment is the end of or lies in."""
+        """Return the moment itself if a period ends there, else the end of the period that holds it."""
         return -(-(moment - datetime.min) // self.step) * self.step + datetime.min
 
     def start(self, partition: str) -> datetime:
@@ -56,7 +56,7 @@ class Period:
 HOUR = Period("%Y/%m/%d/%H", timedelta(hours=1))
 DAY = Period("%Y/%m/%d", timedelta(days=1))
 
-# A dataset without period has one partition, of no name and no time.
+# The partition of a dataset without period: no name, no time.
 WHOLE = ""
 
 
@@ -71,9 +71,9 @@ class Seconds(NamedTuple):
 class Dataset:
     """A relation to unload.
 
-    `moment` is a stored timestamp or date; where it is unix seconds, `in_seconds`. Without period all rows
-    make one partition. `model`: the incremental model whose rows dbt counts in CONTENTS. Relations are named
-    by their layer: marts.fct_calls.
+    `moment`: a stored timestamp or date, or with `in_seconds` unix seconds. Without period, all rows are one
+    partition. `model`: the incremental model whose rows dbt counts in CONTENTS. Relations are named by their
+    layer: marts.fct_calls.
     """
 
     name: str
@@ -106,7 +106,7 @@ CONSUMED = "staging.consumed_batches"
 DATASETS = {
     dataset.name: dataset
     for dataset in (
-        # Exactly the vendor's record: names, order and types are the agreement.
+        # Exactly the vendor's record: the agreement fixes names, order and types.
         Dataset(
             "calls",
             "marts.fct_calls",
@@ -166,14 +166,14 @@ class Span:
     end: datetime | None
 
     def of(self, period: Period | None) -> "Span":
-        """Return the span widened to whole periods: a day's partition is only ever written as a whole."""
+        """Return the span widened to whole periods, because a partition is only written as a whole."""
         if period is None:
             return EVERYTHING
         start = period.floor(self.start) if self.start else None
         return Span(start, period.ceiling(self.end) if self.end else None)
 
     def holds(self, period: Period | None, partition: str) -> bool:
-        """Tell whether the partition begins in the span."""
+        """Return whether the partition begins in the span."""
         if period is None:
             return True
         moment = period.start(partition)

@@ -1,4 +1,4 @@
-"""The SQL of an unload, and the few things that the engines write differently in it."""
+"""The SQL of an unload, and the few things in it that the engines write differently."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class Dialect:
 
     `seconds`: a timestamp as unix seconds. `timestamp`: unix seconds as a timestamp. `cast`: a date or
     timestamp as a timestamp. `constant`: the timestamp of a text. `text`: a timestamp in a format. `formats`:
-    the folders of a partition. `schema`: the name of a layer's schema. `row_hash`: a whole number that stands
-    for a row, from the table's alias and the names and types of its columns.
+    the folders of a partition. `schema`: the name of a layer's schema. `row_hash`: a whole number that
+    identifies a row's values, from the table's alias and the names and types of its columns.
     """
 
     seconds: str
@@ -46,7 +46,7 @@ class Dialect:
         )
 
     def moment(self, dataset: Dataset, column: str | None = None) -> str:
-        """Return the timestamp that tells a row's partition; `column`: what stands for the stored one."""
+        """Return the timestamp that decides a row's partition; `column` replaces the stored one."""
         return (self.timestamp if dataset.in_seconds else self.cast).format(column or dataset.moment)
 
     def folders(self, dataset: Dataset, column: str | None = None) -> str:
@@ -60,7 +60,7 @@ class Dialect:
         return f"date_trunc('{unit}', {self.moment(dataset)})"
 
     def bounds(self, dataset: Dataset, start: datetime, end: datetime) -> str:
-        """Return [start, end) as a condition on a stored column: engines skip what lies outside."""
+        """Return [start, end) as a condition on a stored column, so that engines skip other data."""
         if dataset.in_seconds:
             limits = [str(int(each.replace(tzinfo=UTC).timestamp())) for each in (start, end)]
         else:
@@ -94,7 +94,7 @@ class Dialect:
     def contents(self, dataset: Dataset, span: Span, columns: Sequence[tuple[str, str]]) -> str:
         """Return the query of each partition's name, rows and hash sum, in order of time.
 
-        `columns`: names and types of the mart; only for datasets that dbt keeps no hashes of.
+        `columns`: names and types of the mart; only for datasets whose hashes dbt does not keep.
         """
         if dataset.period is HOUR:
             return (
@@ -115,7 +115,7 @@ class Dialect:
 
 
 def _duckdb_row_hash(alias: str, columns: Sequence[tuple[str, str]]) -> str:
-    # to_json tells null from every text
+    # to_json writes null unlike any text
     return f"md5_number_lower(cast(to_json({alias}) as varchar))"
 
 
@@ -132,9 +132,9 @@ DUCKDB = Dialect(
 
 
 def _snowflake_row_hash(alias: str, columns: Sequence[tuple[str, str]]) -> str:
-    """As macros/dialect/row_hash.sql: each value with its length, so that no two rows make one text.
+    """Like macros/dialect/row_hash.sql: each value has its length, so that no two rows give one text.
 
-    Times and dates are written in a form of their own, because the account's parameters change the default.
+    Times and dates have a fixed format, because the account's parameters change the default.
     """
     texts = {
         "TIMESTAMP_NTZ": "to_varchar(date_part(epoch_microsecond, {}))",
@@ -153,7 +153,7 @@ def snowflake(schema: Callable[[str], str]) -> Dialect:
     return Dialect(
         seconds="date_part(epoch_second, {})",
         timestamp="to_timestamp_ntz({})",
-        # a bare TIMESTAMP is what the account's TIMESTAMP_TYPE_MAPPING says
+        # the account's TIMESTAMP_TYPE_MAPPING decides what a bare TIMESTAMP is
         cast="cast({} as timestamp_ntz)",
         constant="cast('{}' as timestamp_ntz)",
         text="to_varchar({}, '{}')",

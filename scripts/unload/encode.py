@@ -1,4 +1,4 @@
-"""Rows of the warehouse to files: DuckDB writes Parquet, partition by partition, and Avro is made of that."""
+"""Rows of the warehouse to files: DuckDB writes Parquet by partition; Avro is converted from that."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ from scripts.unload.dialects import DUCKDB
 from scripts.unload.publish import Contents
 
 # One COPY with PARTITION_BY over everything spills: at 10 M rows it cost 3.4 times a plain COPY. Small chunks
-# take less memory (0.7 GB, large ones 1.9), but each reads again what does not lie in order of time: 10 M
+# take less memory (0.7 GB, large ones 1.9), but each reads again the rows that are not in order of time: 10 M
 # rows in random order cost 2.8 times a plain COPY in chunks of 250 k, 2.0 times in chunks of 1 M.
 _LEAST_CHUNK, _MOST_CHUNK = 250_000, 1_000_000
 _BATCH_ROWS = 10_000
@@ -34,11 +34,11 @@ class Compression(StrEnum):
     NONE = "none"
 
 
-# DuckDB's word; pyarrow's are those of Compression.
+# DuckDB's name; pyarrow uses those of Compression.
 _DUCKDB = {Compression.NONE: "uncompressed"}
-# Of files of some thousand rows: level 1 takes a sixth less processor time than DuckDB's 3, and fewer bytes.
+# For files of some thousand rows, level 1 takes a sixth less processor time than DuckDB's 3, and fewer bytes.
 _ZSTD_LEVEL = 1
-# Every Avro reader knows deflate and null; for snappy and zstd fastavro needs a package more each.
+# Every Avro reader knows deflate and null; for snappy and zstd fastavro needs another package each.
 _AVRO = {Compression.GZIP: "deflate", Compression.NONE: "null"}
 DEFAULT_COMPRESSION = {Format.PARQUET: Compression.ZSTD, Format.AVRO: Compression.GZIP}
 
@@ -65,14 +65,14 @@ def compression_for(format: Format, named: Compression | None) -> Compression:
 
 
 def chunk_rows(total: int) -> int:
-    """Return how many rows to encode at once when there are so many in all."""
+    """Return how many rows to encode at once, given the number of all rows."""
     return min(max(total // 10, _LEAST_CHUNK), _MOST_CHUNK)
 
 
 def chunks(
     write: Mapping[str, Contents], most_rows: int, most_partitions: int = sys.maxsize
 ) -> Iterator[dict[str, Contents]]:
-    """Split partitions, in order of time, into groups of at most so many rows, or of one partition."""
+    """Split partitions, in order of time, into groups of at most that many rows, or of one partition."""
     chunk: dict[str, Contents] = {}
     rows = 0
     for name, held in write.items():
@@ -95,7 +95,7 @@ def encode(
 ) -> dict[str, Encoded]:
     """Write a chunk's partitions as one Parquet file each below `staging`, and return the files.
 
-    DuckDB keeps no order of rows inside a file; sorting 1 M rows first costs 1.3 times the time.
+    DuckDB keeps no order of rows inside a file; sorting 1 M rows first takes 1.3 times as long.
 
     Raises:
         UserError: a file has other rows than the warehouse says.
@@ -134,7 +134,7 @@ def encode(
 
 
 def split(encoded: Encoded, parts: int, compression: Compression) -> list[Encoded]:
-    """Split a Parquet file into so many of about equal rows; return the one file when it has too few rows."""
+    """Split a Parquet file into that many with about equal rows; return it unsplit if it has too few."""
     path, total = encoded.path, encoded.rows
     per_part = -(-total // parts)
     if per_part >= total:
@@ -178,7 +178,7 @@ def described(path: Path) -> Encoded:
     if all(group is not None and group.has_min_max for group in groups):
         limits = [limit for group in groups for limit in (group.min, group.max)]
     else:
-        # no writer is bound to leave statistics
+        # statistics are optional
         limits = parquet.read_table(path, columns=["event_timestamp"]).column(0).to_pylist()
     return Encoded(path, metadata.num_rows, (int(min(limits)), int(max(limits))))
 
@@ -205,7 +205,7 @@ def avro_rows(source: Any) -> Iterator[dict[str, Any]]:
     for batch in source.iter_batches(_BATCH_ROWS):
         for position, name in enumerate(batch.schema.names):
             if name in zoned:
-                # fastavro takes a time without zone for the machine's own
+                # fastavro reads a time without zone in the machine's time zone
                 column = batch.column(position).cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
                 batch = batch.set_column(position, name, column)
         for row in batch.to_pylist():
@@ -215,7 +215,7 @@ def avro_rows(source: Any) -> Iterator[dict[str, Any]]:
 
 
 def text_map(json_text: str | None) -> dict[str, str] | None:
-    """Return a JSON object as a map of texts; what is no text keeps its JSON text, 41.50 stays 41.50."""
+    """Return a JSON object as a map of texts; what is no text keeps its JSON text."""
     if json_text is None:
         return None
     members = json.loads(json_text)

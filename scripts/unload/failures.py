@@ -14,8 +14,8 @@ from scripts.errors import UserError
 def explained(verb: str, uri: str, staging: Path, room: str, after: str) -> Iterator[None]:
     """Turn errors of the file system and of DuckDB into a UserError.
 
-    `verb`: what is done with the place at `uri`, read or write. `staging`: the folder of files on their way,
-    and `room` what helps when its disk is full. `after`: what holds now and what to do next.
+    `verb`: read or write, what is done with the place at `uri`. `staging`: the folder of files before their
+    upload; `room`: what helps when its disk is full. `after`: the state now, and what to do next.
     """
     try:
         yield
@@ -29,7 +29,7 @@ def explained(verb: str, uri: str, staging: Path, room: str, after: str) -> Iter
             raise UserError(f"no space left on the disk of {staging}: {room}. {after}") from error
         raise UserError(f"cannot {verb} {uri}, run the same command again: {error}") from error
     except RuntimeError as error:
-        # what DuckDB makes of a signal that comes during a query
+        # what DuckDB raises on a signal during a query
         if "interrupted" not in str(error).lower():
             raise
         raise UserError(f"stopped by a signal while it was to {verb} {uri}. {after}") from error

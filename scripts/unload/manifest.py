@@ -1,7 +1,7 @@
 """The manifests of a place: which objects hold a dataset now, and what each run wrote and removed.
 
-`<dataset>/_manifest.json` is the truth for readers, `<dataset>/_manifests/<run_id>.json` tells what a run
-did. Keys in them count from the dataset's folder, so that an export may be moved.
+`<dataset>/_manifest.json` is what readers follow, `<dataset>/_manifests/<run_id>.json` the record of a run.
+Their keys are relative to the dataset's folder, so that an export may be moved.
 """
 
 import hashlib
@@ -18,19 +18,19 @@ from scripts.unload.places.base import Found, Place, Run
 
 MANIFEST = "_manifest.json"
 RUNS = "_manifests"
-# Raise it when the manifest itself changes so that an older copymart would misread it.
+# Raise it when the manifest changes in a way that an older copymart would misread.
 MANIFEST_VERSION = 2
 _RUN_ID = r"\d{8}T\d{6}Z-[0-9a-f]{8}"
 _BEGUN_AT = "%Y%m%dT%H%M%SZ"
-# Snowflake's own names: data_, the query's id and numbers that tell one file of the query from another.
+# Snowflake's own names: data_, the query's id, and numbers that distinguish the files of one query.
 _OF_QUERY = re.compile(r"data_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:_\d+)*(?:\.[a-z]+)?\.parquet")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How rows are written; a partition of another shape than the run's is written anew.
+    """How rows are written; a partition with another shape than the run's is rewritten.
 
-    `engine`: who wrote them, because the types of one engine's files are not quite those of the other's.
+    `engine`: what wrote the rows, because the types of the two engines' files differ slightly.
     """
 
     schema_version: int
@@ -43,7 +43,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class DataFile:
-    """An object with rows. `etag` is the place's, to see whether the object was changed since."""
+    """An object with rows. `etag` is the place's; it shows whether the object has changed since."""
 
     key: str
     rows: int
@@ -70,8 +70,8 @@ class Partition:
 class Manifest:
     """What a dataset consists of at a place.
 
-    `columns`: names and types of what is written now. `expired`: partitions that were published and whose
-    objects the place has lost since, by its retention or by somebody's hand; they have no files.
+    `columns`: names and types of what is written now. `expired`: published partitions whose objects are gone
+    from the place, by its retention or deleted by somebody; they have no files.
     """
 
     dataset: str
@@ -85,7 +85,7 @@ class Manifest:
 class State:
     """A dataset at a place: its manifest with etag, and what a listing found.
 
-    `objects`: those that are copymart's by their names, by key below the dataset's folder.
+    `objects`: those with copymart's names, by key below the dataset's folder.
     """
 
     manifest: Manifest | None
@@ -95,7 +95,7 @@ class State:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run did to a dataset: partitions written, removed and found to be gone, keys to delete."""
+    """What one run did to a dataset: partitions written, removed and found gone, keys to delete."""
 
     written: tuple[Partition, ...] = ()
     removed: tuple[str, ...] = ()
@@ -133,17 +133,17 @@ def begun_at(run_id: str) -> datetime:
 
 
 def object_name(dataset: str, format: Format) -> str:
-    """Return the name of a partition's only object: a new one takes the place of the old one."""
+    """Return the name of a partition's only object: equal in every run, so that it replaces the old one."""
     return f"{dataset}.{format.value}"
 
 
 def part_name(dataset: str, format: Format, run_id: str, number: int) -> str:
-    """Return the name of a part, number from 1: with the run's id, so that no run writes over another's."""
+    """Return the name of a part (number from 1), with the run's id so that no run overwrites another's."""
     return f"{dataset}-{run_id}-{number:05d}.{format.value}"
 
 
 def joined(*parts: str) -> str:
-    """Return a key of these parts; a partition of no name adds nothing."""
+    """Return a key of these parts; an empty partition name adds nothing."""
     return "/".join(part for part in parts if part)
 
 
@@ -170,14 +170,14 @@ def query_of(name: str) -> str | None:
 
 def _is_partition(period: Period, text: str) -> bool:
     try:
-        # strptime also takes 2026/1/1, which we never make
+        # strptime also accepts 2026/1/1, which copymart never writes
         return period.start(text).strftime(period.folders) == text
     except ValueError:
         return False
 
 
 def read_state(place: Place, dataset: Dataset) -> State:
-    """Read what lies at the place of a dataset.
+    """Read the state of a dataset at a place.
 
     Raises:
         UserError: the manifest was written by a newer copymart, or the place refuses.
@@ -195,10 +195,10 @@ def read_state(place: Place, dataset: Dataset) -> State:
 
 
 def parse(body: bytes, dataset: Dataset, where: str) -> Manifest | None:
-    """Return a manifest; None for one that is unreadable or older, whose dataset is written anew.
+    """Return a manifest; None for one that is unreadable or older, whose dataset is then rewritten.
 
-    Whoever may write there may write anything into it, and what it names is deleted later: only names that
-    copymart gives are believed.
+    Anyone with write access may edit it, and what it names is deleted later, so only copymart's own names are
+    trusted.
 
     Raises:
         UserError: it was written by a newer copymart.
@@ -246,7 +246,7 @@ def _shape(dataset: Dataset, said: dict[str, Any]) -> Shape:
         _layout(dataset, Layout(said["layout"])),
         Format(said["format"]).value,
         said["columns_sha256"],
-        # manifests of before Snowflake could write
+        # manifests from before Snowflake could write
         said.get("engine", "duckdb"),
     )
 
@@ -274,7 +274,7 @@ def _greatest(values: Iterable[int | None]) -> int | None:
 
 
 def render(manifest: Manifest, run: Run) -> bytes:
-    """Return the text of a manifest; a line per partition, so that a diff shows what changed."""
+    """Return the text of a manifest, with a line per partition, so that a diff shows what changed."""
     partitions = [manifest.partitions[name] for name in sorted(manifest.partitions)]
     head = {
         "manifest_version": MANIFEST_VERSION,
@@ -297,7 +297,7 @@ def _lines(partitions: Iterable[Partition]) -> str:
 
 
 def render_run(dataset: str, run: Run, outcome: Outcome) -> bytes:
-    """Return the text that tells what a run did to a dataset, so far when it was killed later."""
+    """Return the record of what a run did to a dataset; if the run was killed later, until then."""
     said = {
         "dataset": dataset,
         "run_id": run.run_id,
@@ -314,7 +314,7 @@ def render_run(dataset: str, run: Run, outcome: Outcome) -> bytes:
 
 
 def updated(before: Manifest | None, now: Manifest, outcome: Outcome) -> Manifest:
-    """Return the manifest with what a run wrote, removed and found to be gone."""
+    """Return the manifest with what a run wrote, removed and found gone."""
     partitions = dict(before.partitions) if before else {}
     expired = dict(before.expired) if before else {}
     for name in outcome.expired:

@@ -1,4 +1,4 @@
-"""copymart policy: the least that a role needs to unload to a bucket, as JSON for the AWS CLI."""
+"""copymart policy: the least privileges for an unload to a bucket, as JSON for the AWS CLI."""
 
 import json
 import re
@@ -14,16 +14,16 @@ from scripts.unload.datasets import DATASETS
 
 Document = dict[str, Any]
 
-# An upload in parts that a killed run left is aborted by the next run; this is for the run that never comes.
+# The next run aborts an upload that a killed run left; this is for when no run follows.
 ABORT_UPLOADS_AFTER_DAYS = 3
-# In a bucket with versions, what an unload replaced can be fetched back for so long.
+# In a bucket with versions, what an unload replaced can be fetched back for this long.
 KEEP_OLD_VERSIONS_DAYS = 7
 
 # "S3 User Guide: general purpose bucket naming rules": the shape, then what is reserved.
 _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _RESERVED_STARTS = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
-# *, ? and $ would be patterns in a policy; the rest is what S3 calls safe, and what hive keys use.
+# *, ? and $ would be patterns in a policy; the rest is what S3 calls safe, and what Hive keys use.
 _PREFIX = re.compile(r"[A-Za-z0-9!_.'()/=+@:, -]+")
 _PRINCIPAL = re.compile(
     rf"\d{{12}}|arn:(aws|aws-cn|aws-us-gov):iam::\d{{12}}:(root|(user|role)/{IAM_NAME})",
@@ -157,12 +157,12 @@ def policy(
             "--external-id",
             soft_wrap=True,
         )
-    # Not through the console, which would break long lines.
+    # Not through the console, which would wrap long lines.
     print(json.dumps(documents[part] if part else documents, indent=2))
 
 
 def bucket_policy(partition: str, bucket: str, prefix: str, role_arn: str, acl: bool) -> Document:
-    """Return the bucket's policy: what the role may do, and that nobody does it without TLS."""
+    """Return the bucket's policy: what the role may do, and that all access uses TLS."""
     arn = f"arn:{partition}:s3:::{bucket}"
     only_tls = {
         "Sid": "CopymartOnlyTls",
@@ -180,14 +180,14 @@ def bucket_policy(partition: str, bucket: str, prefix: str, role_arn: str, acl: 
 
 
 def permissions(partition: str, bucket: str, prefix: str, kms_key_arn: str | None, acl: bool) -> Document:
-    """Return the role's own policy; across accounts S3 demands both, this one and the bucket's."""
+    """Return the role's own policy; across accounts S3 demands both this and the bucket's."""
     statements = _statements(partition, bucket, prefix, acl)
     if kms_key_arn:
         statements.append(
             {
                 "Sid": "CopymartKey",
                 "Effect": "Allow",
-                # S3 decrypts a part's key when it puts parts together.
+                # S3 decrypts a part's key when it completes a multipart upload.
                 "Action": ["kms:GenerateDataKey", "kms:Decrypt"],
                 "Resource": kms_key_arn,
                 "Condition": {"StringLike": {"kms:ViaService": "s3.*.amazonaws.com*"}},
@@ -213,8 +213,8 @@ def trust(partition: str, principals: list[str], external_id: str | None) -> Doc
 def lifecycle(prefix: str, retention_days: int | None) -> Document:
     """Return the bucket's lifecycle rules.
 
-    Only files of hours and days grow old. A table that is one file is not written again while it stays the
-    same, and would be gone while it is still true; so would the manifest and the lock.
+    Only files of hours and days expire. A dataset of one file is not rewritten while it stays the same, and
+    would expire while it is still valid; so would the manifest and the lock.
     """
     clean_up: Document = {
         "ID": "copymart-clean-up",
@@ -224,14 +224,14 @@ def lifecycle(prefix: str, retention_days: int | None) -> Document:
     }
     if retention_days is None:
         return {"Rules": [clean_up]}
-    # Where the bucket keeps versions, an object that expires is only hidden until its version goes too.
+    # If the bucket keeps versions, an expired object is only hidden until its version expires too.
     clean_up["NoncurrentVersionExpiration"] = {"NoncurrentDays": KEEP_OLD_VERSIONS_DAYS}
     clean_up["Expiration"] = {"ExpiredObjectDeleteMarker": True}
     rules = [
         {
             "ID": f"copymart-retention-{name}",
             "Status": "Enabled",
-            # a year's folder: landing takes times of 2000 to 2099 only
+            # a year's folder: landing accepts only times of 2000 to 2099
             "Filter": {"Prefix": f"{prefix}/{name}/2"},
             "Expiration": {"Days": retention_days},
         }
@@ -242,7 +242,7 @@ def lifecycle(prefix: str, retention_days: int | None) -> Document:
 
 
 def kms_grant(kms_key_arn: str, role_arn: str) -> Document:
-    """Return the arguments of kms:CreateGrant, which adds to a key's policy and cannot lock its owner out."""
+    """Return the arguments of kms:CreateGrant, which adds to a key's policy and cannot lock out its owner."""
     return {
         "KeyId": kms_key_arn,
         "GranteePrincipal": role_arn,
@@ -271,7 +271,7 @@ def _statements(partition: str, bucket: str, prefix: str, acl: bool) -> list[Doc
         {
             "Sid": "CopymartListUploads",
             "Effect": "Allow",
-            # Service Authorization Reference: this action knows no s3:prefix.
+            # Service Authorization Reference: this action has no s3:prefix condition.
             "Action": "s3:ListBucketMultipartUploads",
             "Resource": arn,
         },
@@ -286,7 +286,7 @@ def _policy(statements: list[Document]) -> Document:
 def _checked(
     bucket: str, prefix: str, role_arn: str, external_id: str | None, kms_key_arn: str | None
 ) -> tuple[str, str]:
-    """Return the partition and account of the role once every argument is found well formed."""
+    """Check the form of every argument; return the partition and account of the role."""
     if (
         not _BUCKET.fullmatch(bucket)
         or bucket.startswith(_RESERVED_STARTS)

@@ -1,7 +1,7 @@
-"""Brings a dataset at a place from one manifest to the next, whoever wrote the objects.
+"""Takes a dataset at a place from one manifest to the next, on any engine.
 
-The order is what keeps readers safe: objects first, then the run's record, then the manifest on the condition
-that nobody else wrote it, and only then the objects that the manifest names no more are deleted.
+The order keeps readers safe: objects first, then the run's record, then the manifest on the condition that
+nobody else wrote it, and last the deletion of objects that the manifest no longer names.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,14 +31,14 @@ from scripts.unload.places.base import Changed, Place, Run, StillOurs, Upload
 
 # Lifecycle rules of buckets count in days.
 LEAST_RETENTION = timedelta(days=1)
-# A run may remove so many partitions, or such a share of them, without being told that this is meant: a day
-# of hours, which an ordinary backfill of the landing empties.
+# Without --backfill a run may remove this many partitions, or this share of them: a day of hours, which an
+# ordinary backfill of the landing empties.
 MOST_REMOVED, MOST_REMOVED_SHARE = 24, 0.1
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a partition holds in the warehouse: rows, and the sum of their hashes, which no order changes."""
+    """What a partition holds in the warehouse: its row count, and the sum of the row hashes."""
 
     rows: int
     hash_sum: str
@@ -48,10 +48,10 @@ class Contents:
 class Plan:
     """What one run will do to a dataset.
 
-    `write`: partitions in order of time with what they must hold. `remove`: partitions that have no rows any
-    more. `strays`: keys that no manifest names, left by a run that was killed. `unknown`: such keys outside
-    the run's range, which only a run over everything may judge. `expired`: partitions whose objects have gone
-    from the place: writing them again would undo its retention. `kept`: partitions right as they are.
+    `write`: partitions in order of time, with what they must hold. `remove`: partitions without rows.
+    `strays`: keys that no manifest names, left by a killed run. `unknown`: such keys outside the run's range,
+    which only a run over everything may delete. `expired`: partitions whose objects are gone from the place;
+    writing them again would undo its retention. `kept`: how many partitions stay as they are.
     """
 
     dataset: Dataset
@@ -68,7 +68,7 @@ class Plan:
 
     @property
     def changes_nothing(self) -> bool:
-        """Tell whether the place is right as it is."""
+        """Return whether the place needs no change."""
         return not (self.write or self.remove or self.expired or self.strays or self.uploads)
 
 
@@ -81,11 +81,11 @@ def plan(
     state: State,
     backfill: bool,
 ) -> Plan:
-    """Compare what the warehouse holds in a span with what lies at the place.
+    """Compare the warehouse with the place, in a span.
 
     Raises:
         UserError: part of a dataset would get another layout, format or columns than the rest, or be all that
-            the manifest still names; or without `backfill` much of it would be removed.
+            the manifest names; or, without `backfill`, much of the dataset would be removed.
     """
     span = span.of(dataset.period)
     published = state.manifest.partitions if state.manifest else {}
@@ -148,7 +148,7 @@ def plan(
 
 
 def _require_history(dataset: Dataset, span: Span, published: set[str], remove: set[str]) -> None:
-    """Refuse to empty an export because the warehouse was made anew from less than it once held."""
+    """Refuse to empty an export because the warehouse was rebuilt from less than it once held."""
     within = [name for name in published if span.holds(dataset.period, name)]
     gone = sorted(remove.intersection(within))
     if len(gone) > MOST_REMOVED and len(gone) > MOST_REMOVED_SHARE * len(within):
@@ -161,17 +161,17 @@ def _require_history(dataset: Dataset, span: Span, published: set[str], remove: 
 
 
 def _is_old(there: Partition) -> bool:
-    """Tell whether a retention may have removed it; what is younger was lost otherwise."""
+    """Return whether it is old enough for a retention rule; a younger partition was lost otherwise."""
     return datetime.now(UTC) - begun_at(there.run_id) >= LEAST_RETENTION
 
 
 def _holds(there: Partition | None, held: Contents | None) -> bool:
-    """Tell whether a partition was published with the contents that the warehouse has."""
+    """Return whether a partition was published with the warehouse's contents."""
     return bool(there and held and (there.rows, there.hash_sum) == (held.rows, held.hash_sum))
 
 
 def _is_published(there: Partition | None, held: Contents, shape: Shape, state: State) -> bool:
-    """Tell whether a partition lies there as the warehouse has it, and its objects as the manifest says."""
+    """Return whether a partition is there with the warehouse's contents and the manifest's objects."""
     if there is None or there.shape != shape or not _holds(there, held):
         return False
     found = (state.objects.get(file.key) for file in there.files)
@@ -182,7 +182,7 @@ def _is_published(there: Partition | None, held: Contents, shape: Shape, state: 
 
 
 def _require_shape(dataset: Dataset, shape: Shape, published: Iterable[Partition], span: Span) -> None:
-    """Refuse to mix layouts, formats or columns in one dataset; a run over everything may change them."""
+    """Refuse to mix layouts, formats or columns in a dataset; only a run over everything may change them."""
     for each in published:
         if span.holds(dataset.period, each.partition):
             continue
@@ -204,9 +204,9 @@ def _require_shape(dataset: Dataset, shape: Shape, published: Iterable[Partition
 
 
 class Publisher:
-    """The changes of one dataset in one run, settled as often as the caller wants.
+    """The changes of one dataset in one run, published in as many steps as the caller wants.
 
-    Not for use by several threads at once.
+    Not thread-safe.
     """
 
     def __init__(self, place: Place, require: StillOurs, run: Run, state: State, plan: Plan) -> None:
@@ -216,13 +216,13 @@ class Publisher:
         self.waiting: list[Partition] = []
 
     def add(self, partition: Partition) -> None:
-        """Note a partition whose objects lie at the place."""
+        """Add a partition whose objects are at the place."""
         self.waiting.append(partition)
 
     def settle(self, last: bool) -> None:
-        """Write the manifest with what was added, then delete what it names no more.
+        """Write the manifest with what was added, then delete what it no longer names.
 
-        `last`: every partition of the plan was added, so that those without rows go too, and the strays.
+        `last`: every partition of the plan was added, so partitions without rows and strays are removed too.
 
         Raises:
             UserError: the lock was lost, another writer changed the manifest, or the place refuses.
@@ -271,9 +271,9 @@ class Publisher:
 
 
 def unfinished(place: Place, dataset: Dataset) -> tuple[Upload, ...]:
-    """Return the unfinished uploads of copymart's objects; none, with a note, where the place does not tell.
+    """Return the unfinished uploads of copymart's objects; none, with a note, if they cannot be listed.
 
-    The vendor's agreement does not name this permission, and not every server knows the question.
+    The vendor's agreement does not name this permission, and not every server has this request.
     """
     folder = f"{dataset.name}/"
     try:

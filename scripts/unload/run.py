@@ -1,4 +1,4 @@
-"""What one run of `copymart unload` does at a place, dataset by dataset, and what a dry run says of it."""
+"""What one run of `copymart unload` does at a place, by dataset, and what a dry run prints."""
 
 import secrets
 import socket
@@ -33,8 +33,8 @@ def new_run() -> Run:
 def with_rows(engine: Engine, chosen: list[Dataset], place: Place, span: Span, named: bool) -> list[Dataset]:
     """Leave out datasets with empty marts, with a note.
 
-    An empty mart is a build that went wrong, or data that never landed, more often than a reason to empty an
-    export. Only a range of a dataset that the caller `named` may be emptied by one.
+    An empty mart more often means a failed build, or data that never landed, than a reason to empty an
+    export. It empties only a range of a dataset that the caller `named`.
 
     Raises:
         UserError: all of a named dataset is to be unloaded and its mart is empty, or all marts are empty.
@@ -118,9 +118,9 @@ def _write(
     run: Run,
     options: Options,
 ) -> tuple[Partition, ...]:
-    """Write, upload and settle what the plan says, and return the partitions that were written.
+    """Write, upload and publish what the plan says, and return the partitions that were written.
 
-    When something fails, what was uploaded until then is settled, so that the manifest tells the truth.
+    If something fails, what was uploaded until then is published, so that the manifest is right.
     """
     for upload in plan.uploads:
         require()

@@ -1,4 +1,4 @@
-"""copymart verify: what lies at a place against its manifests and the warehouse."""
+"""copymart verify: compare a place with its manifests and the warehouse."""
 
 import hashlib
 import shutil
@@ -34,10 +34,10 @@ from scripts.unload.places.base import Place
 from scripts.unload.places.open import open_place
 from scripts.unload.publish import Contents, unfinished
 
-# What a row is known by in messages, of these the columns that it has: nothing that tells a person.
+# Messages identify a row by those of these columns that it has: no personal data.
 _KEYS = ("delivery_key", "version_key", "event_timestamp", "metric_date", "delivery_date", "copy_id")
-_AGAIN = "Nothing was changed; mend it and run the same command again"
-# A row as texts by column.
+_AGAIN = "Nothing was changed; fix the cause and run the same command again"
+# A row: the text of each value, by column.
 Row = dict[str, str]
 
 
@@ -198,7 +198,7 @@ def _differences(
                         path.unlink()
             return folder, wrong
 
-        # a few at once, so that any disk holds them
+        # a few at once, to need little disk
         every = iter(partitions)
         while some := list(islice(every, concurrency)):
             for partition, (folder, wrong) in zip(some, pool.map(check, some), strict=True):
@@ -262,7 +262,7 @@ def _row_count(path: Path) -> int:
 def _against_contents(
     dataset: Dataset, partitions: Iterable[Partition], contents: dict[str, Contents], engine: str
 ) -> list[Difference]:
-    """Compare rows and hash sums; those that dbt keeps for hours are alike on all engines, the others not."""
+    """Compare rows and hash sums. Those that dbt keeps for hours are equal on all engines, the others not."""
     found = []
     left = dict(contents)
     for each in partitions:
@@ -286,7 +286,7 @@ def _against_rows(
     partition: Partition,
     paths: list[Path],
 ) -> list[Difference]:
-    """Compare every row of a partition with the warehouse, duplicates counted."""
+    """Compare every row of a partition with the warehouse, including how often it occurs."""
     where = joined(dataset.name, partition.partition)
     layout = Layout(partition.shape.layout)
     is_parquet = partition.shape.format == Format.PARQUET.value
@@ -295,7 +295,7 @@ def _against_rows(
         with engine.rows(dataset, layout, partition.partition) as (connection, rows):
             only_there, only_here = compare(connection, rows, paths)
     except duckdb.ConversionException:
-        # its message holds a value
+        # its message contains a value
         return [Difference(where, "cannot be compared: a column has another type than in the warehouse")]
     except (duckdb.Error, ValueError, EOFError) as error:
         return [Difference(where, f"cannot be compared: {error}")]
@@ -306,7 +306,7 @@ def _against_rows(
 
 
 def _example(only_there: list[Row], only_here: list[Row]) -> str:
-    """Tell one difference by key and names of columns; values may be a person's and stay here."""
+    """Describe one difference by key and column names; values may be personal data."""
     row, others = (only_there[0], only_here) if only_there else (only_here[0], only_there)
     names = [name for name in _KEYS if name in row]
     if names[0].endswith("_key"):
@@ -348,7 +348,7 @@ def _avro_differences(
 
 
 def _text(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """A row as texts; the order of a map's keys tells nothing, nor which library's UTC it is."""
+    """A row as texts, without the order of a map's keys and without the library's own UTC object."""
     return tuple((name, repr(_plain(value))) for name, value in row.items())
 
 

@@ -30,10 +30,11 @@ WHOLE_WAY = "test_the_whole_way_is_the_same_on_both_engines"
 LONGEST = (
     WHOLE_WAY,
     *("test_replay.py", "test_incremental.py", "test_ci_slim.py", "test_kills.py", "test_faults.py"),
-    *("test_swift.py", "test_s3_servers.py", "unload/test_unload.py", "test_readme.py", "test_truth.py"),
+    *("test_swift.py", "test_s3_servers.py", "test_readme.py", "test_truth.py"),
 )
 ALONE = (WHOLE_WAY, "test_incremental.py")
-GROUPS = {"test_s3_servers.py": "swift", "test_swift.py": "swift"}
+# Files that share what their session fixtures make.
+TOGETHER = {"simulate/": "simulate", "test_s3_servers.py": "swift", "test_swift.py": "swift"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -44,13 +45,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         found = (number for number, name in enumerate(LONGEST) if name in item.nodeid)
         return next(found, len(LONGEST))
 
+    def group(item: pytest.Item) -> str:
+        if any(name in item.nodeid for name in ALONE):
+            return item.nodeid.partition("[")[0]
+        return next((group for name, group in TOGETHER.items() if name in item.nodeid), str(item.path))
+
     items.sort(key=place)
     for item in items:
         if COSTLY & set(getattr(item, "fixturenames", ())):
             item.add_marker("integration")
-        alone = any(name in item.nodeid for name in ALONE)
-        group = item.nodeid.partition("[")[0] if alone else GROUPS.get(item.path.name, str(item.path))
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(group(item)))
 
 
 @pytest.fixture(scope="session")

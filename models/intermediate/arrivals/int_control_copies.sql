@@ -1,4 +1,4 @@
-{# A view, so that no table can lag behind the log in a build of some models. #}
+{# A view, because a table could lag behind the log when only some models are built. #}
 {{ config(materialized='view') }}
 
 with

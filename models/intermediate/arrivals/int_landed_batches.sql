@@ -1,5 +1,5 @@
-{# A run consumes what this table holds, so it is made once, before all others. A full refresh reads everything, so
-   nothing is pending then; `this` is none in a unit test, which `dbt build --full-refresh` runs too. #}
+{# A run reads the batches that this table holds, so it is built once, before all other models. A full refresh reads
+   everything, so nothing is pending then; `this` is none in a unit test, which `dbt build --full-refresh` runs too. #}
 with
 
 landed as (
@@ -52,7 +52,7 @@ consumed_by_models as (
 
 ),
 
--- a model that is yet to be built reads everything then; one built before anything had landed has consumed nothing
+-- the first build of a model reads everything; a model that was built before anything landed has read no batch
 built_models as (
 
     select count(distinct model) as model_count

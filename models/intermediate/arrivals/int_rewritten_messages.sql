@@ -14,7 +14,7 @@ journeys as (
 
 ),
 
--- whichever message of a delivery comes first, the others do not: they are written again together
+-- messages of one delivery are rewritten together: only one of them can have the first event
 rewritten as (
 
     select

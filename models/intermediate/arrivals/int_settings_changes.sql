@@ -1,9 +1,8 @@
-{# A log of what the owner's seeds said of each template, so that a changed row is an arrival like any other and acts on
-   history. It is also the only place from which other models take these settings (int_template_actions,
-   int_control_copies): a model that read the seed itself could be rebuilt with rows that this log never saw, and when
-   the seed went back nothing would look changed. A full refresh keeps the log: models that the refresh did not reach
-   must still lose what the old rows gave them, and a log that began again would give later changes the batches of
-   earlier ones. #}
+{# A log of each template's settings in the owner's seeds, so that a changed row is a batch like any other and acts on
+   history. Other models take these settings only from here (int_template_actions, int_control_copies): a model that
+   read the seed could be rebuilt with rows that this log never saw, and when the seed went back nothing would look
+   changed. A full refresh keeps the log: models outside of it must still lose what the old rows gave them, and a new
+   log would reuse the batch ids of earlier changes. #}
 {{ config(materialized='incremental', incremental_strategy='append', full_refresh=false) }}
 
 with
@@ -114,7 +113,7 @@ changes as (
 
 ),
 
--- a template whose rows are gone has one row without action and copy
+-- a template without rows in the seeds gets one row without action and copy
 final as (
 
     select

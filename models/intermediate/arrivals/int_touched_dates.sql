@@ -70,7 +70,7 @@ changed_copies as (
 
 ),
 
--- where deliveries are counted, or were before their calls or messages changed
+-- dates on which deliveries count, or counted before their calls or messages changed
 dates as (
 
     select {{ reporting_date('called_at') }} as metric_date

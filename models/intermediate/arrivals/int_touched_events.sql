@@ -43,7 +43,7 @@ lines as (
 
 {{ events_of_lines('lines', 'events', with_payload=false) }},
 
--- every payload that an event ever came with, since a message may lose the event to another one
+-- every payload of an event: a later payload may move the event from one message to another
 payloads as (
 
     select

@@ -26,7 +26,7 @@ pending as (
 
 ),
 
--- a removed call does not tell its action, so that all deliveries of its journey may be others now
+-- the key of a removed call does not name its action, so all deliveries of its journey may have changed
 journeys_of_removed as (
 
     select distinct journey_id
@@ -69,8 +69,8 @@ touched_keys as (
 
 ),
 
--- a delivery lies in the hour of its last call, and lay in that of a call which is there still or was removed; outside
--- any journey it has one call; journeys lie in order of time, keys do not
+-- a delivery is in the hour of its last call, and was in the hour of a call that still exists or was removed. Outside
+-- any journey it has one call. The filter on journey_id lets the engine prune: journeys sort by time, keys do not
 hours as (
 
     select

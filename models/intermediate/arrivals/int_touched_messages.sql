@@ -48,7 +48,7 @@ changed_templates as (
 
 ),
 
--- all actions that a changed template ever had: the old ones must lose what the new ones win
+-- all actions that a changed template ever had: old actions must lose the messages that new ones win
 changed_actions as (
 
     select distinct action_id

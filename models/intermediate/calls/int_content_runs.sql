@@ -18,7 +18,7 @@ touched_hours as (
 ),
 
 {% endif -%}
--- nearly every hour of a copy has one content, which is told without looking at the order of its calls
+-- nearly every hour of a copy has one content, which a minimum and a maximum show without ordering its calls
 hours as (
 
     select
@@ -50,7 +50,7 @@ mixed_hours as (
 
 ),
 
--- at one instant a copy has one content, the greatest
+-- in one second a copy has one content: the one with the greatest hash
 instants as (
 
     select

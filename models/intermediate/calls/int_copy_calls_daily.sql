@@ -23,8 +23,8 @@ served as (
 
 ),
 
--- the one call of most deliveries is counted where they are; the calls of the others may lie on other days, with
--- other copies
+-- most deliveries have one call, which counts on their day; the calls of the others may be on other days and of other
+-- copies
 retried as (
 
     select
@@ -104,7 +104,8 @@ cells as (
 
 ),
 
--- of all deliveries with a part in a cell those called last; a retry on the last day of a copy has the delivery itself
+-- of all deliveries that count in a cell, those called last; a retry on the last day of a copy is found through its
+-- delivery
 newest_keys as (
 
     select

@@ -6,7 +6,7 @@
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
-{# The second of a call is part of what it is, so all that may equal it lies in the seconds that were touched. #}
+{# Equal calls have equal seconds, so everything that may equal a touched call is in the touched seconds. #}
 {% set in_touched_seconds -%}
     {%- if is_incremental() -%}
     where event_timestamp in (select event_timestamp from {{ ref('int_touched_calls') }})
@@ -22,7 +22,7 @@ calls as (
 
 ),
 
--- apart from calls: DuckDB copies out what two places read, with all its columns
+-- not read from the CTE calls: DuckDB materialises a CTE that two places read, with all its columns
 logged_vars as (
 
     select distinct
@@ -41,7 +41,8 @@ logged_attrs as (
 
 ),
 
--- grouping by the text costs little; canonicalising and hashing each call would cost more than all the rest
+-- per distinct text: grouping by text costs little; canonicalising and hashing each call would cost more than the rest
+-- of the model
 canonical_vars as (
 
     select
@@ -72,7 +73,7 @@ canonical_attrs as (
 
 ),
 
--- a distinct over all calls would cost several times more than over those that can be equal at all
+-- candidates for equality: a distinct over all calls would cost several times as much
 moments as (
 
     select hash(event_timestamp, journey_id) as moment_hash

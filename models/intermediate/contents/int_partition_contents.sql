@@ -7,8 +7,8 @@
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
-{# Only the hours that were touched. The hour of a delivery is no stored column: the bounds on its last call let the
-   engine skip what lies outside all of them. #}
+{# Only the touched hours. The hour of a delivery is not stored; the bounds on last_called_at let the engine skip
+   everything outside these hours. #}
 {% if is_incremental() %}
 {% set hours_of_calls %}from {{ ref('int_touched_hours') }} where dataset = 'calls'{% endset %}
 {% set hours_of_deliveries %}from {{ ref('int_touched_hours') }} where dataset = 'deliveries'{% endset %}

@@ -1,4 +1,4 @@
-{# A view, so that no table can lag behind the log of settings in a build of some models. #}
+{# A view, because a table could lag behind the log of settings when only some models are built. #}
 {{ config(materialized='view') }}
 
 with
@@ -31,7 +31,7 @@ webhooks as (
 
 ),
 
--- without a webhook row any logged action of the template will do, which a null webhook_action_id says
+-- a template without webhook rows accepts any logged action; its webhook_action_id is null
 final as (
 
     select

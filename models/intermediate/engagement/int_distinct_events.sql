@@ -22,7 +22,7 @@
 
 with
 
--- by hash, as text takes several times as long to group; ids that share one are told apart below
+-- grouped by hash, because text takes several times as long; ids that share a hash are separated below
 repeated as (
 
     select hash(event_id) as id_hash
@@ -46,7 +46,7 @@ repeated_lines as (
 
 {{ events_of_lines('repeated_lines', 'repeated_events') }},
 
--- hashing is dear, and only an event that came more than once needs it
+-- hashing is expensive, and only events that arrived more than once need it
 hashed as (
 
     select

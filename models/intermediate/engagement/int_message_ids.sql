@@ -10,7 +10,7 @@
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
-{# 64 bits each of the two or three sets of ids that one message may have: none of them meet. #}
+{# A 64-bit hash: the two or three sets of ids of one message do not collide. #}
 {% set hash_of_ids %}hash(events.journey_id, events.action_id, events.parent_action_id, events.campaign_id){% endset %}
 
 {% set of_touched -%}
@@ -30,7 +30,7 @@ catalogue as (
 
 ),
 
--- a bit for each metric that counts: the bits of a message add up to their union when none comes twice
+-- one bit per metric that counts: the sum of a message's bits equals their union unless a metric occurs twice
 metric_names as (
 
     select
@@ -85,7 +85,7 @@ messages as (
 
 ),
 
--- nearly all messages carry the same ids on each event, and the order of these events is of no matter
+-- nearly all messages have the same ids on each event, so the order of their events does not matter
 messages_of_several_ids as (
 
     select delivery_id
@@ -150,6 +150,6 @@ final as (
 
 select * from final
 {% if not is_incremental() -%}
--- in the order of days, in which later runs add to it: what a day needs then lies together
+-- in order of days, as later runs append: the rows that a day needs are then stored together
 order by first_event_date
 {%- endif %}

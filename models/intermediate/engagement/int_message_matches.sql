@@ -98,7 +98,7 @@ judged as (
 
 ),
 
--- by hash, as text takes several times as long to group; a message that shares its hash is ordered in vain
+-- grouped by hash, because text takes several times as long; a message that shares its hash is ordered needlessly
 contested as (
 
     select hash(delivery_id) as delivery_hash
@@ -109,8 +109,8 @@ contested as (
 
 ),
 
--- the earliest event that matches decides for its message; then the method; then the latest call made by the
--- time of the message's first event, else the earliest after it
+-- the earliest event that matches decides for its message; then the method; then the latest call before the message's
+-- first event, else the earliest after it
 ranked as (
 
     select
@@ -219,6 +219,6 @@ final as (
 
 select * from final
 {% if not is_incremental() -%}
--- in the order of days, in which later runs add to it: what a day needs then lies together
+-- in order of days, as later runs append: the rows that a day needs are then stored together
 order by first_event_date
 {%- endif %}

@@ -155,6 +155,6 @@ final as (
 
 select * from final
 {% if not is_incremental() -%}
--- in the order of days, in which later runs add to it: what a day needs then lies together
+-- in order of days, as later runs append: the rows that a day needs are then stored together
 order by first_event_date
 {%- endif %}

@@ -31,7 +31,8 @@ compared as (
 
 ),
 
--- a run that goes on in the next hour is one version; a version starts where the content differs from the call before
+-- a run that continues in the next hour is one version; a version starts where the content differs from the previous
+-- call's
 starts as (
 
     select

@@ -27,7 +27,7 @@ catalogue as (
 
 ),
 
--- a metric counts by its name, on whatever channel it comes
+-- a metric counts by its name, on every channel
 metric_names as (
 
     select
@@ -49,7 +49,7 @@ shared_deliveries as (
 
 ),
 
--- most messages have each metric once, and need no order
+-- most messages have each metric once and need no ordering
 messages_to_order as (
 
     select messages.delivery_id
@@ -70,7 +70,7 @@ events_to_order as (
 
 ),
 
--- what is counted is counted once per subject: a delivery, or a message of the control arm
+-- a metric counts once per subject: a delivery, or a message of the control arm
 subjects as (
 
     select

@@ -29,7 +29,7 @@ served as (
 
 ),
 
--- of the deliveries called last in a cell the one with the greatest key names its template and campaign
+-- of the deliveries called last in a cell, the one with the greatest key gives its template and campaign
 newest as (
 
     select

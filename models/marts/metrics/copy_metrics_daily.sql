@@ -53,7 +53,7 @@ outcomes as (
 
 ),
 
--- of the deliveries with an event in a cell those called last
+-- of the deliveries with an event in a cell, the ones called last
 newest as (
 
     select
@@ -114,7 +114,7 @@ ranked as (
 
 ),
 
--- of all deliveries with a part in a cell the one called last, of those with the greatest key, names its template
+-- of all deliveries that count in a cell, the one called last, then the one with the greatest key, gives its template
 cells as (
 
     select

@@ -54,37 +54,13 @@ from staging.justai_calls
 group by all;
 
 -- step: contents
-create temp macro holds_numbers(text) as
-    regexp_matches(text, '"\s*:\s*[-0-9\[{]') and regexp_matches(text, '[:\[,]\s*-?[0-9]+[.eE]|[:\[,]\s*-0');
--- numbers keep their text, which DuckDB's parser would change: they are parsed as marked strings
-create temp macro numbers_to_strings(text) as replace(replace(
-    array_to_string(list_transform(
-        regexp_extract_all(text, '(?:"[^"\\]*(?:\\.[^"\\]*)*"|[^-"0-9]+)+|-?[0-9][-+.0-9eE]*|-'),
-        lambda token: case when regexp_matches(token, '^-?[0-9]') then chr(1) || token || chr(2) else token end
-    ), ''),
-    chr(1), '"number:' || md5(text)
-), chr(2), md5(text) || '"');
-create temp macro strings_to_numbers(parsed, text) as
-    replace(replace(parsed, '"number:' || md5(text), ''), md5(text) || '"', '');
-create temp macro sorted_members(object) as '{' || coalesce(array_to_string(list_transform(
+create temp macro canonical(object) as '{' || coalesce(array_to_string(list_transform(
     list_sort(list_filter(
         map_entries(cast(object as map(varchar, json))),
         lambda member: member.value is not null and cast(member.value as varchar) != 'null'
     )),
     lambda member: cast(to_json(member.key) as varchar) || ':' || cast(member.value as varchar)
 ), ','), '') || '}';
-create temp macro canonical(object) as case
-    when holds_numbers(cast(object as varchar))
-        then strings_to_numbers(
-            sorted_members(cast(numbers_to_strings(cast(object as varchar)) as json)), cast(object as varchar)
-        )
-    else sorted_members(object)
-end;
-create temp macro member(text, path) as case
-    when holds_numbers(text) and json_type(text, path) not in ('VARCHAR', 'NULL')
-        then strings_to_numbers(cast(json_extract(numbers_to_strings(text), path) as varchar), text)
-    else json_extract_string(text, path)
-end;
 create table baseline.canonical_vars as
 select template_id, logged_vars, vars, md5(template_id || chr(10) || vars) as content_hash
 from (
@@ -140,9 +116,9 @@ select
     version_number,
     contents.template_id,
     content_hash,
-    member(contents.vars, '$.subject') as subject,
-    member(contents.vars, '$.preheader') as preheader,
-    member(contents.vars, '$.body') as body,
+    json_extract_string(contents.vars, '$.subject') as subject,
+    json_extract_string(contents.vars, '$.preheader') as preheader,
+    json_extract_string(contents.vars, '$.body') as body,
     contents.vars,
     case when version_number = 1 then 'created' when use_of_content > 1 then 'reverted' else 'edited' end as change_type,
     make_timestamp(event_timestamp * 1000000) as valid_from,

@@ -1,8 +1,8 @@
-"""Makes the benchmark's input: landing tables of a DuckDB file, in plain SQL, the same for the same size.
+"""Generates the benchmark's input: landing tables of a DuckDB file, in plain SQL, equal for equal sizes.
 
-Days are alike: CALLS_PER_DAY rows of calls and about three times as many events, so that a larger size is a
-longer history of the same traffic. Every value is a function of a row's number, by DuckDB's hash(), which the
-locked version keeps the same.
+Each day has CALLS_PER_DAY rows of calls and about three times as many events, so a larger size is a longer
+history of the same traffic. Every value is a function of a row's number, by DuckDB's hash(), which the
+locked version keeps stable.
 """
 
 import csv
@@ -14,19 +14,19 @@ import duckdb
 
 from scripts.console import progress
 from scripts.dev.bench.rows import BATCH, CALLS, CALLS_PER_DAY, DIMENSIONS, EVENTS, LEDGER, PLAN, TEMPLATES
-from scripts.land.command import ddl
+from scripts.land.tables import ddl
 
 INCREMENTS = 10
 MEMORY_LIMIT = "4GB"
-# dbt takes seeds only from a folder of the project.
+# dbt reads seeds only from a folder of the project.
 SEEDS = Path("data/bench/seeds")
-# Raise it when the generated rows change, so that cached files are made anew.
+# Raise it when the generated rows change, so that cached files are regenerated.
 VERSION = 2
 
 
 @dataclass(frozen=True)
 class Input:
-    """The files of one size: the warehouse's landing tables, and the days that come on top."""
+    """The files of one size: the warehouse's landing tables, and the daily increments."""
 
     warehouse: Path
     days: Path
@@ -34,7 +34,7 @@ class Input:
 
 
 def generated(calls: int, folder: Path) -> Input:
-    """Return the input of `calls` calls, made now unless `folder` has it."""
+    """Return the input of `calls` calls; generate it unless `folder` has it."""
     made = Input(
         folder / f"input_{calls}_v{VERSION}.duckdb",
         folder / f"days_{calls}_v{VERSION}.duckdb",

@@ -1,4 +1,4 @@
-"""Runs a command and tells what it cost: time, processor, memory, temporary disk."""
+"""Runs a command and measures what it costs: time, processor, memory, temporary disk."""
 
 import os
 import re
@@ -27,7 +27,7 @@ class Cost:
 
 @dataclass
 class Peak:
-    """The most that was seen of memory and temporary disk, in bytes."""
+    """The greatest memory and temporary disk seen so far, in bytes."""
 
     memory: int = 0
     temporary: int = 0
@@ -50,7 +50,7 @@ def measured(command: list[str], environment: dict[str, str], database: Path) ->
     watcher.start()
     assert process.stdout is not None
     output = process.stdout.read()
-    # wait4, because getrusage() knows only the greatest of all children
+    # wait4, because getrusage() gives only the greatest of all children
     _, status, usage = os.wait4(process.pid, 0)
     wall = monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -72,7 +72,7 @@ def _watch(process_id: int, folder: Path, done: threading.Event, peak: Peak) -> 
 def _memory(process_id: int) -> int:
     """The most memory a process has held so far; 0 where there is no /proc.
 
-    ru_maxrss of a child starts with what this process held when it forked, so it is only the second choice.
+    ru_maxrss of a child starts with what this process held at the fork, so it is only the second choice.
     """
     try:
         text = Path(f"/proc/{process_id}/status").read_text(encoding="ascii")
@@ -88,7 +88,7 @@ def _size(folder: Path) -> int:
         for entry in os.scandir(folder):
             total += entry.stat().st_size
     except FileNotFoundError:
-        # DuckDB removes its files, and the folder, while they are being counted
+        # DuckDB may remove its files and folder during the count
         pass
     return total
 

@@ -1,4 +1,4 @@
-"""Measures the project against hand-written SQL and the naive dbt way, on generated input."""
+"""Measures the project against hand-written SQL and a naive dbt project, on generated input."""
 
 import json
 import os
@@ -43,9 +43,9 @@ class Bench:
     steps: dict[str, list[dict[str, float]]] = field(default_factory=dict)
 
     def note(self, what: str, cost: Cost) -> None:
-        """Keep one run's cost, and print it, because a whole benchmark takes long."""
+        """Keep one run's cost, and print it at once, because a whole benchmark takes long."""
         self.costs.setdefault(what, []).append(cost)
-        # on the console of the progress bar, so that the lines stand above it
+        # on the console of the progress bar, so that the lines appear above it
         error_console.print(
             f"{_short(self.calls)} {what}: {cost.work:.1f} s, wall {cost.wall:.1f}, "
             f"processor {cost.processor:.1f}, memory {cost.memory / GIB:.2f} GiB, "
@@ -75,12 +75,12 @@ def bench(
 ) -> None:
     """Measure full refresh, daily increments and unload of the dbt project beside hand-tuned SQL.
 
-    The hand-tuned DuckDB script makes the same tables; they are compared in the same run, and a difference
+    The hand-tuned DuckDB script builds the same tables; they are compared in the same run, and a difference
     ends it. The naive dbt project rebuilds plain tables and takes a snapshot. The input is generated once per
-    size and kept. All run in turn on one DuckDB file with the settings of the profile, each in a process of
-    its own.
+    size and kept. All commands run in turn on one DuckDB file with the settings of the profile, each in a
+    process of its own.
 
-    Prints Markdown and writes it to FOLDER/results.md, every single run to FOLDER/results.json.
+    Prints Markdown and writes it to FOLDER/results.md, and each single run to FOLDER/results.json.
     COPYMART_MEMORY_LIMIT sets DuckDB's memory (3500MB unless set). Exit status 1 when tables differ.
     """
     if not Path("dbt_project.yml").exists():
@@ -161,7 +161,7 @@ def _bench_size(
 
 
 def _environment(folder: Path, made: Input, database: Path) -> dict[str, str]:
-    """The environment of a build of ours: no setting of the user's dbt reaches it but the memory limit."""
+    """The environment of a build; of the user's own settings only the memory limit applies."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -170,9 +170,9 @@ def _environment(folder: Path, made: Input, database: Path) -> dict[str, str]:
     return kept | {
         "DO_NOT_TRACK": "1",
         "COPYMART_DUCKDB": str(database),
-        # dbt writes over seeds at an absolute path
+        # dbt overwrites seeds at an absolute path
         "COPYMART_SEEDS": os.path.relpath(made.seeds),
-        # one node at a time: two at once would both be charged for the cores that they share
+        # one node at a time: two at once would share the cores, and both count the time
         "COPYMART_THREADS": "1",
         "DBT_PROFILES_DIR": str(folder / "profiles"),
         "DBT_TARGET": "duckdb",
@@ -206,7 +206,7 @@ def _naive(one: Bench) -> None:
 
 
 def _script(one: Bench, name: str, what: str = "") -> None:
-    """Run a script of SQL beside this file; its work is the sum of its steps, checkpoint included."""
+    """Run a SQL script beside this file; its work is the sum of its steps, including the checkpoint."""
     command = [
         sys.executable,
         "-m",
@@ -221,7 +221,7 @@ def _script(one: Bench, name: str, what: str = "") -> None:
 
 
 def id_storage(database: Path) -> str:
-    """How the project's own event fact stores its ids, so that the script's file layout is the same."""
+    """How the project's event fact stores its ids, so that the script's file layout is the same."""
     with duckdb.connect(str(database), read_only=True) as connection:
         kinds = connection.execute(
             "select distinct compression from pragma_storage_info('marts.fct_engagement_events') "
@@ -285,7 +285,7 @@ def _compare_table(connection: duckdb.DuckDBPyConnection, table: str) -> None:
             f"warning: marts.{table} has no column {name}, which the baseline makes", soft_wrap=True
         )
     columns = ", ".join(ours)
-    # hashes add up in any order and in bounded memory; EXCEPT ALL of 100 M rows would not
+    # a sum of hashes needs no order and little memory, unlike EXCEPT ALL of 100 M rows
     sums = [
         connection.execute(f"select count(*), sum(hash({columns})) from {schema}.{table}").fetchone()
         for schema in ("marts", "baseline")

@@ -1,15 +1,15 @@
-"""JSON lines that Snowflake copies and judges: what it takes by itself, and the lines it hands back.
+"""JSON lines that Snowflake copies and checks: what it inserts itself, and the lines that it returns.
 
 A batch of files is copied as text, one row per line, into a temporary table of the session: local files are
-PUT as they are, files on S3 are read from an external stage. One statement then tells the plain lines
-(`plain_lines`) from the others. The others come to this machine, a piece at a time, and go the way of every
-line; what is plain never leaves Snowflake. A file that COPY cannot read as text, or that may be no file of
+PUT as they are, files on S3 are read from an external stage. One statement then separates the plain lines
+(`plain_lines`) from the others. The others come to this machine, a piece at a time, and are checked like all
+lines; what is plain never leaves Snowflake. A file that COPY cannot read as text, or that may be no file of
 lines, is left to the reader of files, which says what is wrong with it.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -23,30 +23,18 @@ from rich.text import Text
 from snowflake.connector.errors import ProgrammingError
 
 from scripts.console import console
-from scripts.errors import UserError
-from scripts.land.command import Chunk, Plan, Read, Skipped, ahead, read_chunks, same_etag
+from scripts.land.chunks import Chunk, Skipped, prefetched, read_chunks
+from scripts.land.plan import Plan, same_etag
 from scripts.land.records import BLANK, LINES, PIECE_BYTES
-from scripts.land.snowflake.plain_lines import judge_query
-from scripts.land.snowflake.transaction import LONG, STAGE, Landing, Ready, execute, has_schema
-from scripts.land.sources import (
-    Location,
-    Opened,
-    Refused,
-    SourceFile,
-    list_files,
-    listed_files,
-    prefix_address,
-    printable,
-)
-from scripts.snowflake.account import find_stage as find_named
-from scripts.snowflake.account import rows
+from scripts.land.snowflake.plain_lines import classify_query
+from scripts.land.snowflake.session import PlainLines, Session, execute
+from scripts.land.snowflake.stage import Stage, stage_objects
+from scripts.land.snowflake.tables import LONG, STAGE
+from scripts.land.sources import Opened, Refused, SourceFile, printable
 from scripts.snowflake.names import literal
 
-EXTERNAL_STAGE = "LANDING_S3"
-"""External stage of the staging schema that `copymart bootstrap snowflake --landing` makes."""
-
 BATCH_BYTES = 512 * 2**20
-"""Size of the files of one batch, as they lie: what one COPY reads and one transaction lands."""
+"""Size of the files of one batch, compressed as they are: what one COPY reads and one transaction lands."""
 
 BATCH_FILES = 1_000
 """COPY INTO <table>, FILES: "The maximum number of files names that can be specified is 1000."."""
@@ -56,7 +44,7 @@ BATCH_FILES = 1_000
 # escape_unenclosed_field: by default the backslash: "if a row in a data file ends in the backslash (\)
 #   character, this character escapes the newline"; "To avoid this issue, set the value to NONE".
 # null_if: by default a line \N is NULL; empty_field_as_null: by default an empty field is.
-# skip_blank_lines: true might number lines otherwise than they lie; by false "blank lines produce an
+# skip_blank_lines: true might number lines otherwise than the file does; by false "blank lines produce an
 #   end-of-record error", and the file goes the other way.
 # replace_invalid_characters: false "produces an error when invalid UTF-8 character encoding is detected".
 # multi_line: false lets large files be scanned in parallel, and nothing is said of row numbers then.
@@ -74,18 +62,6 @@ _NOT_OF_A_FILE = {3001, 2003, 606, 390111, 390114}
 
 
 @dataclass(frozen=True)
-class Stage:
-    """An external stage: its name in a statement, and its s3:// address with a slash at its end."""
-
-    name: str
-    url: str
-
-    def covers(self, uri: str) -> bool:
-        """Whether an address on S3 lies in the stage, or is where it begins."""
-        return f"{uri}/".startswith(self.url)
-
-
-@dataclass(frozen=True)
 class Staged:
     """A file of a batch and its digest as the ledger keeps it.
 
@@ -98,80 +74,21 @@ class Staged:
 
 
 @dataclass
-class Told:
-    """What to say at the end: lines in all, lines that came back, files that could not be copied and why."""
+class Summary:
+    """Counts for the end of the run: lines in all, lines that came back, files not copied and why."""
 
     lines: int = 0
     returned: int = 0
     unread: dict[str, str] = field(default_factory=dict)
 
 
-def find_stage(landing: Landing, named: str | None) -> Stage | None:
-    """The external stage to read S3 through: the one that is named, else LANDING_S3 of the staging schema.
-
-    Raises:
-        UserError: the named stage is not there for this role, or is no stage on S3.
-    """
-    if named is None and not has_schema(landing):
-        return None
-    name, url = find_named(landing.connection, named or EXTERNAL_STAGE, (landing.schema.upper(),))
-    told = ".".join(name)
-    # COPY puts the names of files behind the address as it is
-    if url and url.startswith("s3://") and url.endswith("/"):
-        return Stage(told, url)
-    if named is None:
-        return None
-    if url is not None:
-        raise UserError(
-            f"--stage {named} is no stage on s3://, or its address ({url or 'none'}) has no slash at its end"
-        )
-    raise UserError(
-        f"--stage {named}: there is no stage {told}, or the role may not see it: check its name, or grant "
-        f"usage on stage {told} to the role"
-    )
-
-
-def list_through(landing: Landing, stage: Stage | None) -> Callable[[Location, Any], list[SourceFile]]:
-    """Return what lists a location on S3: through the stage that covers it, else by this machine's rights."""
-
-    def list_there(location: Location, store: Any) -> list[SourceFile]:
-        if stage and stage.covers(location.root):
-            return listed_files(location, _objects(landing, stage, prefix_address(location)))
-        known = f"{stage.name} is {stage.url}" if stage else "see --stage"
-        console.print(
-            Text(f"{location.given}: no stage of Snowflake covers it ({known}); this machine reads it"),
-            soft_wrap=True,
-        )
-        return list_files(location, store)
-
-    return list_there
-
-
-def _objects(landing: Landing, stage: Stage, address: str) -> list[tuple[str, int, str]]:
-    """Address, size and ETag of what lies in a stage under addresses that begin with this one."""
-    listed = rows(landing.connection, f"list {literal(f'@{stage.name}/{address.removeprefix(stage.url)}')}")
-    strange = [row["name"] for row in listed if not row["name"].startswith(stage.url)]
-    if strange:
-        raise UserError(f"LIST @{stage.name} names {strange[0]}, which does not lie in {stage.url}")
-    return [(row["name"], int(row["size"]), (row["md5"] or "").strip('"')) for row in listed]
-
-
-def reader(landing: Landing, stage: Stage | None) -> Read:
-    """Return what gives the chunks of a plan, see `staged_chunks`."""
-
-    def read(plan: Plan, bounds: tuple[int, int], store: Any) -> Iterator[Chunk | Skipped]:
-        return staged_chunks(landing, stage, plan, bounds, store)
-
-    return read
-
-
 def staged_chunks(
-    landing: Landing, stage: Stage | None, plan: Plan, bounds: tuple[int, int], store: Any
+    session: Session, stage: Stage | None, plan: Plan, bounds: tuple[int, int], store: Any
 ) -> Iterator[Chunk | Skipped]:
-    """Yield what Snowflake hands back of the files of a plan, batch by batch, and then the other files.
+    """Yield the lines that Snowflake returns of a plan's files, batch by batch, and then the other files.
 
-    Until the next item is asked for, `landing.ready` holds what the landing transaction may take of the files
-    of the batch (`land_snowflake.publish`). So nothing here may run ahead: it is the transaction's session.
+    Until the next item is asked for, `session.plain` holds the plain lines of the files of the batch, which
+    the transaction inserts (`transaction.publish`). Nothing here is prefetched: both use one session.
     """
     mine: list[SourceFile] = []
     rest: list[SourceFile] = []
@@ -180,15 +97,15 @@ def staged_chunks(
             yield Skipped(file)
         else:
             (mine if _copyable(file, stage) else rest).append(file)
-    told = Told()
+    summary = Summary()
     for batch in _batches(mine):
-        for item in _batch_chunks(landing, stage, plan, bounds, batch, told):
+        for item in _batch_chunks(session, stage, plan, bounds, batch, summary):
             if isinstance(item, SourceFile):
                 rest.append(item)
             else:
                 yield item
-    _tell(plan, told)
-    yield from ahead(read_chunks(Plan(plan.dataset, plan.location, rest, plan.known), store))
+    _print_summary(plan, summary)
+    yield from prefetched(read_chunks(Plan(plan.dataset, plan.location, rest, plan.known), store))
 
 
 def _copyable(file: SourceFile, stage: Stage | None) -> bool:
@@ -212,12 +129,12 @@ def _batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
 
 
 def _batch_chunks(
-    landing: Landing,
+    session: Session,
     stage: Stage | None,
     plan: Plan,
     bounds: tuple[int, int],
     files: list[SourceFile],
-    told: Told,
+    summary: Summary,
 ) -> Iterator[Chunk | Skipped | SourceFile]:
     """Yield the chunks of a batch; a SourceFile is one that the reader of files must read."""
     # a name of its own: a temporary table hides one of the schema, and load history a file of the same name
@@ -227,23 +144,23 @@ def _batch_chunks(
         place, purge = f"@{stage.name}/", "false"
         staged = [_on_s3(file, stage) for file in files]
     else:
-        place, purge = f"@{landing.schema}.{STAGE}/{tag}/lines/", "true"
-        for item in _put(landing, plan, files, place):
+        place, purge = f"@{session.schema}.{STAGE}/{tag}/lines/", "true"
+        for item in _put(session, plan, files, place):
             if isinstance(item, Staged):
                 staged.append(item)
             else:
                 yield item
     if not staged:
         return
-    lines, judged = (f"{landing.schema}.landing_{what}_{tag}" for what in ("lines", "judged"))
-    execute(landing, f"create or replace temporary table {lines} (file varchar, line bigint, text {LONG})")
-    loaded = _copy(landing, lines, place, staged, told, purge)
-    changed = _changed(landing, stage, staged) if stage and files[0].uri.startswith("s3://") else []
+    lines, classified = (f"{session.schema}.landing_{what}_{tag}" for what in ("lines", "classified"))
+    execute(session, f"create or replace temporary table {lines} (file varchar, line bigint, text {LONG})")
+    loaded = _copy(session, lines, place, staged, summary, purge)
+    changed = _changed(session, stage, staged) if stage and files[0].uri.startswith("s3://") else []
     for item in changed:
         loaded.pop(item.file.uri, None)
-    query = judge_query(plan.dataset, lines, *bounds)
-    execute(landing, f"create or replace temporary table {judged} as {query}")
-    good = _good(landing, judged, staged, loaded, told)
+    query = classify_query(plan.dataset, lines, *bounds)
+    execute(session, f"create or replace temporary table {classified} as {query}")
+    good = _complete(session, classified, staged, loaded, summary)
     for item in staged:
         if item in changed:
             refusal = Refused("the object changed while it was read: run the command again")
@@ -251,14 +168,14 @@ def _batch_chunks(
         elif item not in good:
             yield item.file
     if good:
-        landing.ready.update({item.file.uri: ready for item, ready in good.items()})
+        session.plain.update({item.file.uri: ready for item, ready in good.items()})
         try:
-            yield from _returned(landing, judged, good)
+            yield from _returned(session, classified, good)
         finally:
-            landing.ready.clear()
+            session.plain.clear()
     # they end with the session anyway, also with one that broke off
-    for table in (lines, judged):
-        execute(landing, f"drop table if exists {table}")
+    for table in (lines, classified):
+        execute(session, f"drop table if exists {table}")
 
 
 def _on_s3(file: SourceFile, stage: Stage) -> Staged:
@@ -267,15 +184,15 @@ def _on_s3(file: SourceFile, stage: Stage) -> Staged:
     return Staged(file, file.etag or "", (file.uri.removeprefix(stage.url), key, file.uri))
 
 
-def _changed(landing: Landing, stage: Stage, staged: list[Staged]) -> list[Staged]:
+def _changed(session: Session, stage: Stage, staged: list[Staged]) -> list[Staged]:
     """Files that are not the ones that were listed: COPY takes what lies there when it comes."""
     common = os.path.commonprefix([item.file.uri for item in staged])  # noqa: RUF071  LIST takes any beginning
-    there = {uri: (size, etag) for uri, size, etag in _objects(landing, stage, common)}
+    there = {uri: (size, etag) for uri, size, etag in stage_objects(session, stage, common)}
     return [item for item in staged if there.get(item.file.uri) != (item.file.size, item.digest)]
 
 
 def _put(
-    landing: Landing, plan: Plan, files: list[SourceFile], place: str
+    session: Session, plan: Plan, files: list[SourceFile], place: str
 ) -> Iterator[Staged | Skipped | SourceFile]:
     """PUT as they are, in one statement, the local files of a batch that are not what the ledger knows."""
     put: list[tuple[Staged, tuple[int, int]]] = []
@@ -292,7 +209,7 @@ def _put(
                 path = place.partition("/")[2] + name
                 put.append((Staged(file, found[0], (name, path, f"{STAGE}/{path}")), found[1]))
         if put:
-            execute(landing, f"put {literal(f'file://{folder}/*')} {place} auto_compress = false")
+            execute(session, f"put {literal(f'file://{folder}/*')} {place} auto_compress = false")
     for item, stamp in put:
         if _stamp(item.file) == stamp:
             yield item
@@ -322,7 +239,7 @@ def _stamp(file: SourceFile) -> tuple[int, int] | None:
 
 
 def _copy(
-    landing: Landing, table: str, place: str, staged: list[Staged], told: Told, purge: str
+    session: Session, table: str, place: str, staged: list[Staged], summary: Summary, purge: str
 ) -> dict[str, int]:
     """COPY files as lines, a statement per compression; return the rows of each file that was loaded."""
     loaded: dict[str, int] = {}
@@ -334,38 +251,40 @@ def _copy(
         )
         after = f" file_format = ({_FORMAT.format(compression)}) on_error = skip_file purge = {purge}"
         if some:
-            loaded |= _copy_some(landing, some, before, after, told)
+            loaded |= _copy_some(session, some, before, after, summary)
     return loaded
 
 
-def _copy_some(landing: Landing, staged: list[Staged], before: str, after: str, told: Told) -> dict[str, int]:
+def _copy_some(
+    session: Session, staged: list[Staged], before: str, after: str, summary: Summary
+) -> dict[str, int]:
     """Run a COPY for these files; where the statement fails as a whole, for each half of them."""
     listed = ", ".join(literal(item.names[0]) for item in staged)
     try:
-        results = execute(landing, f"{before}({listed}){after}")
+        results = execute(session, f"{before}({listed}){after}")
     except ProgrammingError as error:
         if error.errno in _NOT_OF_A_FILE:
             raise
         if len(staged) == 1:
-            told.unread[staged[0].file.uri] = " ".join(str(error.msg).split())
+            summary.unread[staged[0].file.uri] = " ".join(str(error.msg).split())
             return {}
         middle = len(staged) // 2
         halves = (staged[:middle], staged[middle:])
-        first, second = (_copy_some(landing, half, before, after, told) for half in halves)
+        first, second = (_copy_some(session, half, before, after, summary) for half in halves)
         return first | second
     # a row per file: file, status, rows parsed, rows loaded, …, first error; without files a row of one text
     by_name = {row[0]: (row[1], int(row[3]), row[6]) for row in results if len(row) > 6}
     loaded = {}
-    for name, item in _told_apart(by_name, staged).items():
+    for name, item in _match_names(by_name, staged).items():
         status, count, message = by_name[name]
         if status == "LOADED":
             loaded[item.file.uri] = count
         else:
-            told.unread[item.file.uri] = message or status
+            summary.unread[item.file.uri] = message or status
     return loaded
 
 
-def _told_apart(given: Iterable[str], staged: list[Staged]) -> dict[str, Staged]:
+def _match_names(given: Iterable[str], staged: list[Staged]) -> dict[str, Staged]:
     """Which file each name means: all of them are names of one kind."""
     names = set(given)
     for kind in zip(*(item.names for item in staged), strict=True):
@@ -374,38 +293,38 @@ def _told_apart(given: Iterable[str], staged: list[Staged]) -> dict[str, Staged]
     return {}
 
 
-def _good(
-    landing: Landing, judged: str, staged: list[Staged], loaded: dict[str, int], told: Told
-) -> dict[Staged, Ready]:
+def _complete(
+    session: Session, classified: str, staged: list[Staged], loaded: dict[str, int], summary: Summary
+) -> dict[Staged, PlainLines]:
     """The files whose lines are all there, numbered from 1, and nothing but lines."""
     found = execute(
-        landing,
+        session,
         "select file, count(*), min(line), max(line), count_if(plain), count_if(odd) "
-        f"from {judged} group by file",
+        f"from {classified} group by file",
     )
     numbers = {name: tuple(map(int, counts)) for name, *counts in found}
     good = {}
-    for name, item in _told_apart(numbers, staged).items():
+    for name, item in _match_names(numbers, staged).items():
         count, first, last, plain, odd = numbers[name]
         expected = loaded.get(item.file.uri)
         if expected is not None and (count, first, last) != (expected, 1, expected):
-            told.unread[item.file.uri] = f"{count:,} of {expected:,} lines, numbered {first} to {last}"
+            summary.unread[item.file.uri] = f"{count:,} of {expected:,} lines, numbered {first} to {last}"
         elif expected is not None and not odd:
-            good[item] = Ready(judged, name, plain)
-            told.lines += count
-            told.returned += count - plain
+            good[item] = PlainLines(classified, name, plain)
+            summary.lines += count
+            summary.returned += count - plain
     return good
 
 
-def _returned(landing: Landing, judged: str, good: dict[Staged, Ready]) -> Iterator[Chunk]:
+def _returned(session: Session, classified: str, good: dict[Staged, PlainLines]) -> Iterator[Chunk]:
     """Yield the lines of good files that are not plain; the last chunk closes the transaction."""
     files = {number: Opened(item.file, BytesIO(), item.digest) for number, item in enumerate(good)}
     numbers = {ready.name: number for number, ready in enumerate(good.values())}
     taken = {item.file.uri: ready.rows for item, ready in good.items()}
     held: list[tuple[int, int, str]] = []
     size = 0
-    with landing.connection.cursor() as cursor:
-        for name, line, text in cursor.execute(f"select file, line, text from {judged} where not plain"):
+    with session.connection.cursor() as cursor:
+        for name, line, text in cursor.execute(f"select file, line, text from {classified} where not plain"):
             if name not in numbers:
                 continue
             if size >= PIECE_BYTES:
@@ -431,18 +350,18 @@ def lines_of(given: Iterable[tuple[int, int, str]]) -> pa.Table:
     )
 
 
-def _tell(plan: Plan, told: Told) -> None:
-    if told.lines:
+def _print_summary(plan: Plan, summary: Summary) -> None:
+    if summary.lines:
         console.print(
-            f"{plan.dataset.name}: Snowflake took {told.lines - told.returned:,} of {told.lines:,} lines "
-            "by itself",
+            f"{plan.dataset.name}: Snowflake took {summary.lines - summary.returned:,} of "
+            f"{summary.lines:,} lines by itself",
             soft_wrap=True,
         )
-    if told.unread:
-        uri, reason = next(iter(told.unread.items()))
+    if summary.unread:
+        uri, reason = next(iter(summary.unread.items()))
         console.print(
             Text(
-                f"{plan.dataset.name}: Snowflake cannot copy {len(told.unread)} file(s) as lines, so this "
+                f"{plan.dataset.name}: Snowflake cannot copy {len(summary.unread)} file(s) as lines, so this "
                 f"machine reads them; the first is {uri} ({reason})"
             ),
             soft_wrap=True,

@@ -1,9 +1,9 @@
-"""Which lines of JSON Snowflake may judge by itself, and what it makes of them.
+"""Which lines of JSON Snowflake may check by itself, and what it makes of them.
 
 A plain line is one that both engines surely read alike, whatever their parsers make of odd JSON: known
-fields only, each at most once and of its usual type, numbers and escapes that nobody spells anew. All others
-(rejects among them) are judged by the rules of `land_rules`, in DuckDB. A plain line must land as those rules
-would land it: that is the contract, and the tests compare the two.
+fields only, each at most once and of its usual type, numbers and escapes that no parser rewrites. All others
+(rejects among them) are checked by the rules of `scripts.land.rules`, in DuckDB. A plain line must land as
+those rules would land it: that is the contract, and the tests compare the two.
 
 Patterns keep to what Snowflake documents (POSIX extended regular expressions, no lazy quantifiers), where a
 group that took no part in a match is never referred to.
@@ -30,9 +30,10 @@ _SCALAR = rf'([^"{{}}]|{_STRING})'
 _MAP = rf"\{{({_SCALAR}|\{{({_SCALAR}|\{{{_SCALAR}*\}})*\}})*\}}"
 _MAP_OR_NULL = f"(null|{_MAP})"
 _DEPTH = 6
-# DuckDB's parser writes other numbers anew in an event's data: 1.50, 1e2, 12345678901234567890.5. The longest
-# way to read a number stands first: engines differ in whether they take the first or the longest.
-_VALUE = r"-?(0|[1-9][0-9]{0,8})\.[0-9]{0,3}[1-9]|-?[1-9][0-9]{0,17}|0|true|false|null"
+# Numbers that DuckDB's JSON writes as they stand, unlike 1.50, 1e2 and -0, and that Snowflake's JSON keeps:
+# whole ones up to the 38 digits of NUMBER. The longest way to read a number stands first: engines differ in
+# whether they take the first or the longest.
+_VALUE = r"-?(0|[1-9][0-9]{0,8})\.[0-9]{0,3}[1-9]|-?[1-9][0-9]{0,37}|0|true|false|null"
 
 FIELDS: Mapping[str, Mapping[str, str]] = {
     CALLS.name: {
@@ -92,7 +93,7 @@ def line_pattern(dataset: Dataset) -> str:
     return rf"\{{( *({members}) *[,}}])+ *"
 
 
-def judge_query(dataset: Dataset, lines: str, earliest: int, latest: int) -> str:
+def classify_query(dataset: Dataset, lines: str, earliest: int, latest: int) -> str:
     """Snowflake query over the table `lines` (file, line, text: one row per physical line of a file).
 
     Gives file, line, plain, odd, text and the columns of the landing table. `text` is null for a plain line,
@@ -137,7 +138,7 @@ mapped as (
 typed as (
     select *, {typed} from mapped
 ),
-judged as (
+classified as (
     select *, coalesce(v is not null and {once} and {_COMPLETE[dataset.name]}
         and v_{time} between {earliest} and {latest - 1}, false) as plain
     from typed
@@ -147,7 +148,7 @@ select
     coalesce(contains(text, chr(0)) or (line = 1 and (startswith(text, 'PAR1')
         or startswith(text, 'Obj' || chr(1)))), true) as odd,
     case when not plain then text end as text, {columns}
-from judged"""
+from classified"""
 
 
 def _reduced(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Where an unload comes from: what a warehouse on DuckDB and one on Snowflake must both be able to do."""
+"""The source of an unload: what a warehouse on DuckDB and one on Snowflake must both do."""
 
 import fcntl
 import os
@@ -26,7 +26,7 @@ Columns = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Options:
-    """How files are written. `staging`: the folder of files on their way."""
+    """How files are written. `staging`: the folder of files before their upload."""
 
     layout: Layout
     format: Format
@@ -51,11 +51,11 @@ class Work:
 
 
 class Engine(Protocol):
-    """A warehouse. Functions raise UserError when Snowflake refuses; DuckDB's errors come as they are."""
+    """A warehouse. Functions raise UserError when Snowflake refuses; DuckDB's errors pass unchanged."""
 
     @property
     def name(self) -> str:
-        """What a manifest calls the engine, because files of two engines are not quite of one type."""
+        """The engine's name in manifests, because the types of the two engines' files differ slightly."""
 
     @property
     def dialect(self) -> Dialect:
@@ -68,13 +68,13 @@ class Engine(Protocol):
         """Return names, in lower case, and types of a query's columns."""
 
     def object_name(self, dataset: Dataset, format: Format) -> str:
-        """Return the name of a partition's object, with a star where only the engine will know it."""
+        """Return the name of a partition's object, with a star for what the engine chooses."""
 
     def begin(self, place: Place) -> None:
-        """Stop what a run that was killed still does at a place whose lock is ours now."""
+        """Stop what a killed run still does at a place whose lock this run holds."""
 
     def write(self, work: Work) -> None:
-        """Bring every partition of the plan to the place and to the publisher.
+        """Write every partition of the plan to the place and add it to the publisher.
 
         Raises:
             UserError: files have other rows than the plan says, or the place refuses; what was whole until
@@ -84,19 +84,19 @@ class Engine(Protocol):
     def rows(
         self, dataset: Dataset, layout: Layout, partition: str
     ) -> AbstractContextManager[tuple[duckdb.DuckDBPyConnection, str]]:
-        """Yield a DuckDB and the query in it that gives the rows of a partition."""
+        """Yield a DuckDB connection and the query in it that returns the rows of a partition."""
 
     def close(self) -> None:
         """End the session."""
 
 
 def arrive(on_their_way: Sequence[Future[Partition]], publisher: Publisher) -> None:
-    """Wait for partitions and note them; of a run that failed those that arrived are noted too."""
+    """Wait for partitions and add them to the publisher; if one fails, those that arrived are still added."""
     done, waiting = wait(on_their_way, return_when=FIRST_EXCEPTION)
     for future in waiting:
         future.cancel()
     failed = None
-    # those that were running when one failed end before the manifest is written
+    # uploads that were running when one failed end before the manifest is written
     for future in (*done, *(each for each in waiting if not each.cancelled())):
         error = future.exception()
         if error is None:
@@ -108,7 +108,7 @@ def arrive(on_their_way: Sequence[Future[Partition]], publisher: Publisher) -> N
 
 @contextmanager
 def staging_folder(parent: Path) -> Iterator[Path]:
-    """Make a folder for files on their way, and sweep those of runs that were killed: nobody holds them."""
+    """Make a folder for files before their upload, and delete the unlocked ones of killed runs."""
     parent.mkdir(parents=True, exist_ok=True)
     for leftover in parent.glob(f"{STAGING}unload-*"):
         with suppress(OSError), _held(leftover):
@@ -120,7 +120,7 @@ def staging_folder(parent: Path) -> Iterator[Path]:
 
 
 def _held_folder(parent: Path, held: ExitStack) -> Path:
-    """Make a folder that is held; another run's sweep may take it before it is."""
+    """Make a folder and lock it; until it is locked, another run may delete it."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f"{STAGING}unload-", dir=parent))
         with suppress(FileNotFoundError, BlockingIOError):

@@ -1,4 +1,4 @@
-"""Unloading from DuckDB: it encodes one chunk of partitions while the files of the one before are sent."""
+"""Unloading from DuckDB: it encodes one chunk of partitions while the previous chunk is uploaded."""
 
 import hashlib
 import shutil
@@ -19,7 +19,7 @@ from scripts.unload.manifest import DataFile, Partition, joined, object_name, pa
 from scripts.unload.places.base import Place
 from scripts.unload.publish import Contents
 
-# A run that is killed writes at most so much again.
+# At most this much is repeated after a kill.
 SETTLE_SECONDS = 30
 
 
@@ -45,10 +45,10 @@ class DuckDB:
         return object_name(dataset.name, format)
 
     def begin(self, place: Place) -> None:
-        """Do nothing: what a run did ended with it."""
+        """Do nothing: a killed run leaves nothing running."""
 
     def write(self, work: Work) -> None:
-        """Encode a chunk while the files of the one before go to the place: no more than two are on disk."""
+        """Encode a chunk while the previous one is uploaded; at most two are on disk."""
         settled = time.monotonic()
         on_their_way: list[Future[Partition]] = []
         options, write = work.options, work.plan.write
@@ -93,7 +93,7 @@ class DuckDB:
 
 
 def _send(name: str, held: Contents, encoded: Encoded, work: Work) -> Partition:
-    """Bring a partition's file to the place, in parts when it is too large."""
+    """Put a partition's file at the place, split into parts if it is too large."""
     dataset, options = work.plan.dataset.name, work.options
     pieces = [encoded]
     size = encoded.path.stat().st_size

@@ -1,7 +1,7 @@
 """Unloading from Snowflake: it writes the files itself, by COPY INTO an external stage, and this machine
 reads them back before the manifest names them.
 
-What COPY INTO does is said in https://docs.snowflake.com/en/sql-reference/sql/copy-into-location.
+COPY INTO: https://docs.snowflake.com/en/sql-reference/sql/copy-into-location
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,22 +30,22 @@ from scripts.unload.places.base import Place
 
 VERB = "unload"
 
-# One COPY writes so many rows at most, and one partition at least: what is lost when a run is killed.
+# One COPY writes at most this many rows, and at least one partition. A kill loses that much.
 _MOST_ROWS = 50_000_000
-# A list of a condition may hold 16,384 expressions; so many hours are six weeks.
+# The list of a condition may hold 16,384 expressions; this many hours are six weeks.
 _MOST_PARTITIONS = 1_000
 _LARGEST_FILE = 5_368_709_120
 
 _COMPRESSION = {Compression.SNAPPY: "snappy", Compression.NONE: "none"}
 _SETTINGS = {
-    # else the types of a file are the smallest that hold its values, and two files differ
+    # without it, a file's types are the smallest that hold its values, and two files differ
     "ENABLE_UNLOAD_PHYSICAL_TYPE_OPTIMIZATION": False,
-    # else column names would be in upper case whatever their quotes say
+    # without it, column names would be upper case in spite of their quotes
     "QUOTED_IDENTIFIERS_IGNORE_CASE": False,
-    # else a COPY that is only asked about now and then may end after five minutes as one without client
+    # without it, a COPY that is only polled may be ended after five minutes as one without a client
     "ABORT_DETACHED_QUERY": False,
 }
-# What the connector calls the types that a file can hold.
+# The connector's names of the types that a file can hold.
 _TIMESTAMP = "TIMESTAMP_NTZ"
 _TYPES = {
     "TEXT": "VARCHAR",
@@ -59,7 +59,7 @@ _STOPPING_SECONDS = 120
 
 
 def require_possible(to: str, format: Format, max_file_size: int, given: Mapping[str, str | None]) -> None:
-    """Raise UserError for what Snowflake cannot do; `given`: options that nobody may give, by name."""
+    """Raise UserError for what Snowflake cannot do; `given`: the values of options it refuses, by name."""
     if not to.startswith("s3://"):
         raise UserError(
             f"--to {to}: Snowflake writes to S3, by its external stage: give s3://bucket/prefix below the "
@@ -151,7 +151,7 @@ class Snowflake:
         return f"data_*.{format.value}"
 
     def begin(self, place: Place) -> None:
-        """Cancel what a run that was killed left running: Snowflake goes on without it.
+        """Cancel what a killed run left running: Snowflake goes on without its client.
 
         Raises:
             UserError: Snowflake refuses, or the query does not end.
@@ -169,7 +169,7 @@ class Snowflake:
         for query_id in query_ids:
             self._cancel(query_id)
             console.print(
-                f"cancelled {query_id}, which a run that was killed left running on Snowflake", soft_wrap=True
+                f"cancelled {query_id}, which a killed run left running on Snowflake", soft_wrap=True
             )
         if not query_ids:
             return
@@ -186,7 +186,7 @@ class Snowflake:
             ) from None
 
     def write(self, work: Work) -> None:
-        """Let Snowflake write some partitions, read them back and settle them, and go on with the next."""
+        """Let Snowflake write some partitions, read them back, publish them, and continue with the next."""
         chunks = list(encode.chunks(work.plan.write, _MOST_ROWS, _MOST_PARTITIONS))
         for number, chunk in enumerate(chunks):
             if number:
@@ -198,7 +198,7 @@ class Snowflake:
                 there = checked(work, chunk, written)
                 read_back(work, chunk, written, there)
             except BaseException:
-                # nobody knows of them, and the next run would delete them
+                # no manifest names them, and the next run would delete them
                 with suppress(UserError):
                     delete_unpublished(work, written)
                 raise
@@ -206,8 +206,8 @@ class Snowflake:
     def copy_statement(self, work: Work, partitions: list[str]) -> str:
         """Return the statement that writes these partitions.
 
-        The expression of PARTITION BY sees the columns of the files alone. Timestamps have no time zone, as
-        the unload of one that has ends with an error.
+        The expression of PARTITION BY sees only the columns of the files. Timestamps have no time zone,
+        because unloading one with a time zone is an error.
         """
         assert self.stage
         dataset, options = work.plan.dataset, work.options
@@ -217,7 +217,7 @@ class Snowflake:
         rows = self.dialect.rows(dataset, options.layout, partitions)
         divided, named = "", "include_query_id = true "
         if dataset.period:
-            # names hold the query's id of themselves then
+            # with PARTITION BY, names contain the query's id anyway
             column = quoted(dataset.moment.split(".")[-1])
             divided, named = f"partition by ({self.dialect.folders(dataset, column)}) ", ""
         return (
@@ -227,7 +227,7 @@ class Snowflake:
         )
 
     def _run(self, statement: str) -> list[dict[str, Any]]:
-        """Run a statement that may take long; whatever stops this run stops the statement too."""
+        """Run a statement that may take long; what stops this run also cancels the statement."""
         with account.explained(statement), self.session.cursor() as cursor:
             cursor.execute_async(statement)
             try:
@@ -235,12 +235,12 @@ class Snowflake:
                 found = cursor.fetchall()
                 names = [column[0].lower() for column in cursor.description]
             except BaseException as error:
-                told = f"{cursor.sfqid} may still run on Snowflake; the next run cancels it"
+                said = f"{cursor.sfqid} may still run on Snowflake; the next run cancels it"
                 with suppress(UserError):
                     self._cancel(cursor.sfqid)
-                    told = f"cancelled {cursor.sfqid} on Snowflake; run the same command again to finish"
+                    said = f"cancelled {cursor.sfqid} on Snowflake; run the same command again to finish"
                 if not isinstance(error, Exception):
-                    console.print(told, soft_wrap=True)
+                    console.print(said, soft_wrap=True)
                 raise
         return [dict(zip(names, row, strict=True)) for row in found]
 
@@ -251,10 +251,10 @@ class Snowflake:
     def rows(
         self, dataset: Dataset, layout: Layout, partition: str
     ) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
-        """Bring a partition's rows to a DuckDB that is thrown away, which compares more than memory holds."""
+        """Fetch a partition's rows into a temporary DuckDB, which compares more than memory holds."""
         query = self.dialect.rows(dataset, layout, [partition])
         columns = self.describe(self.dialect.whole(dataset, layout))
-        # times as numbers: what a client makes of times depends on session and connector
+        # times as numbers, because session and connector decide how a client shows times
         fetched = ", ".join(
             f"date_part(epoch_microsecond, {name})" if kind == _TIMESTAMP else name for name, kind in columns
         )

@@ -31,7 +31,7 @@ class Written:
 def written_of(dataset: Dataset, answer: Sequence[Mapping[str, Any]]) -> list[Written]:
     """Return the files in the answer of a COPY with DETAILED_OUTPUT.
 
-    Their names are paths, and the documentation does not say from where: only their end is looked at.
+    Their names are paths, and the documentation does not say relative to what, so only their end is used.
 
     Raises:
         UserError: the answer has other columns.
@@ -50,7 +50,7 @@ def written_of(dataset: Dataset, answer: Sequence[Mapping[str, Any]]) -> list[Wr
 
 
 def checked(work: Work, chunk: Mapping[str, Contents], written: Sequence[Written]) -> dict[str, Found]:
-    """Return the objects below the dataset's folder, by key, among them all that Snowflake says it wrote.
+    """Return the objects below the dataset's folder, by key; all that Snowflake says it wrote are among them.
 
     Raises:
         UserError: partitions have other rows than the warehouse, or a file is not at the place.
@@ -81,7 +81,7 @@ def checked(work: Work, chunk: Mapping[str, Contents], written: Sequence[Written
 def read_back(
     work: Work, chunk: Mapping[str, Contents], written: Sequence[Written], there: Mapping[str, Found]
 ) -> None:
-    """Read every file as its readers will, and note the partitions."""
+    """Read every file as its readers will, and add the partitions to the publisher."""
     files: dict[str, list[Written]] = {name: [] for name in chunk}
     for file in sorted(written, key=lambda each: each.key):
         files[str(partition_of(work.plan.dataset, file.key))].append(file)
@@ -140,7 +140,7 @@ def _data_file(file: Written, found: Found, work: Work, folder: Path) -> DataFil
 
 
 def delete_unpublished(work: Work, written: Sequence[Written]) -> None:
-    """Delete what the queries of these files wrote, whatever folder it is in, but for noted partitions."""
+    """Delete what the queries of these files wrote, in any folder, except partitions already added."""
     publisher = work.publisher
     noted = {file.key for each in (*publisher.waiting, *publisher.outcome.written) for file in each.files}
     queries = {query_of(file.key.rpartition("/")[2]) for file in written} - {None}

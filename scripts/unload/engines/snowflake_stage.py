@@ -1,4 +1,4 @@
-"""The external stage by which Snowflake writes to S3, and the folder of a place in it."""
+"""The external stage through which Snowflake writes to S3, and the folder of a place in it."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from scripts.snowflake.names import identifier, literal, quoted
 from scripts.unload.manifest import joined
 from scripts.unload.places.base import Place
 
-# The stage that `copymart bootstrap snowflake --unload` makes.
+# The stage that `copymart bootstrap snowflake --unload` creates.
 STAGE = "UNLOAD_S3"
 
 
@@ -22,7 +22,7 @@ class Stage:
     folder: str
 
     def address(self, *folders: str) -> str:
-        """Return the constant that names a folder below the place."""
+        """Return the SQL literal of a folder below the place."""
         return literal(f"@{self.name}/{joined(self.folder, *folders)}/")
 
 
@@ -33,18 +33,19 @@ def find_stage(session: Any, named: str, database: str, schema: str, place: Plac
         UserError: it is no name, the role sees no such stage, or the stage does not lead to the place.
     """
     name, address = account.find_stage(session, named, (identifier(database, "database"), schema))
-    told = ".".join(name)
+    full_name = ".".join(name)
     if address is None:
         raise UserError(
-            f"there is no stage {told}, or the role may not use it: `copymart bootstrap snowflake --unload "
-            f"{place.uri}/ --storage-role-arn …` makes {STAGE} and grants it; --stage names another one"
+            f"there is no stage {full_name}, or the role may not use it: `copymart bootstrap snowflake "
+            f"--unload {place.uri}/ --storage-role-arn …` makes {STAGE} and grants it; --stage names another "
+            "one"
         )
-    # s3gov:// and s3china:// are AWS's other partitions, s3compat:// other servers: the bucket is named alike
+    # s3gov:// and s3china:// are AWS's other partitions, s3compat:// other servers; the rest is the same
     url = re.sub(r"^s3(gov|china|compat)?://", "", address).rstrip("/") + "/"
     to = place.uri.removeprefix("s3://") + "/"
     if not to.startswith(url):
         raise UserError(
-            f"--to {place.uri} does not lie below the URL of the stage {told}, {address or 'none'}: "
+            f"--to {place.uri} does not lie below the URL of the stage {full_name}, {address or 'none'}: "
             "give a place below it, name another stage with --stage, or move this one with `copymart "
             f"bootstrap snowflake --unload {place.uri}/`"
         )

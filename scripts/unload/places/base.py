@@ -1,7 +1,7 @@
-"""Where an unload may go: what a folder and a prefix on S3 must both be able to do.
+"""The destination of an unload: what a folder and a prefix on S3 must both do.
 
 A key is the path of an object below the place, with slashes: `calls/2026/01/01/12/calls.parquet`. An etag is
-a text that is another one whenever the object was written anew; only the place that gave it can read it.
+a text that changes whenever the object is rewritten; only the place that gave it can interpret it.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Protocol
 
 LOCK = "_lock"
-# Names that begin like this are drafts of a run, in a folder that readers do not look into.
+# Prefix of a run's drafts, which readers ignore.
 STAGING = ".staging-"
 
 
 class Changed(Exception):
-    """A conditional write found another object than the one it was to replace."""
+    """A conditional write found another object than the one to replace."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Upload:
 
 @dataclass(frozen=True)
 class Run:
-    """Who writes: in the lock, the manifests and the names of parts. `run_id` sorts by time."""
+    """The writer, as the lock, the manifests and the names of parts show it. `run_id` sorts by time."""
 
     run_id: str
     host: str
     started_at: str
 
 
-# Called before every change of the place; raises UserError when the lock is not ours any more.
+# Called before every change of the place; raises UserError if this run no longer holds the lock.
 StillOurs = Callable[[], None]
 
 
@@ -62,7 +62,7 @@ class Place(Protocol):
 
     @property
     def uri(self) -> str:
-        """The address that people write."""
+        """The address as a user writes it."""
 
     def list(self, prefix: str) -> list[Found]:
         """Return the objects whose key begins with the prefix, a folder with its slash."""
@@ -81,7 +81,7 @@ class Place(Protocol):
         """Put a local file there, whole or not at all; the file may be gone afterwards. Return its etag."""
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove objects; those that are gone already do not matter."""
+        """Remove objects; missing ones are ignored."""
 
     def fetch(self, key: str, path: Path) -> None:
         """Copy an object to a local file."""
@@ -93,7 +93,7 @@ class Place(Protocol):
         """Drop an unfinished multipart upload and its parts."""
 
     def lock(self, run: Run, seconds: int) -> AbstractContextManager[StillOurs]:
-        """Hold the place; a second run gets an error. `seconds`: how long it outlives a killed run."""
+        """Lock the place; a second run gets an error. `seconds`: how long the lock outlives a killed run."""
 
     def drafts(self) -> Path:
-        """Return the folder to stage files in, from where they are published fastest."""
+        """Return the folder for files before their upload, from which publishing is fastest."""

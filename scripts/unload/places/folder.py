@@ -14,7 +14,7 @@ from scripts.unload.places.base import STAGING, Changed, Found, Read, Run, Still
 
 
 class Folder:
-    """A local folder. The lock is flock's, which the kernel takes back from a run that dies."""
+    """A local folder. The lock is a flock, which the kernel releases when a run dies."""
 
     def __init__(self, to: str) -> None:
         try:
@@ -23,7 +23,7 @@ class Folder:
                 if path.exists() and not path.is_dir():
                     raise UserError(f"{to}: {path} is a file; name a folder")
         except (OSError, RuntimeError) as error:
-            # a name that is too long, a home of nobody
+            # a name that is too long, or the home of an unknown user
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise UserError(f"{to}: {reason}; name another folder") from error
 
@@ -50,20 +50,20 @@ class Folder:
             return None
 
     def put(self, key: str, body: bytes, replaces: str | None) -> str:
-        """Write a file under a draft's name and move it over the old one."""
+        """Write a draft and move it over the old file."""
         there = self.read(key)
         if (there.etag if there else None) != replaces:
             raise Changed(key)
         with tempfile.NamedTemporaryFile(prefix=STAGING, dir=self.path, delete=False) as draft:
             draft.write(body)
             draft.flush()
-            # An empty manifest after a loss of power would have all written anew. Files of data go without:
-            # there are thousands, and one that was lost has another size than its manifest says.
+            # An empty manifest after a power loss would make the next run rewrite everything. Data files are
+            # not synced: there are thousands, and a lost one has another size than its manifest says.
             os.fsync(draft.fileno())
         return self._move(Path(draft.name), key)
 
     def put_file(self, key: str, path: Path, sha256: str) -> str:
-        """Move the file over the old one; from another file system it is copied first."""
+        """Move the file over the old one; on another file system, copy it first."""
         try:
             return self._move(path, key)
         except OSError as error:
@@ -77,13 +77,13 @@ class Folder:
     def _move(self, path: Path, key: str) -> str:
         target = self.path / key
         target.parent.mkdir(parents=True, exist_ok=True)
-        # drafts are made for their owner only
+        # only their owner may read drafts
         path.chmod(0o666 & ~_UMASK)
         os.replace(path, target)
         return _size_and_etag(target)[1]
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove files, and the folders that get empty by it."""
+        """Remove files, and folders that become empty."""
         for key in keys:
             path = self.path / key
             path.unlink(missing_ok=True)
@@ -97,7 +97,7 @@ class Folder:
         shutil.copyfile(self.path / key, path)
 
     def unfinished(self, prefix: str) -> Sequence[Upload]:
-        """Return nothing: a file is moved into place at once."""
+        """Return nothing: a file is moved into place atomically."""
         return ()
 
     def abort(self, upload: Upload) -> None:
@@ -105,7 +105,7 @@ class Folder:
 
     @contextmanager
     def lock(self, run: Run, seconds: int) -> Iterator[StillOurs]:
-        """Hold the folder for this run, and sweep the drafts of runs that were killed."""
+        """Lock the folder for this run, and delete the drafts of killed runs."""
         self.path.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDONLY)
         try:
@@ -120,12 +120,12 @@ class Folder:
             os.close(handle)
 
     def drafts(self) -> Path:
-        """Return the folder itself: from the same file system a file is moved, not copied."""
+        """Return the folder itself: within one file system a file is moved, not copied."""
         return self.path
 
 
 def _require_missing(error: OSError) -> None:
-    """What may not be read must not count as gone."""
+    """A folder without permission must not count as missing."""
     if not isinstance(error, FileNotFoundError):
         raise error
 

@@ -1,7 +1,7 @@
-"""The lock of a place on S3: an object with a lease that its run renews, so that a run that died frees it.
+"""The lock of a place on S3: an object with a lease that its run renews, so that a dead run's lock expires.
 
-Whether a lease has run out is told by the server's clock alone: when it wrote the lock last, and what time it
-says it is. The holder trusts its own clock only for how long ago it sent the last renewal.
+Only the server's clock decides whether a lease has expired: its time of the last write, and its time now. The
+holder uses its own clock only for how long ago it sent the last renewal.
 """
 
 import json
@@ -17,7 +17,7 @@ from scripts.errors import UserError
 from scripts.unload.places.base import LOCK, Changed, Read, Run, StillOurs
 
 DEFAULT_SECONDS = 120
-# Servers tell times in whole seconds.
+# Servers give times in whole seconds.
 _GRAIN = 1
 
 
@@ -26,14 +26,14 @@ class Store(Protocol):
 
     @property
     def uri(self) -> str:
-        """The address that people write."""
+        """The address as a user writes it."""
 
     @property
     def if_match(self) -> bool:
         """Whether the server knows If-Match on PUT."""
 
     def get(self, key: str) -> tuple[Read, dict[str, Any]] | None:
-        """Return a small object and the response that brought it; None when there is none."""
+        """Return a small object and the response it came in; None when there is none."""
 
     def read(self, key: str) -> Read | None:
         """Return a small object; None when there is none."""
@@ -46,11 +46,11 @@ class Store(Protocol):
         """
 
     def delete_own(self, key: str, etag: str) -> None:
-        """Delete an object where it is the one with this etag."""
+        """Delete an object if it has this etag."""
 
 
 class _Lease:
-    """Our lease: its etag, and until when by our own clocks it is surely ours."""
+    """This run's lease: its etag, and how long it is surely ours by our own clocks."""
 
     def __init__(self, store: Store, run: Run, seconds: int) -> None:
         self.store, self.run, self.seconds = store, run, seconds
@@ -60,7 +60,7 @@ class _Lease:
         self.deadlines = (0.0, 0.0)
 
     def body(self) -> bytes:
-        """The lock's text; times are for people."""
+        """The lock's text; its times are only for people."""
         expires = datetime.now(UTC) + timedelta(seconds=self.seconds)
         return _text(self.run, self.seconds, expires.isoformat(timespec="seconds"))
 
@@ -70,13 +70,13 @@ class _Lease:
         Raises:
             Changed: another one is there.
         """
-        # from before the request: the server may have written it at once
+        # taken before the request, because the server may have written at once
         deadlines = (time.monotonic() + self.seconds, time.time() + self.seconds)
         self.etag = self.store.put(LOCK, self.body(), replaces)
         self.deadlines = deadlines
 
     def renew_until_ended(self) -> None:
-        """Renew at each third of the lease; a server that does not answer is asked again until it is over."""
+        """Renew at each third of the lease; if the server does not answer, retry until the lease ends."""
         while not self.ended.wait(self.seconds / 3):
             try:
                 self.take(self.etag)
@@ -88,7 +88,7 @@ class _Lease:
                 continue
 
     def adopt(self) -> bool:
-        """Take the etag of a lock that is ours: a renewal whose answer never came had been written."""
+        """Take the etag of our lock: a renewal was written although its answer was lost."""
         with suppress(UserError):
             there = self.store.read(LOCK)
             if there and _holder(there.body).get("run_id") == self.run.run_id:
@@ -97,7 +97,7 @@ class _Lease:
         return False
 
     def left(self) -> float:
-        """For how many seconds the lease is surely ours: a machine that slept may have lost it."""
+        """For how many seconds the lease is surely ours; a machine that slept may have lost it."""
         monotonic, wall = self.deadlines
         return 0.0 if self.taken else min(monotonic - time.monotonic(), wall - time.time())
 
@@ -110,10 +110,10 @@ class _Lease:
             )
 
     def release(self) -> None:
-        """Delete the lock when it is ours still, and will be for a while.
+        """Delete the lock if it is still ours, and will be for a while.
 
-        A delete may arrive late, and not every server compares the etag: the lock of whoever took over would
-        go. A lock that is left runs out by itself.
+        A delete may arrive late, and not every server compares the etag, so it could delete the next holder's
+        lock. A lock that is left expires by itself.
         """
         with suppress(UserError):
             there = self.store.read(LOCK)
@@ -124,14 +124,14 @@ class _Lease:
 
 @contextmanager
 def held(store: Store, run: Run, seconds: int) -> Iterator[StillOurs]:
-    """Hold the lock of a place on S3; yields what must be called before every change.
+    """Hold the lock of a place on S3; yield the function to call before every change.
 
     Raises:
         UserError: another run holds it; the message says who, since when and until when.
     """
     lease = _Lease(store, run, seconds)
     _acquire(lease)
-    # renewed once at once: it proves that the server knows If-Match before anything is written
+    # renewed immediately: this proves that the server knows If-Match before anything is written
     try:
         lease.take(lease.etag)
     except Changed:
@@ -161,7 +161,7 @@ def _acquire(lease: _Lease) -> None:
         holder = _holder(read.body)
         left = _seconds_left(holder, response)
         if left > 0 or not lease.store.if_match:
-            raise UserError(_refusal(lease.store, holder, left))
+            raise UserError(_held_by(lease.store, holder, left))
         with suppress(Changed):
             lease.take(read.etag)
             return
@@ -169,9 +169,9 @@ def _acquire(lease: _Lease) -> None:
 
 
 def _seconds_left(holder: dict[str, Any], response: dict[str, Any]) -> float:
-    """How long the lease lasts by the server's clock; a lock that nobody can read lasts the default time.
+    """How long the lease lasts by the server's clock; an unreadable lock lasts the default time.
 
-    Where the server does not say what time it is, our clock may be wrong by the default time.
+    If the server does not give its time, our clock may be wrong by up to the default time.
     """
     seconds = holder.get("lease_seconds")
     lasts = float(seconds if isinstance(seconds, int | float) else DEFAULT_SECONDS) + _GRAIN
@@ -182,7 +182,7 @@ def _seconds_left(holder: dict[str, Any], response: dict[str, Any]) -> float:
     return lasts - (now - response["LastModified"]).total_seconds()
 
 
-def _refusal(store: Store, holder: dict[str, Any], left: float) -> str:
+def _held_by(store: Store, holder: dict[str, Any], left: float) -> str:
     who = (
         f"run {holder.get('run_id', 'of an unknown kind')} on {holder.get('host', 'an unknown host')} "
         f"since {holder.get('started_at', 'an unknown time')}"
@@ -213,5 +213,5 @@ def _text(run: Run, seconds: int, expires_at: str) -> bytes:
         "lease_seconds": seconds,
         "expires_at": expires_at,
     }
-    # a number of its own in each renewal: two equal texts would have one etag
+    # a new number in each renewal, because equal texts would have equal etags
     return (json.dumps(said | {"renewed_at": time.time_ns()}, indent=1) + "\n").encode()

@@ -21,10 +21,10 @@ def open_place(
     if_match: bool = True,
     part_size: int = PART_SIZE,
 ) -> Place:
-    """Return the place of a folder's path or an `s3://bucket/prefix`; `option` is what messages call it.
+    """Return the place of a folder's path or an `s3://bucket/prefix`; `option` names it in messages.
 
     Raises:
-        UserError: it is neither, or S3 takes no parts of this size.
+        UserError: it is neither, or S3 accepts no parts of this size.
     """
     if not LEAST_PART_SIZE <= part_size <= MOST_PART_SIZE:
         raise UserError(
@@ -45,7 +45,7 @@ def open_place(
 
 
 def _require_key(given: str, bucket: str, prefix: str) -> None:
-    """Refuse what S3 does not take, and names that programs on the way read as something else."""
+    """Refuse what S3 does not accept, and names that programs in between interpret differently."""
     if not re.fullmatch(r"[A-Za-z0-9._-]+", bucket):
         raise UserError(f"{given}: {bucket!a} is no name of a bucket: write s3://bucket/prefix")
     for sign in prefix:

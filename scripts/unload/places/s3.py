@@ -1,4 +1,4 @@
-"""A prefix on S3 as a place to unload to: objects appear whole, conditional writes keep two runs apart."""
+"""A prefix on S3 as a place to unload to: objects appear whole, conditional writes separate two runs."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -26,7 +26,7 @@ DELETES_PER_REQUEST = 1_000
 
 
 class _Busy(Exception):
-    """The server told two conditional writes at one moment to try again."""
+    """The server asks two simultaneous conditional writes to try again."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Bucket:
     """A prefix of a bucket; `prefix` is empty or ends with a slash.
 
     `headers`: arguments of every write (ACL, encryption). `if_match`: False for servers without If-Match on
-    PUT, where the etag is read just before the write, under a lock that such servers do know. `part_size`: a
-    larger file goes up in parts of so many bytes.
+    PUT, where the etag is read just before the write, under a lock that such servers do know. `part_size`:
+    a larger file is uploaded in parts of this many bytes.
     """
 
     client: Any
@@ -47,7 +47,7 @@ class Bucket:
 
     @property
     def uri(self) -> str:
-        """The address that people write."""
+        """The address as a user writes it."""
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def list(self, prefix: str) -> list[Found]:
@@ -69,13 +69,13 @@ class Bucket:
         return answer[0] if answer else None
 
     def get(self, key: str) -> tuple[Read, dict[str, Any]] | None:
-        """Return a small object and the response that brought it.
+        """Return a small object and the response it came in.
 
-        botocore does not ask again when a body breaks off, so this does.
+        botocore does not retry when a body breaks off, so this does.
         """
         with self._explained(key):
             for attempt in Retrying(
-                # botocore lets urllib3's own error through where the body of a refusal breaks off
+                # botocore passes on urllib3's own error when the body of a refusal breaks off
                 retry=retry_if_exception_type((BotoCoreError, HTTPError)),
                 wait=wait_random_exponential(max=5),
                 stop=stop_after_attempt(4),
@@ -87,7 +87,7 @@ class Bucket:
                     except ClientError as error:
                         if _status(error) == 404 and s3_code(error) != "NoSuchBucket":
                             return None
-                        # S3 refuses to tell a role that it is missing when the role may list a prefix only
+                        # S3 answers 403, not 404, to a role that may list only a prefix
                         if _status(error) == 403 and not self._is_listed(key):
                             return None
                         raise
@@ -95,7 +95,7 @@ class Bucket:
         raise AssertionError("the last attempt raises")
 
     def _is_listed(self, key: str) -> bool:
-        """Tell whether the object is there; also when nobody may say."""
+        """Return whether the object exists, even if S3 answers 403 for missing ones."""
         try:
             return any(found.key == key for found in self.list(key))
         except UserError:
@@ -104,8 +104,8 @@ class Bucket:
     def put(self, key: str, body: bytes, replaces: str | None) -> str:
         """Write an object in place of the one with this etag, or of none; return its etag.
 
-        When the answer to a PUT is lost, botocore sends it again and the server refuses, because our own
-        write is there: what is there tells the two apart.
+        When the answer to a PUT is lost, botocore sends it again, and the server refuses because our own
+        write is there. So the object is read and compared.
         """
         condition: dict[str, str] = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": f'"{replaces}"'}
         if replaces is not None and not self.if_match:
@@ -165,7 +165,7 @@ class Bucket:
             try:
                 self.client.upload_file(str(path), self.bucket, full_key, ExtraArgs=extra, Config=config)
             except S3UploadFailedError:
-                # a lost answer to the completion, sent again: the upload is not known any more, the object is
+                # the completion was sent again after a lost answer: the upload is gone, the object exists
                 if not self._holds(full_key, size, sha256):
                     raise
             head = self.client.head_object(Bucket=self.bucket, Key=full_key)
@@ -194,8 +194,8 @@ class Bucket:
                     )
 
     def delete_own(self, key: str, etag: str) -> None:
-        """Delete an object where it is the one with this etag; a server without If-Match on DELETE does not
-        look at the etag."""
+        """Delete an object if it has this etag; a server without If-Match on DELETE does not
+        compare the etag."""
         with self._explained(key):
             try:
                 if self.if_match:
@@ -217,7 +217,7 @@ class Bucket:
         """Return the unfinished multipart uploads below a prefix.
 
         Raises:
-            UserError: the server or the account does not tell.
+            UserError: the server or the account refuses to list them.
         """
         found = []
         with self._explained(prefix):
@@ -230,14 +230,14 @@ class Bucket:
         return found
 
     def abort(self, upload: Upload) -> None:
-        """Abort a multipart upload; one that is gone does not matter."""
+        """Abort a multipart upload; a missing one is ignored."""
         with self._explained(upload.key), suppress(self.client.exceptions.NoSuchUpload):
             self.client.abort_multipart_upload(
                 Bucket=self.bucket, Key=self.prefix + upload.key, UploadId=upload.upload_id
             )
 
     def lock(self, run: Run, seconds: int) -> AbstractContextManager[StillOurs]:
-        """Hold the prefix by a lease on its `_lock`."""
+        """Lock the prefix by a lease on its `_lock`."""
         return lease.held(self, run, seconds)
 
     def drafts(self) -> Path:

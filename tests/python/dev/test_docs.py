@@ -32,6 +32,13 @@ def test_relative_links_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{link}#{anchor}"
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_files_and_folders_of_the_project_exist(document: Path) -> None:
+    named = re.findall(r"`((?:scripts|tests|models|macros|seeds|docs)/[\w./-]*)`", document.read_text())
+    # the decisions name tests by their path below tests/python
+    assert [path for path in named if not ((PROJECT / path).exists() or (TESTS / path).exists())] == []
+
+
 def known_tests() -> set[str]:
     """Return the names of Python tests and their files, dbt unit tests, assertions and make targets."""
     files = sorted(TESTS.glob("**/test_*.py"))

@@ -20,7 +20,7 @@ from scripts.land.rules import CALLS
 from support.land import warehouse
 from support.project import PROJECT
 from support.project import settings as environment_of
-from support.replay import (
+from support.replay.builds import (
     WAREHOUSE,
     Builder,
     Death,
@@ -31,17 +31,23 @@ from support.replay import (
     differences,
     models_of,
 )
-from support.replay_cases import ALL_CASES
-from support.replay_mutations import MUTATIONS, NEEDED
-from support.replay_plans import (
-    History,
-    Plan,
+from support.replay.cases import ALL_CASES
+from support.replay.histories import History, Plan, Step
+from support.replay.mutations import MUTATIONS, NEEDED
+from support.replay.plans import (
     Played,
-    Step,
-    edit_actions,
-    edit_control,
     history_of,
     is_noticed,
+    lines_of,
+    plan_of,
+    plans,
+    play,
+    reduced,
+    unequal_to_full,
+)
+from support.replay.steps import (
+    edit_actions,
+    edit_control,
     land_edited,
     land_gone,
     land_late_edit,
@@ -49,12 +55,6 @@ from support.replay_plans import (
     land_retry,
     land_shorter,
     land_some,
-    lines_of,
-    plan_of,
-    plans,
-    play,
-    reduced,
-    unequal_to_full,
 )
 
 EXAMPLES = int(os.environ.get("COPYMART_REPLAY_EXAMPLES", "0"))

@@ -28,7 +28,8 @@ from scripts.unload.places.s3 import Bucket
 from scripts.unload.publish import Contents, Plan
 from support.project import PROJECT
 from support.snowflake import CONSUMER, SETUP, built, empty_account, statements, view_statement
-from support.strict_snowflake import RULES, Refused, StrictSnowflake, run_all
+from support.strict_account import RULES, Refused
+from support.strict_snowflake import StrictSnowflake, run_all
 
 ADMIN, OWNER = "use role accountadmin", 'use role "COPYMART_SHARER"'
 BUILDER = 'use role "COPYMART_TRANSFORMER"'

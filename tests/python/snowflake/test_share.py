@@ -271,7 +271,7 @@ def test_accounts_are_added_and_taken_away_one_by_one(shell: Shell) -> None:
     # an account under another name than the share's list has must not be taken for one that is gone
     for name in (CONSUMER, "XY12345"):
         _, error = shell("share", "--account", name, "--revoke", "--yes")
-        assert f"{name} has not got the share COPYMART_METRICS; OTHER.ONE has" in error
+        assert f"{name} does not have the share COPYMART_METRICS; OTHER.ONE has" in error
         assert share.accounts == ["OTHER.ONE"]
     output, error = shell("share", "--revoke", "--yes")
     assert (error, shell.session.account.shares) == ("", {})

@@ -13,11 +13,14 @@ from typing import Any
 import duckdb
 import snowflake.connector
 
-from scripts.land.command import Outcome, ddl, plan_landing, run
+from scripts.land.plan import plan_landing
 from scripts.land.rules import CALLS, Dataset
-from scripts.land.snowflake.lines import find_stage, list_through, reader
-from scripts.land.snowflake.transaction import Landing, landing_tables, make_tables, publisher, scratch
-from scripts.land.sources import list_files, locate
+from scripts.land.snowflake.engine import Snowflake, scratch
+from scripts.land.snowflake.session import Session
+from scripts.land.snowflake.stage import find_stage
+from scripts.land.snowflake.tables import landing_tables, make_tables
+from scripts.land.sources import locate
+from scripts.land.transaction import Outcome, run
 from scripts.snowflake.verify import LANDING_TABLES, as_text, columns_of, counted
 from support.land import BOUNDS
 from support.project import TESTS
@@ -93,7 +96,7 @@ def connect(port: int, database: str) -> Any:
 
 
 def land_there(
-    landing: Landing,
+    session: Session,
     path: Path | str,
     dataset: Dataset = CALLS,
     span: tuple[datetime, datetime] | None = None,
@@ -102,27 +105,27 @@ def land_there(
     stage: str | None = None,
 ) -> Outcome:
     """Land a folder, file or prefix as the command does on a Snowflake target."""
-    make_tables(landing)
+    make_tables(session)
     location = locate(str(path))
-    external = find_stage(landing, stage)
-    files = list_through(landing, external)(location, store) if location.is_s3 else list_files(location)
-    with scratch(landing, ddl()) as connection:
+    with scratch(session) as connection:
+        engine = Snowflake(connection, session, find_stage(session, stage))
+        files = engine.list_files(location, store)
         plan = plan_landing(connection, dataset, location, files, span, allow_empty)
-        return run(connection, plan, BOUNDS, store, publisher(landing), reader(landing, external))
+        return run(engine, plan, BOUNDS, store)
 
 
-def differences(connection: duckdb.DuckDBPyConnection, landing: Landing) -> dict[str, Any]:
+def differences(connection: duckdb.DuckDBPyConnection, session: Session) -> dict[str, Any]:
     """Landing tables that differ from those of a DuckDB, with what only either of them has."""
     found = {}
     for table in set(LANDING_TABLES) & landing_tables().keys():
         columns = columns_of(connection, f"staging.{table}")
         ours = counted(table, connection.execute(as_text("duckdb", f"staging.{table}", columns)).fetchall())
-        theirs = counted(table, everything(landing, as_text("snowflake", f"STAGING.{table}", columns)))
+        theirs = counted(table, everything(session, as_text("snowflake", f"STAGING.{table}", columns)))
         if ours != theirs:
             found[table] = (ours - theirs, theirs - ours)
     return found
 
 
-def everything(landing: Landing, query: str) -> list[Any]:
-    with landing.connection.cursor() as cursor:
+def everything(session: Session, query: str) -> list[Any]:
+    with session.connection.cursor() as cursor:
         return list(cursor.execute(query).fetchall())

@@ -8,14 +8,28 @@ from typing import Any
 
 import duckdb
 
-from scripts.land.command import Outcome, ddl, plan_landing, run
+from scripts.land.duckdb import DuckDB
+from scripts.land.plan import plan_landing
 from scripts.land.rules import CALLS, Dataset
 from scripts.land.sources import list_files, locate
+from scripts.land.tables import ddl
+from scripts.land.transaction import Outcome, run
 
 BOUNDS = (946_684_800, 4_102_444_800)
+COPY = "3f0c9b52-6a1e-4d0b-9a43-5f0b8c2d7e11"
+LANDED_CALL = {
+    "event_timestamp": 1767268801,
+    "user_id": "u-1001",
+    "campaign_id": 7,
+    "action_id": 41,
+    "journey_id": "01JQ8Z6V3M4T7C9D2F5G8H1K0N",
+    "copy_id": COPY,
+    "template_id": "plan-nudge",
+    "vars": '{"subject":"Your plan, in one page","preheader":"Two minutes, no call"}',
+    "attrs": '{"persona":"planner"}',
+}
 HOURS = ("2026/08/31/23", "2026/09/01/00", "2026/09/01/05", "2026/09/02/00")
 SPAN = (datetime(2026, 9, 1), datetime(2026, 9, 2))
-COPY = "3f0c9b52-6a1e-4d0b-9a43-5f0b8c2d7e11"
 
 
 def call(**changes: Any) -> dict[str, Any]:
@@ -89,7 +103,7 @@ def land_path(
     """Land a folder, glob, file or prefix as the command does."""
     location = locate(str(path))
     plan = plan_landing(connection, dataset, location, list_files(location, store), span, allow_empty)
-    return run(connection, plan, BOUNDS, store)
+    return run(DuckDB(connection), plan, BOUNDS, store)
 
 
 def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:

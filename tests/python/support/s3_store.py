@@ -126,3 +126,18 @@ def expected(store: Store, query: str = "select * exclude (content_hash) from ma
 def lock_of(store: Store, seconds: float) -> None:
     said = {"run_id": "another", "host": "there", "started_at": "2026-01-01T05:30:00+00:00"}
     store.put(LOCK, json.dumps(said | {"lease_seconds": seconds}).encode())
+
+
+def not_implemented(**_: Any) -> Any:
+    """Answer in place of a server that does not know a request."""
+
+    class Answer:
+        status_code, headers, content = 501, {}, b"<Error><Code>NotImplemented</Code></Error>"
+
+    said = {"Error": {"Code": "NotImplemented"}, "ResponseMetadata": {"HTTPStatusCode": 501}}
+    return Answer(), said
+
+
+def refuse_if_match(params: dict[str, Any], **_: Any) -> Any:
+    """Answer as a server that does not know the header; None sends the request."""
+    return not_implemented() if "If-Match" in params["headers"] else None

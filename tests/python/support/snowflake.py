@@ -12,7 +12,8 @@ from scripts.snowflake.bootstrap_plan import Setup, setup_steps
 from scripts.snowflake.names import quoted
 from scripts.snowflake.share_plan import View, Wanted
 from support.project import PROJECT, settings
-from support.strict_snowflake import Account, StrictSnowflake, run_all
+from support.strict_account import Account
+from support.strict_snowflake import StrictSnowflake, run_all
 
 CONSUMER = "JUSTAI.ANALYTICS"
 SETUP = Setup(

@@ -19,8 +19,10 @@ from scripts.errors import UserError
 from scripts.land.records import lines_table
 from scripts.land.rules import EVENTS
 from scripts.land.snowflake import lines as land_lines
-from scripts.land.snowflake.lines import Stage, Staged, find_stage, lines_of
-from scripts.land.snowflake.transaction import Landing, make_tables
+from scripts.land.snowflake.lines import Staged, lines_of
+from scripts.land.snowflake.session import Session
+from scripts.land.snowflake.stage import Stage, find_stage
+from scripts.land.snowflake.tables import make_tables
 from scripts.land.sources import SourceFile
 from support import s3_servers
 from support.emulated_snowflake import PROFILE, connect, differences, everything, land_there
@@ -33,10 +35,10 @@ SPAN = (datetime(2026, 9, 1), datetime(2026, 9, 2))
 
 
 @pytest.fixture
-def landing(port: int, request: pytest.FixtureRequest) -> Iterator[Landing]:
+def session(port: int, request: pytest.FixtureRequest) -> Iterator[Session]:
     """An empty database of its own for a test."""
     connection = connect(port, "L" + "".join(filter(str.isalnum, request.node.name)))
-    yield Landing(connection, "STAGING")
+    yield Session(connection, "STAGING")
     connection.close()
 
 
@@ -60,10 +62,10 @@ class NoRights:
         raise AssertionError(f"this machine asked S3 for {name}")
 
 
-def stage(landing: Landing, store: Any, prefix: str = "landing/") -> None:
+def stage(session: Session, store: Any, prefix: str = "landing/") -> None:
     """What `copymart bootstrap snowflake --landing` makes."""
-    make_tables(landing)
-    everything(landing, f"create stage STAGING.LANDING_S3 url = 's3://{store.bucket}/{prefix}'")
+    make_tables(session)
+    everything(session, f"create stage STAGING.LANDING_S3 url = 's3://{store.bucket}/{prefix}'")
 
 
 def put(store: Any, key: str, *records: dict[str, Any] | str) -> None:
@@ -73,7 +75,7 @@ def put(store: Any, key: str, *records: dict[str, Any] | str) -> None:
 
 
 def test_plain_lines_never_come_to_this_machine(
-    landing: Landing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     came: list[str] = []
     monkeypatch.setattr(
@@ -85,23 +87,23 @@ def test_plain_lines_never_come_to_this_machine(
     odd = ["broken", text(call(copy_id="bad")).strip(), text(call(new=1)).strip()]
     write(tmp_path / "a.jsonl", *[call(user_id=f"{n}") for n in range(7)], *odd)
     write(tmp_path / "b.json.gz", *[call(user_id=f"b{n}") for n in range(5)])
-    outcome = land_there(landing, tmp_path)
+    outcome = land_there(session, tmp_path)
     assert (outcome.files, outcome.rows, outcome.rejected.total(), outcome.refused) == (2, 13, 2, [])
     assert came == odd
     assert "justai_calls: Snowflake took 12 of 15 lines by itself" in capsys.readouterr().out
     assert outcome.unknown == {str(tmp_path / "a.jsonl"): {"new"}}
     connection = warehouse()
     land_path(connection, tmp_path)
-    assert differences(connection, landing) == {}
+    assert differences(connection, session) == {}
     assert (
         everything(
-            landing, "select table_name from information_schema.tables where table_name ilike '%lines%'"
+            session, "select table_name from information_schema.tables where table_name ilike '%lines%'"
         )
         == []
     )
 
 
-def test_lines_keep_their_physical_numbers(landing: Landing, tmp_path: Path) -> None:
+def test_lines_keep_their_physical_numbers(session: Session, tmp_path: Path) -> None:
     lines = [text(call(user_id=f"{n}")).strip() if n % 3 else f"broken {n}" for n in range(8)]
     for name, data in {
         "crlf.jsonl": "\r\n".join(lines) + "\r\n",
@@ -115,9 +117,9 @@ def test_lines_keep_their_physical_numbers(landing: Landing, tmp_path: Path) -> 
         (tmp_path / name).write_bytes(data.encode())
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(data.encode(), mtime=0))
     connection = warehouse()
-    here, there = land_path(connection, tmp_path), land_there(landing, tmp_path)
+    here, there = land_path(connection, tmp_path), land_there(session, tmp_path)
     assert (here.rows, here.rejected, here.files) == (there.rows, there.rejected, 14)
-    assert differences(connection, landing) == {}
+    assert differences(connection, session) == {}
 
 
 def test_lines_come_back_as_a_file_would_give_them() -> None:
@@ -132,7 +134,7 @@ def test_lines_come_back_as_a_file_would_give_them() -> None:
 
 
 def test_a_file_that_is_no_text_goes_the_other_way_and_no_other_with_it(
-    landing: Landing, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = text(*(call(user_id=f"{n}") for n in range(3))).encode()
     for name, data in {
@@ -155,25 +157,25 @@ def test_a_file_that_is_no_text_goes_the_other_way_and_no_other_with_it(
     }.items():
         (tmp_path / name).write_bytes(data)
     connection = warehouse()
-    here, there = land_path(connection, tmp_path), land_there(landing, tmp_path)
+    here, there = land_path(connection, tmp_path), land_there(session, tmp_path)
     assert (here.rows, here.rejected, here.files) == (there.rows, there.rejected, there.files)
     assert sorted(here.refused) == sorted(there.refused)
     assert len(here.refused) > 7 and here.files > 5
-    assert differences(connection, landing) == {}
+    assert differences(connection, session) == {}
     said = " ".join(capsys.readouterr().out.split())
     assert "justai_calls: Snowflake took 6 of 6 lines by itself" in said
     assert "Snowflake cannot copy 8 file(s) as lines, so this machine reads them" in said
 
 
 def test_what_stands_on_s3_is_read_through_the_stage_without_rights_here(
-    landing: Landing, store: Any, monkeypatch: pytest.MonkeyPatch
+    session: Session, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: set[str] = set()
     real = SnowflakeCursor.execute
     monkeypatch.setattr(
         SnowflakeCursor, "execute", lambda self, text, *more: sent.add(text) or real(self, text, *more)
     )
-    stage(landing, store)
+    stage(session, store)
     hours = ("2026/08/31/23", "2026/09/01/00", "2026/09/01/05")
     for hour in hours:
         put(
@@ -191,12 +193,12 @@ def test_what_stands_on_s3_is_read_through_the_stage_without_rights_here(
 
     def both(**options: Any) -> tuple[int, ...]:
         here = land_path(connection, uri, store=store, **options)
-        there = land_there(landing, uri, store=NoRights(), **options)
+        there = land_there(session, uri, store=NoRights(), **options)
         counts = [(o.files, o.rows, o.unchanged, o.replaced, o.removed) for o in (here, there)]
         assert counts[0] == counts[1]
         assert here.refused == there.refused == []
         # the ledger among them, so that an ETag is the same from either side
-        assert differences(connection, landing) == {}
+        assert differences(connection, session) == {}
         return counts[0]
 
     assert both() == (4, 4, 0, 0, 0)
@@ -223,9 +225,9 @@ def test_what_stands_on_s3_is_read_through_the_stage_without_rights_here(
 
 
 def test_files_that_no_stage_may_copy_are_read_by_this_machine(
-    landing: Landing, store: Any, capsys: pytest.CaptureFixture[str]
+    session: Session, store: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stage(landing, store, "landing/calls/")
+    stage(session, store, "landing/calls/")
     put(store, "calls/a.jsonl", call(), call(user_id="2"))
     store.put_object(Bucket=store.bucket, Key="landing/calls/b.parquet", Body=parquet([call()]))
     store.put_object(Bucket=store.bucket, Key="landing/calls/c.jsonl.gz", Body=b"\x1f\x8bcut")
@@ -234,9 +236,9 @@ def test_files_that_no_stage_may_copy_are_read_by_this_machine(
     for folder, options in (("calls", {}), ("events", {"dataset": EVENTS})):
         uri = f"s3://{store.bucket}/landing/{folder}"
         here = land_path(connection, uri, store=store, **options)
-        there = land_there(landing, uri, store=store, **options)
+        there = land_there(session, uri, store=store, **options)
         assert (here.files, here.rows, here.refused) == (there.files, there.rows, there.refused)
-    assert differences(connection, landing) == {}
+    assert differences(connection, session) == {}
     said = " ".join(capsys.readouterr().out.split())
     assert (
         f"Snowflake cannot copy 1 file(s) as lines, so this machine reads them; the first is s3://{store.bucket}"
@@ -249,9 +251,9 @@ def test_files_that_no_stage_may_copy_are_read_by_this_machine(
 
 
 def test_an_object_that_changes_between_listing_and_copying_is_refused(
-    landing: Landing, store: Any, monkeypatch: pytest.MonkeyPatch
+    session: Session, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage(landing, store)
+    stage(session, store)
     put(store, "calls/a.jsonl", call(user_id="old"))
     put(store, "calls/b.jsonl", call(user_id="b"))
     real = land_lines._copy
@@ -262,36 +264,36 @@ def test_an_object_that_changes_between_listing_and_copying_is_refused(
 
     monkeypatch.setattr(land_lines, "_copy", late)
     uri = f"s3://{store.bucket}/landing/calls/"
-    outcome = land_there(landing, uri)
+    outcome = land_there(session, uri)
     assert outcome.refused == [
         (f"{uri}a.jsonl", "the object changed while it was read: run the command again")
     ]
-    assert everything(landing, "select user_id from STAGING.justai_calls") == [("b",)]
+    assert everything(session, "select user_id from STAGING.justai_calls") == [("b",)]
     monkeypatch.setattr(land_lines, "_copy", real)
-    assert land_there(landing, uri).rows == 1
+    assert land_there(session, uri).rows == 1
 
 
 def test_a_local_file_that_changes_while_it_is_put_is_refused(
-    landing: Landing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write(tmp_path / "a.jsonl", call())
     real = land_lines.execute
 
-    def grown(where: Landing, statement: str, *more: Any) -> Any:
+    def grown(where: Session, statement: str, *more: Any) -> Any:
         if statement.startswith("put "):
             with file.open("a") as stream:
                 stream.write(text(call()))
         return real(where, statement, *more)
 
     monkeypatch.setattr(land_lines, "execute", grown)
-    outcome = land_there(landing, tmp_path)
+    outcome = land_there(session, tmp_path)
     assert [reason.split(":")[0] for _, reason in outcome.refused] == ["it changed while it was read"]
     assert outcome.rows == 0
 
 
 @pytest.mark.parametrize("lie", [lambda rows: rows + 1, lambda rows: rows - 1], ids=["more", "fewer"])
 def test_lines_that_are_not_all_there_are_not_taken(
-    landing: Landing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: Any
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lie: Any
 ) -> None:
     write(tmp_path / "a.jsonl", call(), call(user_id="2"))
     real = land_lines._copy
@@ -299,14 +301,14 @@ def test_lines_that_are_not_all_there_are_not_taken(
         land_lines, "_copy", lambda *given: {uri: lie(rows) for uri, rows in real(*given).items()}
     )
     monkeypatch.setattr(land_lines, "_returned", lambda *_: pytest.fail("lines were taken"))
-    assert land_there(landing, tmp_path).rows == 2
+    assert land_there(session, tmp_path).rows == 2
     connection = warehouse()
     land_path(connection, tmp_path)
-    assert differences(connection, landing) == {}
+    assert differences(connection, session) == {}
 
 
 def test_many_odd_lines_come_in_pieces_and_many_files_in_batches(
-    landing: Landing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(land_lines, "PIECE_BYTES", 2_000)
     monkeypatch.setattr(land_lines, "BATCH_FILES", 3)
@@ -317,39 +319,39 @@ def test_many_odd_lines_come_in_pieces_and_many_files_in_batches(
             tmp_path / f"{number}.jsonl", *(call(new=n, user_id=f"{n}") for n in range(20)), call(), "broken"
         )
     connection = warehouse()
-    here, there = land_path(connection, tmp_path), land_there(landing, tmp_path)
+    here, there = land_path(connection, tmp_path), land_there(session, tmp_path)
     assert (here.files, here.rows, here.rejected) == (there.files, there.rows, there.rejected)
-    assert differences(connection, landing) == {}
+    assert differences(connection, session) == {}
     assert max(sizes) < 10 < len(sizes)
-    assert everything(landing, "select count(distinct batch_id) from STAGING.landed_files") == [(2,)]
+    assert everything(session, "select count(distinct batch_id) from STAGING.landed_files") == [(2,)]
 
 
-def test_what_was_landed_from_this_machine_before_is_known(landing: Landing, tmp_path: Path) -> None:
+def test_what_was_landed_from_this_machine_before_is_known(session: Session, tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", call(), "broken")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(land_lines, "_copyable", lambda *_: False)
-        assert land_there(landing, tmp_path).files == 1
-    assert land_there(landing, tmp_path).unchanged == 1
+        assert land_there(session, tmp_path).files == 1
+    assert land_there(session, tmp_path).unchanged == 1
 
 
-def test_a_stage_that_is_not_meant_is_told(landing: Landing, store: Any) -> None:
-    assert find_stage(landing, None) is None
+def test_a_stage_that_is_not_meant_is_told(session: Session, store: Any) -> None:
+    assert find_stage(session, None) is None
     assert (
-        everything(landing, "select 1 from information_schema.schemata where schema_name = 'STAGING'") == []
+        everything(session, "select 1 from information_schema.schemata where schema_name = 'STAGING'") == []
     )
-    make_tables(landing)
-    assert find_stage(landing, None) is None
+    make_tables(session)
+    assert find_stage(session, None) is None
     with pytest.raises(UserError, match=r"--stage lake: there is no stage STAGING\.LAKE"):
-        find_stage(landing, "lake")
+        find_stage(session, "lake")
     with pytest.raises(UserError, match="--stage landing is no stage on s3://"):
-        find_stage(landing, "landing")
+        find_stage(session, "landing")
     with pytest.raises(UserError, match="stage 'A B' is not a plain Snowflake name"):
-        find_stage(landing, "a b")
-    everything(landing, f"create stage PROD.SHORT url = 's3://{store.bucket}/x'")
+        find_stage(session, "a b")
+    everything(session, f"create stage PROD.SHORT url = 's3://{store.bucket}/x'")
     with pytest.raises(UserError, match=r"its address \(s3://.*/x\) has no slash at its end"):
-        find_stage(landing, "prod.short")
-    everything(landing, f"create stage PROD.LAKE url = 's3://{store.bucket}/x/'")
-    found = find_stage(landing, "prod.lake")
+        find_stage(session, "prod.short")
+    everything(session, f"create stage PROD.LAKE url = 's3://{store.bucket}/x/'")
+    found = find_stage(session, "prod.lake")
     assert found == Stage("PROD.LAKE", f"s3://{store.bucket}/x/")
     covered = {uri: found.covers(f"s3://{store.bucket}/{uri}") for uri in ("x", "x/y", "xy", "", "y/x")}
     assert covered == {"x": True, "x/y": True, "xy": False, "": False, "y/x": False}
@@ -361,7 +363,7 @@ def test_names_of_one_kind_are_told_apart() -> None:
     assert staged[0].names == ("in/x", "in/in/x", "s3://b/in/in/x")
 
     def meant(*names: str) -> list[Staged]:
-        return [*land_lines._told_apart(names, staged).values()]
+        return [*land_lines._match_names(names, staged).values()]
 
     assert meant("in/x", "x") == staged[:2]
     assert meant("in/x", "in/y") == staged[1:]
@@ -370,12 +372,12 @@ def test_names_of_one_kind_are_told_apart() -> None:
 
 
 def test_the_command_lands_through_a_stage(
-    landing: Landing, store: Any, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    session: Session, store: Any, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage(landing, store)
+    stage(session, store)
     put(store, "calls/a.jsonl", call(), "broken")
     (tmp_path / "profiles.yml").write_text(PROFILE % port)
-    monkeypatch.setenv("SNOWFLAKE_DATABASE", everything(landing, "select current_database()")[0][0])
+    monkeypatch.setenv("SNOWFLAKE_DATABASE", everything(session, "select current_database()")[0][0])
     monkeypatch.setenv("COPYMART_DUCKDB", os.devnull)
     command = ["land", "--calls", f"s3://{store.bucket}/landing/calls", "--project-dir", str(PROJECT)]
     command += ["--profiles-dir", str(tmp_path)]
@@ -384,7 +386,7 @@ def test_the_command_lands_through_a_stage(
     assert (done.exit_code, "would land 1" in done.output) == (0, True), done.output
     done = runner.invoke(app, command)
     assert (done.exit_code, "Snowflake took 1 of 2 lines by itself" in done.output) == (0, True), done.output
-    assert everything(landing, "select user_id from STAGING.justai_calls") == [("u-1001",)]
+    assert everything(session, "select user_id from STAGING.justai_calls") == [("u-1001",)]
     done = runner.invoke(app, [*command, "--target", "duckdb", "--stage", "landing_s3"])
     assert isinstance(done.exception, UserError)
     assert "--stage belongs to a Snowflake target; the profile's is of type duckdb" in str(done.exception)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from scripts.dev.check_grammar import faults
 from scripts.land.rules import CALLS, DATASETS, EVENTS, Dataset
-from scripts.land.snowflake.plain_lines import FIELDS, LONGEST, judge_query, line_pattern
+from scripts.land.snowflake.plain_lines import FIELDS, LONGEST, classify_query, line_pattern
 from support import fakesnow_patches
 from support.land import BOUNDS, COPY, call, event, land_path, text, warehouse
 from support.project import run, settings
@@ -36,7 +36,7 @@ def cursor() -> Iterator[Any]:
     emulated.duck_conn.close()
 
 
-def judged(cursor: Any, dataset: Dataset, lines: list[str]) -> dict[int, tuple[Any, ...]]:
+def classified(cursor: Any, dataset: Dataset, lines: list[str]) -> dict[int, tuple[Any, ...]]:
     """The landing columns of each plain line, all as text, by line number."""
     cursor.execute("delete from lines")
     cursor.execute(
@@ -46,7 +46,7 @@ def judged(cursor: Any, dataset: Dataset, lines: list[str]) -> dict[int, tuple[A
     )
     columns = ", ".join(f"{column}::varchar" for column, _, _ in dataset.table)
     found = cursor.execute(
-        f"select line, {columns} from ({judge_query(dataset, 'lines', *BOUNDS)}) where plain and not odd"
+        f"select line, {columns} from ({classify_query(dataset, 'lines', *BOUNDS)}) where plain and not odd"
     ).fetchall()
     return {int(line): tuple(values) for line, *values in found}
 
@@ -166,7 +166,7 @@ def test_a_plain_line_lands_as_by_the_rules_of_duckdb(cursor: Any, tmp_path: Pat
     @given(st.lists(lines(dataset), min_size=60, max_size=90))
     def same(given_lines: list[str]) -> None:
         nonlocal plain
-        here, there = judged(cursor, dataset, given_lines), landed(tmp_path, dataset, given_lines)
+        here, there = classified(cursor, dataset, given_lines), landed(tmp_path, dataset, given_lines)
         plain += len(here)
         assert differing(here, there, given_lines) == {}
 
@@ -189,7 +189,7 @@ def test_every_odd_value_at_every_place(cursor: Any, tmp_path: Path) -> None:
                 if field in ("vars", "attrs", "data"):
                     nested = f'{{"k":{value},"l":[{value} ,{{"m" : {value}}}]}}'
                     given_lines.append(spelled(texts | {field: nested}))
-        here, there = judged(cursor, dataset, given_lines), landed(tmp_path, dataset, given_lines)
+        here, there = classified(cursor, dataset, given_lines), landed(tmp_path, dataset, given_lines)
         assert differing(here, there, given_lines) == {}
         assert len(here) > len(FIELDS[dataset.name]) * 5
 
@@ -199,7 +199,7 @@ def test_the_map_at_the_top_is_taken_and_not_one_of_its_name_within_another(curs
     both = spelled(texts | {"attrs": '{"vars":{"no":1}}', "vars": '{"yes":1}'})
     escaped = spelled(texts | {"attrs": '{"x\\"vars":{"no":1}}', "vars": '{"yes":1}'})
     inner = spelled(texts | {"attrs": '{"vars":{"no":1}}'})
-    found = judged(cursor, CALLS, [both, escaped, inner])
+    found = classified(cursor, CALLS, [both, escaped, inner])
     assert {line: values[-2:] for line, values in found.items()} == {3: ("{}", '{"vars":{"no":1}}')}
 
 
@@ -213,12 +213,12 @@ def test_what_parsers_may_forgive_is_no_part_of_a_string(odd: str) -> None:
 
 def test_long_lines_and_files_that_are_none_are_told(cursor: Any) -> None:
     long = text(event(data={"content": "x" * LONGEST})).strip()
-    assert judged(cursor, EVENTS, [long, text(event()).strip()]).keys() == {2}
+    assert classified(cursor, EVENTS, [long, text(event()).strip()]).keys() == {2}
     cursor.execute("delete from lines")
     heads = ((1, "PAR1"), (2, "PAR1"), (1, "Obj\x01"), (3, "a\0b"), (1, ""), (4, None), (5, "Obj"))
     for number, line in heads:
         cursor.execute("insert into lines select 'f', %s, %s", (number, line))
-    query = f"select line, text from ({judge_query(EVENTS, 'lines', *BOUNDS)}) where odd"
+    query = f"select line, text from ({classify_query(EVENTS, 'lines', *BOUNDS)}) where odd"
     odd = cursor.execute(query).fetchall()
     assert sorted(odd, key=str) == [(1, "Obj\x01"), (1, "PAR1"), (3, "a\0b"), (4, None)]
 
@@ -227,13 +227,13 @@ def test_a_time_lies_within_the_bounds(cursor: Any) -> None:
     earliest, latest = BOUNDS
     times = ["1000000000", str(latest - 1), str(latest), f"{latest - 1}999", "9999999999"]
     lines = [text(event(timestamp=int(time))).strip() for time in times]
-    assert judged(cursor, EVENTS, lines).keys() == {1, 2, 4}
+    assert classified(cursor, EVENTS, lines).keys() == {1, 2, 4}
     assert earliest < 1_000_000_000
 
 
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
 def test_the_statement_is_snowflakes(dataset: Dataset) -> None:
-    assert faults(judge_query(dataset, "S.lines", *BOUNDS)) == []
+    assert faults(classify_query(dataset, "S.lines", *BOUNDS)) == []
 
 
 def test_simulated_lines_are_plain_but_for_the_odd_ones(cursor: Any, tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_simulated_lines_are_plain_but_for_the_odd_ones(cursor: Any, tmp_path: P
         files = sorted((tmp_path / "logs" / folder).glob("**/*.gz"))
         raw = b"".join(gzip.decompress(file.read_bytes()) for file in files)
         given_lines = [line for line in raw.decode(errors="replace").split("\n") if line and "\0" not in line]
-        here, there = judged(cursor, dataset, given_lines), landed(tmp_path, dataset, given_lines)
+        here, there = classified(cursor, dataset, given_lines), landed(tmp_path, dataset, given_lines)
         assert differing(here, there, given_lines) == {}
         shares[dataset.name] = (len(here), len(given_lines))
     assert sum(plain for plain, _ in shares.values()) > 0.9 * sum(lines for _, lines in shares.values()), (

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from support.replay import Node, Recorded
+from support.replay.builds import Node, Recorded
 
 # Three days before the last call: a usual lookback window.
 _SINCE = (

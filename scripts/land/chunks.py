@@ -1,0 +1,117 @@
+"""Files as chunks of records: small files together, a large one piece by piece."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from scripts.land.plan import Plan, same_etag
+from scripts.land.records import PIECE_BYTES, Piece, read_pieces
+from scripts.land.sources import Opened, Refused, SourceFile, open_files
+
+CHUNK_BYTES = 2 * PIECE_BYTES
+MOST_FILES = 2_000
+BATCH_ROWS = 16_384
+
+
+@dataclass
+class Chunk:
+    """Records of one or several files, of one shape; the key of a file is its `file_no` in the table.
+
+    `closes`: the transaction ends with this chunk. `unknown`: a file's columns that land ignores. `copied`:
+    how many more rows of a file Snowflake inserts by itself.
+    """
+
+    table: pa.Table
+    files: dict[int, Opened]
+    closes: bool
+    unknown: dict[str, tuple[str, ...]]
+    copied: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file without rows to land: `refusal` is None when its content is landed already."""
+
+    file: SourceFile
+    refusal: Refused | None = None
+    breaks_off: bool = False
+
+
+Item = TypeVar("Item")
+
+
+def prefetched(items: Iterator[Item]) -> Iterator[Item]:
+    """Make the next item while the current one is used: reading overlaps with DuckDB's work."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
+
+
+def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
+    """Read the files of a plan: small ones together, up to CHUNK_BYTES, a large one piece by piece."""
+    fresh = []
+    for file in plan.files:
+        if same_etag(plan, file):
+            yield Skipped(file)
+        else:
+            fresh.append(file)
+
+    held: list[tuple[Opened, Piece]] = []
+    size = 0
+    for opened in open_files(fresh, store):
+        if not isinstance(opened, Opened):
+            yield Skipped(*opened)
+            continue
+        known = plan.known.get(opened.file.uri)
+        if known and known.digest == opened.digest:
+            opened.stream.close()
+            yield Skipped(opened.file)
+            continue
+        pieces = read_pieces(opened, plan.dataset.columns)
+        try:
+            first, second = next(pieces), next(pieces, None)
+        except Refused as refusal:
+            yield Skipped(opened.file, refusal)
+            continue
+        full = size + first.table.nbytes > CHUNK_BYTES or len(held) >= MOST_FILES
+        if held and (second or full or not first.table.schema.equals(held[-1][1].table.schema)):
+            yield _chunk(held)
+            held, size = [], 0
+        if second:
+            yield from _large_file(opened, chain((first, second), pieces))
+        else:
+            held.append((opened, first))
+            size += first.table.nbytes
+    if held:
+        yield _chunk(held)
+
+
+def _large_file(opened: Opened, pieces: Iterator[Piece]) -> Iterator[Chunk | Skipped]:
+    """One chunk per piece of a file; the last one closes the transaction, a refusal undoes it."""
+    last = next(pieces)
+    try:
+        for piece in pieces:
+            yield _chunk([(opened, last)], closes=False)
+            last = piece
+    except Refused as refusal:
+        yield Skipped(opened.file, refusal, breaks_off=True)
+        return
+    yield _chunk([(opened, last)])
+
+
+def _chunk(held: list[tuple[Opened, Piece]], closes: bool = True) -> Chunk:
+    tables = []
+    for number, (_, piece) in enumerate(held):
+        numbers = pa.repeat(pa.scalar(number, pa.int32()), len(piece.table))
+        tables.append(piece.table.add_column(0, "file_no", numbers))
+    whole = pa.concat_tables(tables).combine_chunks()
+    # DuckDB scans an Arrow table by its record batches, in parallel: neither one nor thousands of them.
+    table = pa.Table.from_batches(whole.to_batches(BATCH_ROWS), whole.schema)
+    unknown = {opened.file.uri: piece.unknown for opened, piece in held if piece.unknown}
+    return Chunk(table, {number: opened for number, (opened, _) in enumerate(held)}, closes, unknown)

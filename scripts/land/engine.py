@@ -1,0 +1,45 @@
+"""Where a run lands: what a warehouse on DuckDB and one on Snowflake must both be able to do."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import duckdb
+
+from scripts.land.chunks import Chunk, Skipped
+from scripts.land.plan import Plan
+from scripts.land.rules import Dataset
+from scripts.land.sources import Location, SourceFile
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Which landing transaction a row belongs to."""
+
+    batch_id: str
+    landed_at: datetime
+
+
+class Engine(Protocol):
+    """A warehouse to land in. Every function raises UserError when it refuses."""
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The DuckDB in which records are checked, with landing tables and the ledger."""
+
+    def list_files(self, location: Location, store: Any) -> list[SourceFile]:
+        """Return the files of a location; `store`: the S3 client, None for a local one."""
+
+    def chunks(self, plan: Plan, bounds: tuple[int, int], store: Any) -> Iterator[Chunk | Skipped]:
+        """Yield the records of a plan's files that are to be checked in `connection`.
+
+        `bounds`: unix seconds [earliest, latest) that a record's time must lie in.
+        """
+
+    def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:
+        """End the open transaction of `connection`: what it holds is in the warehouse then, or nothing of it.
+
+        `before`: the files of the transaction with the content that the ledger gave for them until now, None
+        for a new file.
+        """

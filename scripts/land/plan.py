@@ -1,0 +1,100 @@
+"""What one run means to do: the listed files beside what the ledger knows of them."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from scripts.console import listed
+from scripts.errors import UserError
+from scripts.land.rules import Dataset
+from scripts.land.sources import FORMATS_TEXT, Location, SourceFile
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the ledger says of one file."""
+
+    digest: str
+    size: int
+    path_hour: datetime | None
+
+
+@dataclass
+class Plan:
+    """What one run means to do for one data set."""
+
+    dataset: Dataset
+    location: Location
+    files: list[SourceFile]
+    known: dict[str, Known]
+    removed: list[str] = field(default_factory=list)
+
+
+def plan_landing(
+    connection: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    location: Location,
+    files: list[SourceFile],
+    span: tuple[datetime, datetime] | None = None,
+    allow_empty: bool = False,
+) -> Plan:
+    """Compare the listed files with the ledger.
+
+    Raises:
+        UserError: there is nothing to land, or the backfill's range is not safe to make equal to the files.
+    """
+    known = _ledger(connection, dataset)
+    plan = Plan(dataset, location, files, known)
+    if span:
+        _plan_backfill(plan, span, allow_empty)
+    if not any(file.format for file in plan.files) and not (span and allow_empty):
+        others = sorted({Path(file.uri).suffix or file.uri.rsplit("/", 1)[-1] for file in plan.files})
+        where = f"between {span[0]} and {span[1]} UTC " if span else ""
+        raise UserError(
+            f"{location.given}: no files to land {where}(of {FORMATS_TEXT})"
+            + (f"; it holds only {', '.join(others)}" if others else "")
+        )
+    return plan
+
+
+def _plan_backfill(plan: Plan, span: tuple[datetime, datetime], allow_empty: bool) -> None:
+    first, last = span
+    hourless = [file.uri for file in plan.files if file.path_hour is None]
+    if hourless:
+        raise UserError(
+            f"--backfill needs the hour in the path (…/YYYY/MM/DD/HH/…), which {hourless[0]} lacks"
+            + (f" ({len(hourless)} such files)" if len(hourless) > 1 else "")
+        )
+    plan.files = [file for file in plan.files if file.path_hour and first <= file.path_hour < last]
+    there = {file.uri for file in plan.files}
+    landed = {
+        file: entry.path_hour
+        for file, entry in plan.known.items()
+        if entry.path_hour and first <= entry.path_hour < last and plan.location.covers(file)
+    }
+    plan.removed = sorted(set(landed) - there)
+    filled = {file.path_hour for file in plan.files if file.format}
+    emptied = sorted({hour for hour in landed.values() if hour not in filled and hour is not None})
+    if emptied and not allow_empty:
+        raise UserError(
+            f"{plan.location.given}: {len(emptied)} hour(s) had files and now list none: "
+            f"{listed([hour.strftime('%Y-%m-%dT%H') for hour in emptied])}. Expired files are no deletions; "
+            "give --allow-empty if these hours' rows are really to be removed"
+        )
+
+
+def _ledger(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> dict[str, Known]:
+    exists = "select 1 from duckdb_tables() where schema_name = 'staging' and table_name = 'landed_files'"
+    if not connection.execute(exists).fetchall():
+        return {}
+    query = "select file, content_hash, size_bytes, path_hour from staging.landed_files where dataset = ?"
+    rows = connection.execute(query, [dataset.name]).fetchall()
+    return {file: Known(digest, size, hour) for file, digest, size, hour in rows}
+
+
+def same_etag(plan: Plan, file: SourceFile) -> bool:
+    """Whether a file on S3 is the one that was landed before."""
+    known = plan.known.get(file.uri)
+    return bool(known and file.etag and (known.digest, known.size) == (file.etag, file.size))

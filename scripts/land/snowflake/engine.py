@@ -1,0 +1,118 @@
+"""Landing on Snowflake: it copies JSON lines and inserts the plain ones, this machine checks all others.
+
+Other lines, Parquet and Avro are read and checked on this machine, in a temporary DuckDB, by the code and the
+rules of every landing: so a line ends on both engines as the same row or the same reject. The result goes
+through an internal stage, and all of a batch is one transaction of Snowflake.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from scripts.land.chunks import Chunk, Skipped
+from scripts.land.engine import Stamp
+from scripts.land.plan import Plan
+from scripts.land.rules import Dataset
+from scripts.land.snowflake.lines import staged_chunks
+from scripts.land.snowflake.session import Session, execute, open_session
+from scripts.land.snowflake.stage import Stage, find_stage, list_through
+from scripts.land.snowflake.tables import existing_tables, make_tables
+from scripts.land.snowflake.transaction import publish
+from scripts.land.sources import Location, SourceFile
+from scripts.land.tables import ddl
+from scripts.warehouse import connect_snowflake
+
+
+@dataclass(frozen=True)
+class Snowflake:
+    """A session on Snowflake as an engine to land in.
+
+    `connection`: the DuckDB that is thrown away, with a copy of Snowflake's ledger. `stage`: the external
+    stage to read S3 through, None where there is none.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    session: Session
+    stage: Stage | None
+
+    def list_files(self, location: Location, store: Any) -> list[SourceFile]:
+        """List a location on S3 through the stage that covers it, any other by this machine's rights."""
+        return list_through(self.session, self.stage, location, store)
+
+    def chunks(self, plan: Plan, bounds: tuple[int, int], store: Any) -> Iterator[Chunk | Skipped]:
+        """Yield the lines that Snowflake returns, and then the files that it cannot copy as lines."""
+        return staged_chunks(self.session, self.stage, plan, bounds, store)
+
+    def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:
+        """Load the transaction in one of Snowflake's; the DuckDB keeps nothing of it."""
+        publish(self.session, self.connection, dataset, stamp, before)
+        self.connection.rollback()
+
+
+@contextmanager
+def open_snowflake(
+    profile: dict[str, Any],
+    project_dir: Path,
+    profiles_dir: Path | None,
+    target: str | None,
+    dry_run: bool,
+    production_schema: str,
+    stage: str | None,
+) -> Iterator[Snowflake]:
+    """Open a session of the Snowflake target, and make what is missing of the landing tables.
+
+    A dry run makes nothing. `stage`: the external stage that the caller names.
+
+    Raises:
+        UserError: the session or the stage cannot be used, or Snowflake refuses a statement.
+    """
+    connection = connect_snowflake(project_dir, profiles_dir, target, verb="land")
+    with open_session(connection, profile, production_schema) as session:
+        if not dry_run:
+            make_tables(session)
+        external = find_stage(session, stage)
+        with scratch(session) as checking:
+            yield Snowflake(checking, session, external)
+
+
+@contextmanager
+def scratch(session: Session) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a DuckDB with landing tables empty but for Snowflake's ledger."""
+    with TemporaryDirectory(prefix="copymart-landing-") as folder:
+        connection = duckdb.connect(f"{folder}/landing.duckdb", config={"temp_directory": f"{folder}/spill"})
+        try:
+            for statement in ddl():
+                connection.execute(statement)
+            if "LANDED_FILES" in existing_tables(session):
+                _copy_ledger(session, connection)
+            yield connection
+        finally:
+            connection.close()
+
+
+def _copy_ledger(session: Session, connection: duckdb.DuckDBPyConnection) -> None:
+    query = (
+        "select dataset, file, date_part(epoch_second, path_hour), size_bytes, content_hash "
+        f"from {session.schema}.landed_files"
+    )
+    ledger = pa.table(
+        dict(
+            zip(
+                ("dataset", "file", "path_hour", "size_bytes", "content_hash"),
+                map(list, zip(*execute(session, query), strict=True)),
+                strict=False,
+            )
+        )
+        or {"file": pa.array([], pa.string())}
+    )
+    if ledger.num_columns > 1:
+        connection.execute(
+            "insert into staging.landed_files by name "
+            "select * replace (make_timestamp(path_hour::bigint * 1000000) as path_hour) from ledger"
+        )

@@ -1,0 +1,62 @@
+"""The session of a landing on Snowflake."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from snowflake.connector.errors import Error
+
+from scripts.errors import UserError
+from scripts.warehouse import layer_schema
+
+
+@dataclass(frozen=True)
+class PlainLines:
+    """Plain lines of a file that wait in Snowflake: their table, the file's name there, and their number."""
+
+    table: str
+    name: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open connection and the schema of the landing tables.
+
+    `plain` maps the files of the current batch that Snowflake has copied to the lines that it inserts itself.
+    """
+
+    connection: Any
+    schema: str
+    plain: dict[str, PlainLines] = field(default_factory=dict)
+
+
+@contextmanager
+def open_session(connection: Any, settings: dict[str, Any], production_schema: str) -> Iterator[Session]:
+    """Yield the session of a connection, which is closed at the end.
+
+    Raises:
+        UserError: the profile's schema is no plain name, or Snowflake refuses a statement.
+    """
+    schema = layer_schema(settings, "staging", production_schema)
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_$]*", schema):
+        raise UserError(
+            f"the schema {schema} of the profile is no plain name: use letters, digits and underscores"
+        )
+    try:
+        yield Session(connection, schema)
+    except Error as error:
+        raise UserError(
+            f"Snowflake refused a statement: {error.msg}. Files landed before this one are complete; "
+            "check the role's rights and run the command again"
+        ) from error
+    finally:
+        connection.close()
+
+
+def execute(session: Session, statement: str, parameters: tuple[Any, ...] | None = None) -> list[Any]:
+    """Run one statement in the session of a landing and return its rows."""
+    with session.connection.cursor() as cursor:
+        return list(cursor.execute(statement, parameters).fetchall())

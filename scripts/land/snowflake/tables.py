@@ -1,0 +1,95 @@
+"""The landing tables of Snowflake, and the stage that batches pass through."""
+
+from scripts.land.rules import DATASETS
+from scripts.land.snowflake.session import Session, execute
+from scripts.snowflake.names import literal
+
+STAGE = "landing"
+"""Internal stage of the staging schema that batches pass through; `copymart bootstrap` makes it too."""
+
+# a line may be long: VARCHAR alone holds 16 MB, and 128 MB is the most that it can be declared with
+LONG = "varchar(134217728)"
+TYPES = {"json": LONG, "text": LONG, "timestamp": "timestamp_ntz"}
+_TRACE = (("_file", "varchar"), ("_line", "bigint"), ("_loaded_at", "timestamp"), ("_batch_id", "varchar"))
+_REJECT = (
+    ("_file", "varchar"),
+    ("_line", "bigint"),
+    ("raw", "text"),
+    ("reason", "varchar"),
+    ("_loaded_at", "timestamp"),
+)
+_LEDGER = (
+    ("dataset", "varchar"),
+    ("file", "varchar"),
+    ("path_hour", "timestamp"),
+    ("size_bytes", "bigint"),
+    ("content_hash", "varchar"),
+    ("row_count", "bigint"),
+    ("reject_count", "bigint"),
+    ("loaded_at", "timestamp"),
+    ("batch_id", "varchar"),
+    ("unknown_fields", "varchar"),
+)
+_BATCHES = (("batch_id", "varchar"), ("dataset", "varchar"), ("landed_at", "timestamp"))
+_LOCK = (("dataset", "varchar"), ("batch_id", "varchar"))
+
+Columns = tuple[tuple[str, str], ...]
+
+
+def landing_tables() -> dict[str, Columns]:
+    """Name and columns (name, DuckDB type) of each landing table; long text is `text` or `json`."""
+    tables = {"landed_files": _LEDGER, "landed_batches": _BATCHES, "landing_lock": _LOCK}
+    for dataset in DATASETS:
+        own = tuple((column, kind) for column, kind, _ in dataset.table)
+        tables[dataset.name] = (*own, *_TRACE)
+        tables[f"{dataset.name}_rejects"] = _REJECT
+        keys = tuple((column, kind) for column, kind, _ in dataset.keys)
+        tables[f"{dataset.name}_removed"] = (("batch_id", "varchar"), *keys)
+    return tables
+
+
+def ddl(schema: str) -> list[str]:
+    """Statements that make the landing tables.
+
+    Names stand bare, as dbt writes them: Snowflake makes them upper case.
+    """
+    statements = []
+    for table, columns in landing_tables().items():
+        listed = ", ".join(f"{column} {column_type(kind)}" for column, kind in columns)
+        statements.append(f"create table if not exists {schema}.{table} ({listed})")
+    statements.append(
+        f"insert into {schema}.landing_lock (dataset, batch_id) select column1, null "
+        f"from values {', '.join(f'({literal(dataset.name)})' for dataset in DATASETS)} "
+        f"where column1 not in (select dataset from {schema}.landing_lock)"
+    )
+    return statements
+
+
+def column_type(kind: str) -> str:
+    """Return Snowflake's type for a DuckDB type of a landing table."""
+    return TYPES.get(kind, kind)
+
+
+def make_tables(session: Session) -> None:
+    """Make what is missing: Snowflake asks for the right to make a thing even where it is there already."""
+    if not has_schema(session):
+        execute(session, f"create schema if not exists {session.schema}")
+    if not existing_tables(session) >= {table.upper() for table in landing_tables()}:
+        for statement in ddl(session.schema):
+            execute(session, statement)
+    # a row of SHOW begins with the time at which the thing was made, and then its name
+    stages = {row[1] for row in execute(session, f"show stages in schema {session.schema}")}
+    if STAGE.upper() not in stages:
+        execute(session, f"create stage if not exists {session.schema}.{STAGE}")
+
+
+def has_schema(session: Session) -> bool:
+    """Whether the schema of the landing tables is there for this role."""
+    query = "select 1 from information_schema.schemata where schema_name = %s"
+    return bool(execute(session, query, (session.schema.upper(),)))
+
+
+def existing_tables(session: Session) -> set[str]:
+    """Return the names of the tables in the schema of the landing tables, in upper case."""
+    query = "select table_name from information_schema.tables where table_schema = %s"
+    return {name for (name,) in execute(session, query, (session.schema.upper(),))}

@@ -1,0 +1,268 @@
+"""The transactions of a landing: whole files with their rows, rejects and ledger, or nothing of them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from secrets import token_hex
+from time import perf_counter
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from scripts.console import progress
+from scripts.land.chunks import Chunk, Skipped
+from scripts.land.engine import Engine, Stamp
+from scripts.land.plan import Plan
+from scripts.land.rules import (
+    MACROS,
+    Dataset,
+    check_query,
+    duckdb_key,
+    name,
+    quoted,
+    raw_query,
+    repeated_keys_query,
+)
+from scripts.land.sources import Opened
+
+
+@dataclass
+class Outcome:
+    """What one run did for one data set.
+
+    `unknown` maps a file to the fields in it that land ignored. `held_back` are the files that are gone but
+    whose rows a backfill did not remove, because a file was refused.
+    """
+
+    dataset: Dataset
+    files: int = 0
+    rows: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    unchanged: int = 0
+    replaced: int = 0
+    removed: int = 0
+    held_back: int = 0
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    unknown: dict[str, set[str]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def run(engine: Engine, plan: Plan, bounds: tuple[int, int], store: Any = None) -> Outcome:
+    """Land the files of a plan; each is committed whole, together with its row in the ledger.
+
+    Then the rows of removed files go, unless a file was refused: it may hold what theirs held. `bounds`: unix
+    seconds [earliest, latest) that a record's time must lie in. `store`: the S3 client.
+    """
+    started = perf_counter()
+    outcome = Outcome(plan.dataset)
+    engine.connection.execute(MACROS)
+    with progress(f"landing {plan.dataset.name}", len(plan.files)) as advance:
+        _land_files(engine, plan, bounds, engine.chunks(plan, bounds, store), outcome, advance)
+    if outcome.refused:
+        outcome.held_back = len(plan.removed)
+    elif plan.removed:
+        _remove(engine, plan)
+        outcome.removed = len(plan.removed)
+    outcome.seconds = perf_counter() - started
+    return outcome
+
+
+def _land_files(
+    engine: Engine,
+    plan: Plan,
+    bounds: tuple[int, int],
+    chunks: Iterator[Chunk | Skipped],
+    outcome: Outcome,
+    advance: Callable[[int], None],
+) -> None:
+    batch: Batch | None = None
+    try:
+        for item in chunks:
+            if isinstance(item, Skipped):
+                advance(1)
+                if item.breaks_off and batch:
+                    engine.connection.rollback()
+                    batch = None
+                if item.refusal:
+                    outcome.refused.append((item.file.uri, str(item.refusal)))
+                else:
+                    outcome.unchanged += 1
+                continue
+            batch = batch or Batch(engine, plan, bounds)
+            batch.add(item)
+            if item.closes:
+                batch.commit(outcome)
+                advance(len(batch.files))
+                batch = None
+    except BaseException:
+        # a rollback that fails too (disk full, say) must not hide why
+        with suppress(duckdb.Error):
+            if batch:
+                engine.connection.rollback()
+        raise
+
+
+def _begin(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> Stamp:
+    """Begin a transaction that leaves a row in landed_batches if it is committed."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    stamp = Stamp(f"{now:%Y%m%dT%H%M%S%f}-{token_hex(4)}", now)
+    connection.begin()
+    connection.execute(
+        "insert into staging.landed_batches values (?, ?, ?)", [stamp.batch_id, dataset.name, now]
+    )
+    return stamp
+
+
+class Batch:
+    """One transaction: some files whole, with their rows in the ledger."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        plan: Plan,
+        bounds: tuple[int, int],
+    ) -> None:
+        self.engine, self.connection, self.plan, self.bounds = engine, engine.connection, plan, bounds
+        self.files: dict[str, Opened] = {}
+        self.counts: dict[str, Counter[str | None]] = {}
+        self.unknown: dict[str, set[str]] = {}
+        self.stamp = _begin(self.connection, plan.dataset)
+
+    def add(self, chunk: Chunk) -> None:
+        """Check the records of a chunk and insert them."""
+        uris = {number: opened.file.uri for number, opened in chunk.files.items()}
+        fresh = [uri for uri in uris.values() if uri not in self.files]
+        self.files |= {opened.file.uri: opened for opened in chunk.files.values()}
+        replaced = [uri for uri in fresh if uri in self.plan.known]
+        _delete(self.connection, self.plan.dataset, replaced, self.stamp)
+        for uri, names in chunk.unknown.items():
+            self.unknown.setdefault(uri, set()).update(names)
+        for uri, count in chunk.copied.items():
+            self.counts.setdefault(uri, Counter())[None] += count
+        self.connection.register("chunk", chunk.table)
+        numbers = pa.array(uris.keys(), pa.int32())
+        self.connection.register("files", pa.table({"file_no": numbers, "file": list(uris.values())}))
+        self._insert(chunk.table.schema)
+        self.connection.unregister("chunk")
+        self.connection.unregister("files")
+
+    def _insert(self, schema: pa.Schema) -> None:
+        execute, dataset = self.connection.execute, self.plan.dataset
+        table = f"staging.{dataset.name}"
+        earliest, latest = self.bounds
+        checked = check_query(dataset, schema)
+        execute(
+            f"create or replace temp table checked as {checked}", {"earliest": earliest, "latest": latest}
+        )
+        if dataset.maps:
+            self._reject_repeated_keys(dataset)
+        columns = ", ".join(name(column) for column, _, _ in dataset.table)
+        execute(
+            f"insert into {table} ({columns}, _file, _line, _loaded_at, _batch_id) "
+            f"select {columns}, file, line, $landed_at, $batch_id from checked join files using (file_no) "
+            "where reason is null",
+            {"landed_at": self.stamp.landed_at, "batch_id": self.stamp.batch_id},
+        )
+        counting = "select file, reason, count(*) from checked join files using (file_no) group by all"
+        counts = execute(counting).fetchall()
+        for uri, reason, count in counts:
+            self.counts.setdefault(uri, Counter())[reason] += count
+        if any(reason for _, reason, _ in counts):
+            execute(
+                f"insert into {table}_rejects select file, line, raw, reason, $landed_at "
+                f"from ({raw_query(dataset, schema)}) join checked using (file_no, line) "
+                "join files using (file_no) where reason is not null",
+                {"landed_at": self.stamp.landed_at},
+            )
+        self._note_unknown_fields(dataset)
+
+    def _reject_repeated_keys(self, dataset: Dataset) -> None:
+        execute = self.connection.execute
+        execute(f"create or replace temp table repeated_keys as {repeated_keys_query(dataset)}")
+        found = execute("select distinct field from repeated_keys").fetchall()
+        for column in dataset.maps:
+            if (column,) in found:
+                execute(
+                    f"update checked set reason = 'duplicate_key_in_{column}' where reason is null "
+                    f"and {name(column)} in (select value from repeated_keys where field = '{column}')"
+                )
+
+    def _note_unknown_fields(self, dataset: Dataset) -> None:
+        query = """
+            select distinct file, unnest(keys) as key
+            from (select distinct file_no, keys from checked where keys is not null)
+            join files using (file_no)"""
+        fields = ", ".join(quoted(column) for column in dataset.columns.fields)
+        for file, key in self.connection.execute(f"from ({query}) where key not in ({fields})").fetchall():
+            self.unknown.setdefault(file, set()).add(key)
+
+    def commit(self, outcome: Outcome) -> None:
+        """Write the ledger, end the transaction, and only then count its files in `outcome`."""
+        rows = [(uri, opened, self.counts.get(uri, Counter())) for uri, opened in self.files.items()]
+        ledger = pa.table(
+            {
+                "dataset": pa.array([self.plan.dataset.name] * len(rows), pa.string()),
+                "file": pa.array([uri for uri, _, _ in rows], pa.string()),
+                "path_hour": pa.array([opened.file.path_hour for _, opened, _ in rows], pa.timestamp("us")),
+                "size_bytes": pa.array([opened.file.size for _, opened, _ in rows], pa.int64()),
+                "content_hash": pa.array([opened.digest for _, opened, _ in rows], pa.string()),
+                "row_count": pa.array([counts[None] for _, _, counts in rows], pa.int64()),
+                "reject_count": pa.array(
+                    [counts.total() - counts[None] for _, _, counts in rows], pa.int64()
+                ),
+                "loaded_at": pa.array([self.stamp.landed_at] * len(rows), pa.timestamp("us")),
+                "batch_id": pa.array([self.stamp.batch_id] * len(rows), pa.string()),
+                "unknown_fields": pa.array(
+                    [
+                        ",".join(sorted(names)) if (names := self.unknown.get(uri)) else None
+                        for uri in self.files
+                    ],
+                    pa.string(),
+                ),
+            }
+        )
+        self.connection.register("ledger", ledger)
+        self.connection.execute("insert into staging.landed_files by name from ledger")
+        self.connection.unregister("ledger")
+        _end(self.engine, self.plan, self.stamp, self.files)
+
+        outcome.files += len(rows)
+        outcome.replaced += sum(uri in self.plan.known for uri in self.files)
+        for _, _, counts in rows:
+            outcome.rows += counts[None]
+            outcome.rejected.update({reason: count for reason, count in counts.items() if reason})
+        outcome.unknown |= self.unknown
+
+
+def _end(engine: Engine, plan: Plan, stamp: Stamp, files: Iterable[str]) -> None:
+    known = {file: plan.known.get(file) for file in files}
+    before = {file: entry.digest if entry else None for file, entry in known.items()}
+    engine.commit(plan.dataset, stamp, before)
+
+
+def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[str], stamp: Stamp) -> None:
+    """Delete what files brought. The keys of their rows stay: by them models find what to recompute."""
+    if not uris:
+        return
+    connection.register("gone", pa.table({"file": pa.array(uris, pa.string())}))
+    keys = ", ".join(f"{duckdb_key(value)} as {name(column)}" for column, _, value in dataset.keys)
+    connection.execute(
+        f"insert into staging.{dataset.name}_removed by name select distinct $batch_id as batch_id, {keys} "
+        f"from staging.{dataset.name} where _file in (from gone)",
+        {"batch_id": stamp.batch_id},
+    )
+    for table in (dataset.name, f"{dataset.name}_rejects"):
+        connection.execute(f"delete from staging.{table} where _file in (from gone)")
+    connection.execute(
+        "delete from staging.landed_files where dataset = ? and file in (from gone)", [dataset.name]
+    )
+    connection.unregister("gone")
+
+
+def _remove(engine: Engine, plan: Plan) -> None:
+    stamp = _begin(engine.connection, plan.dataset)
+    _delete(engine.connection, plan.dataset, plan.removed, stamp)
+    _end(engine, plan, stamp, plan.removed)

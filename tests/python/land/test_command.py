@@ -1,0 +1,125 @@
+"""The command line of `copymart land`."""
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from scripts.cli import main
+from support.land import (
+    HOURS,
+    event,
+    hourly,
+    write,
+)
+from support.project import BIN, PROJECT, settings
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def copymart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """Run `copymart land` in this process (importing dbt takes seconds) with a profile of its own."""
+    for name, value in settings(tmp_path / "profile").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(PROJECT)
+
+    def run(*arguments: str | Path) -> Done:
+        monkeypatch.setattr("sys.argv", ["copymart", "land", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Done(int(end.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+def test_the_command(tmp_path: Path, copymart: Callable[..., Done]) -> None:
+    database = tmp_path / "profile/warehouse.duckdb"
+    logs = tmp_path / "logs"
+    hourly(logs, *HOURS)
+    write(tmp_path / "events/e.jsonl", event(), event(event_id=None), event(extra=1))
+
+    both = ("--calls", logs, "--events", tmp_path / "events")
+    done = copymart(*both, "--dry-run")
+    assert (done.returncode, database.exists()) == (0, False), done.stderr
+    assert "would land 4" in done.stdout
+
+    done = copymart(*both)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[0][2:8] == ["files", "rows", "rejected", "unchanged", "replaced", "removed"]
+    assert lines[1][:8] == ["justai_calls", "4", "12", "4", "0", "0", "0", "0"]
+    assert lines[2][:8] == ["customerio_events", "1", "2", "1", "0", "0", "0", "0"]
+    assert "missing_event_id 1" in done.stdout
+    assert "select * from staging.justai_calls_rejects" in done.stdout
+    assert done.stdout.count("ignored unknown field(s) extra") == 1
+
+    (logs / "x.csv").write_text("a,b")
+    done = copymart("--calls", logs)
+    assert done.returncode == 1
+    assert f"refused: {logs / 'x.csv'}" in done.stderr
+    (logs / "x.csv").unlink()
+
+    gone = logs / HOURS[1] / "calls.jsonl.gz"
+    gone.rename(gone.with_name("new.jsonl.gz"))
+    span = ("--backfill", "2026-09-01", "2026-09-02")
+    (gone.parent / "x.csv").write_text("a,b")
+    done = copymart("--calls", logs, *span)
+    assert done.returncode == 1
+    assert "1 file(s) that are gone were not removed, because a file was refused: mend it" in done.stdout
+    (gone.parent / "x.csv").unlink()
+    for extra, removed in ((("--dry-run",), 0), ((), 1)):
+        done = copymart("--calls", logs, *span, *extra)
+        assert done.returncode == 0, done.stderr
+        assert str(gone) in done.stdout
+        with duckdb.connect(str(database)) as connection:
+            files = connection.execute(
+                "select count(*) from staging.landed_files where file = ?", [str(gone)]
+            )
+            assert files.fetchall() == [(1 - removed,)]
+
+    for arguments, message in (
+        ((), "--calls URI"),
+        (("--calls", ""), "--calls is empty"),
+        (("--calls", logs, "--events", " "), "--events is empty"),
+        (("--calls", "s3:///calls"), "names no bucket"),
+        (("--events", "s3://"), "names no bucket"),
+        (("--calls", tmp_path / "nowhere"), "does not exist"),
+        (("--calls", logs, "--backfill", "2026-09-02", "2026-09-01"), "START must lie before END"),
+        (("--calls", logs, "--backfill", "2026-09-01T00:30", "2026-09-02"), "no whole hour"),
+        (("--calls", logs, "--backfill", "September", "2026-09-02"), "is no time"),
+        (("--calls", logs, "--allow-empty"), "belongs to --backfill"),
+        (("--calls", "s3://b/x", "--external-id", "e"), "give --role-arn"),
+    ):
+        done = copymart(*arguments)
+        assert done.returncode == 1, arguments
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_warehouse_in_use_or_out_of_reach(
+    tmp_path: Path, copymart: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (logs,) = hourly(tmp_path / "logs", HOURS[0])
+    database = str(tmp_path / "profile/warehouse.duckdb")
+    program = f"import duckdb, sys; c = duckdb.connect({database!r}); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [BIN / "python", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout
+        other.stdout.readline()
+        done = copymart("--calls", logs)
+    assert (done.returncode, "cannot open" in done.stderr) == (1, True), done.stderr
+    monkeypatch.setenv("COPYMART_DUCKDB", str(tmp_path / "no/such/w.duckdb"))
+    done = copymart("--calls", logs)
+    assert (done.returncode, "does not exist" in done.stderr) == (1, True), done.stderr

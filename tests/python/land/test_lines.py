@@ -1,0 +1,88 @@
+"""Lines of a file, as they are split, numbered and read."""
+
+# ruff: noqa: RUF001  full-width text is what is tested
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.land.records import lines_table
+from support.land import call, land_path, landed, rejected, rows, text, warehouse, write
+
+
+def test_line_numbers_are_physical(tmp_path: Path) -> None:
+    lines = [b"\xef\xbb\xbf" + text(call()).encode(), b"\n", b" \t \r\n", b"broken\r\n", b"\xff\xfe{}\n"]
+    lines += [
+        text(call(user_id="crlf")).encode().replace(b"\n", b"\r\n"),
+        b"\x0b\n",
+        b"  " + text(call()).encode(),
+    ]
+    lines += [text(call(user_id="last")).strip().encode()]
+    path = tmp_path / "calls.jsonl"
+    path.write_bytes(b"".join(lines))
+    connection = warehouse()
+    outcome = land_path(connection, path)
+    query = "select _line, user_id, _file from staging.justai_calls order by _line"
+    assert connection.execute(query).fetchall() == [
+        (1, "u-1001", str(path)),
+        (6, "crlf", str(path)),
+        (8, "u-1001", str(path)),
+        (9, "last", str(path)),
+    ]
+    assert rejected(connection) == [(4, "broken", "malformed_json"), (5, "\\xff\\xfe{}", "invalid_utf8")]
+    ledger = rows(connection, "select * from staging.landed_files")
+    assert [(row["row_count"], row["reject_count"], row["size_bytes"]) for row in ledger] == [
+        (4, 2, path.stat().st_size)
+    ]
+    assert outcome.rejected == {"malformed_json": 1, "invalid_utf8": 1}
+
+
+def test_a_nul_in_one_line_does_not_make_a_file_binary(tmp_path: Path) -> None:
+    connection = warehouse()
+    land_path(connection, write(tmp_path / "calls.jsonl", "\0\0\0", call()))
+    assert len(landed(connection)) == 1
+    assert rejected(connection) == [(1, "\0\0\0", "malformed_json")]
+
+
+def test_a_ten_megabyte_line(tmp_path: Path) -> None:
+    body = "ｘ" * 3_500_000
+    connection = warehouse()
+    land_path(connection, write(tmp_path / "calls.jsonl.gz", call(), call(vars={"body": body}), call()))
+    query = "select vars->>'$.body' from staging.justai_calls where _line = 2"
+    assert connection.execute(query).fetchall() == [(body,)]
+    assert len(landed(connection)) == 3
+
+
+def test_a_deeply_nested_line_is_only_a_reject_or_a_row(tmp_path: Path) -> None:
+    connection = warehouse()
+    deep = "[" * 200_000
+    land_path(connection, write(tmp_path / "calls.jsonl", call(), deep, call(attrs={"a": [[[]]]})))
+    assert (len(landed(connection)), len(rejected(connection))) == (2, 1)
+
+
+def test_a_file_larger_than_a_piece_is_one_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [call(user_id=f"u-{number}") for number in range(500)] + ["broken"]
+    path = write(tmp_path / "calls.jsonl.gz", *records)
+    whole = warehouse()
+    land_path(whole, path)
+    monkeypatch.setattr("scripts.land.records.PIECE_BYTES", 20_000)
+    pieces = warehouse()
+    outcome = land_path(pieces, path)
+    assert (outcome.files, outcome.rows, outcome.rejected.total()) == (1, 500, 1)
+    assert landed(pieces) == landed(whole)
+    assert rejected(pieces) == rejected(whole) == [(501, "broken", "malformed_json")]
+    assert pieces.execute("select count(distinct _loaded_at) from staging.justai_calls").fetchall() == [(1,)]
+
+
+@given(st.binary(max_size=200))
+def test_lines_are_split_as_bytes_are(content: bytes) -> None:
+    table, count = lines_table(content, 1)
+    physical = content.removesuffix(b"\n").split(b"\n") if content else []
+    assert count == len(physical)
+    expected = [(n, line) for n, line in enumerate(physical, 1) if line.strip(b" \t\r\v\f")]
+    assert table["line"].to_pylist() == [number for number, _ in expected]
+    assert table["size"].to_pylist() == [len(line.removesuffix(b"\r")) for _, line in expected]

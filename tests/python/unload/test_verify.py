@@ -1,0 +1,167 @@
+"""`copymart verify` finds every kind of damage, and shows no personal data."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from scripts import s3
+from scripts.errors import UserError
+from scripts.unload.datasets import Format
+from support.s3_store import Store, not_implemented
+from support.unload import HOUR, NOON, call
+
+
+def damage_bytes(store: Store) -> None:
+    store.put("calls/2026/01/01/12/calls.parquet", store.body("calls/2026/01/01/12/calls.parquet")[::-1])
+
+
+def damage_object(store: Store) -> None:
+    store.put("calls/2026/01/01/12/calls.parquet", store.body("calls/2026/01/01/13/calls.parquet") + b" ")
+
+
+def lose_object(store: Store) -> None:
+    store.lose("calls/2026/01/01/12/calls.parquet")
+
+
+def add_object(store: Store) -> None:
+    store.put("calls/2026/03/01/12/calls.parquet", b"x")
+
+
+def begin_upload(store: Store) -> None:
+    store.client.create_multipart_upload(
+        Bucket=store.bucket, Key="an/export/calls/2026/01/01/12/calls.parquet"
+    )
+
+
+def restore_manifest(store: Store) -> None:
+    stale = store.body("calls/_manifest.json")
+    store.warehouse.insert("marts.fct_calls", [call(NOON + 2, "late")])
+    store.unload("calls")
+    store.put("calls/_manifest.json", stale)
+
+
+def break_manifest(store: Store) -> None:
+    store.put("calls/_manifest.json", b"{")
+
+
+def misstate_format(store: Store) -> None:
+    text = store.body("calls/_manifest.json").decode()
+    store.put("calls/_manifest.json", text.replace('"format": "parquet"', '"format": "../x"').encode())
+
+
+def lose_manifest(store: Store) -> None:
+    store.lose("calls/_manifest.json")
+
+
+def misstate_rows(store: Store) -> None:
+    text = store.body("calls/_manifest.json").decode()
+    store.put(
+        "calls/_manifest.json",
+        text.replace('calls.parquet", "rows": 2', 'calls.parquet", "rows": 3').encode(),
+    )
+
+
+def land_more(store: Store) -> None:
+    store.warehouse.insert("marts.fct_calls", [call(NOON + 200 * HOUR, "new")])
+
+
+def land_less(store: Store) -> None:
+    store.warehouse.execute(f"delete from marts.fct_calls where event_timestamp = {NOON + HOUR}")
+
+
+def edit_rows(store: Store) -> None:
+    store.warehouse.execute("update marts.fct_calls set user_id = 'x' where journey_id = 'a'")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (damage_bytes, "has SHA-256"),
+        (damage_object, "bytes, the manifest says"),
+        (lose_object, "is in the manifest and not there"),
+        (add_object, "is in no manifest"),
+        (begin_upload, "unfinished multipart upload"),
+        (restore_manifest, "the manifest says"),
+        (break_manifest, "cannot be read"),
+        (misstate_format, "cannot be read; unload all of it again"),
+        (lose_manifest, "is missing"),
+        (misstate_rows, "has 2 rows, the manifest says 3"),
+        (land_more, "is not there; the warehouse has 1 rows"),
+        (land_less, "has 1 rows, the warehouse none"),
+        (edit_rows, "of which the warehouse has others"),
+    ],
+)
+def test_verify_finds_every_kind_of_damage(
+    store: Store, capsys: pytest.CaptureFixture[str], damage: Callable[[Store], None], told: str
+) -> None:
+    store.unload("calls")
+    assert store.verify() == 0
+    damage(store)
+    capsys.readouterr()
+    assert store.verify() == 1
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert told in printed
+    if damage in (land_more, land_less, edit_rows):
+        assert store.verify(with_warehouse=False) == 0
+
+
+def test_verify_compares_every_row_when_asked(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows that differ where rows and hash sum agree, as if what dbt keeps of the hour were wrong."""
+    store.warehouse.execute(
+        "create table contents as from intermediate.int_partition_contents;"
+        "drop view intermediate.int_partition_contents;"
+        "create table intermediate.int_partition_contents as from contents"
+    )
+    store.unload("calls", "copy_variants")
+    edit_rows(store)
+    assert store.verify() == 0
+    capsys.readouterr()
+    assert store.verify(deep=True) == 1
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "1 rows only there, 1 only in the warehouse; e.g. event_timestamp" in printed
+    assert f"{NOON}, copy_id 'c': another user_id" in printed
+    with pytest.raises(UserError, match="leave out --no-warehouse"):
+        store.verify(deep=True, with_warehouse=False)
+
+
+@pytest.mark.parametrize("format", list(Format))
+def test_verify_tells_no_persons_data(
+    store: Store, capsys: pytest.CaptureFixture[str], format: Format
+) -> None:
+    store.warehouse.execute(
+        "create table contents as from intermediate.int_partition_contents;"
+        "drop view intermediate.int_partition_contents;"
+        "create table intermediate.int_partition_contents as from contents"
+    )
+    store.unload("calls", "deliveries", format=format)
+    store.warehouse.execute(
+        """
+        update marts.fct_deliveries set user_id = 'secret', attrs = '{"secret":"1"}';
+        update marts.fct_calls set user_id = 'secret', vars = '{"secret":"2"}' where journey_id = 'a';
+        update marts.fct_calls set copy_id = 'other', attrs = '{"secret":"3"}' where journey_id = 'c'
+        """
+    )
+    capsys.readouterr()
+    assert store.verify(deep=True) == 1
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "e.g. delivery_key 'k1': another user_id, attrs" in printed
+    assert f"e.g. event_timestamp {NOON}, copy_id 'c': another user_id, vars" in printed
+    assert f"e.g. event_timestamp {NOON + HOUR}, copy_id 'c': only there" in printed
+    assert "secret" not in printed and "gröẞe" not in printed and "subject" not in printed
+
+
+def test_verify_goes_on_where_unfinished_uploads_are_not_told(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spied = s3.client
+
+    def refusing(*arguments: Any, **options: Any) -> Any:
+        client = spied(*arguments, **options)
+        client.meta.events.register("before-call.s3.ListMultipartUploads", not_implemented)
+        return client
+
+    monkeypatch.setattr(s3, "client", refusing)
+    store.unload("calls")
+    assert store.verify() == 0
+    assert capsys.readouterr().out.count("unfinished uploads cannot be looked for") == 2
