@@ -22,7 +22,7 @@ from unittest.mock import patch
 # what `copymart` imports late, because --help does not need it
 import dbt.adapters.duckdb
 import dbt.cli.main
-import dbt.config.runtime  # noqa: F401
+import dbt.config.runtime
 
 from scripts import cli
 
@@ -82,7 +82,7 @@ def start(
 ) -> Running:
     """Run `copymart` or `dbt` with these arguments; what it prints goes to the log.
 
-    `folder`: where it runs. `largest_file`: writing more bytes into one file fails, as on a disk that is full.
+    `folder`: where it runs. `largest_file`: writing more bytes into one file fails, as on a full disk.
     """
     process = _context.Process(
         target=_main, args=(str(log), environment, program, arguments, folder, largest_file)
