@@ -24,8 +24,8 @@ collect_ignore = [] if sys.platform == "linux" else ["support/test_s3_servers.py
 COSTLY = {"built", "endpoint", "example", "port", "swift"}
 
 
-# What takes longest begins first, so that at the end no worker waits for another. The tests of a file run on one
-# worker, which makes its fixtures once; those of ALONE may run on any.
+# What takes longest begins first, so that at the end no worker waits for another. The tests of a file run on
+# one worker, which makes its fixtures once; those of ALONE may run on any.
 WHOLE_WAY = "test_the_whole_way_is_the_same_on_both_engines"
 LONGEST = (
     WHOLE_WAY,
