@@ -96,14 +96,14 @@
 {% endmacro %}
 
 {% macro consume_statements() %}
-    {%- set anew = not is_incremental() %}
+    {%- set is_rebuild = not is_incremental() %}
     {%- set above = [] %}
-    {%- if execute and anew -%}
+    {%- if execute and is_rebuild -%}
         {%- for found in tables_above(model.unique_id, 'replace_touched') -%}
             {%- do above.append("'" ~ graph.nodes[found].name ~ "'") -%}
         {%- endfor -%}
     {%- endif -%}
-        {%- if anew %}
+        {%- if is_rebuild %}
         delete from {{ state_table('built_with') }} where model = '{{ this.identifier }}';
         insert into {{ state_table('built_with') }} (model, settings)
         values ('{{ this.identifier }}', {{ dbt.string_literal(dbt.escape_single_quotes(settings())) }});
@@ -114,7 +114,7 @@
             batch_id
         from {{ ref('int_landed_batches') }}
         where
-            {%- if not anew %}
+            {%- if not is_rebuild %}
             is_pending
             and
             {%- endif %}

@@ -205,7 +205,7 @@ def _call_git(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def main() -> None:
-    """Run slim(); an error that a person can mend ends it with its message and exit status 1."""
+    """Run slim(); a UserError ends it with its message and exit status 1."""
     try:
         typer.run(slim)
     except UserError as error:

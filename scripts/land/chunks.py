@@ -45,7 +45,7 @@ Item = TypeVar("Item")
 
 
 def prefetched(items: Iterator[Item]) -> Iterator[Item]:
-    """Make the next item while the current one is used: reading overlaps with DuckDB's work."""
+    """Prepare the next item while the current one is used, so that reading overlaps with DuckDB's work."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         coming = pool.submit(next, items, None)
         while (item := coming.result()) is not None:
@@ -111,7 +111,7 @@ def _chunk(held: list[tuple[Opened, Piece]], closes: bool = True) -> Chunk:
         numbers = pa.repeat(pa.scalar(number, pa.int32()), len(piece.table))
         tables.append(piece.table.add_column(0, "file_no", numbers))
     whole = pa.concat_tables(tables).combine_chunks()
-    # DuckDB scans an Arrow table by its record batches, in parallel: neither one nor thousands of them.
+    # DuckDB scans an Arrow table in parallel by its record batches: there should be some, not thousands.
     table = pa.Table.from_batches(whole.to_batches(BATCH_ROWS), whole.schema)
     unknown = {opened.file.uri: piece.unknown for opened, piece in held if piece.unknown}
     return Chunk(table, {number: opened for number, (opened, _) in enumerate(held)}, closes, unknown)

@@ -1,4 +1,4 @@
-"""`copymart land`: raw files to the landing tables of the staging schema, every line to exactly one place."""
+"""`copymart land`: raw files to the landing tables; every line ends in exactly one place."""
 
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, time
@@ -96,7 +96,7 @@ def land(
             empty an hour.
     """
     for option, uri in (("--calls", calls), ("--events", events)):
-        # Path("") is the current folder, which nobody meant.
+        # Path("") is the current folder, which is never meant
         if uri is not None and not uri.strip():
             raise UserError(
                 f"{option} is empty: give a folder, glob, file or s3:// prefix (is a shell variable unset?), "
@@ -117,7 +117,7 @@ def land(
     elsewhere = profile["type"] == "snowflake"
     if stage is not None and not elsewhere:
         raise UserError(f"--stage belongs to a Snowflake target; the profile's is of type {profile['type']}")
-    # before a warehouse is made; only an open session knows which places on S3 a stage covers
+    # listed before a warehouse is created; only an open session knows which places on S3 a stage covers
     listed = [
         (dataset, location, None if elsewhere and location.is_s3 else list_files(location, store))
         for dataset, location in locations
@@ -186,7 +186,7 @@ def _hour(text: str) -> datetime:
 
 
 def _bounds(settings: dict[str, Any]) -> tuple[int, int]:
-    """Unix seconds [earliest, latest) that a record's time must lie in."""
+    """The bounds [earliest, latest) of a record's time, in unix seconds."""
     seconds = []
     for key in ("earliest_event_at", "latest_event_at"):
         value = settings.get(key)

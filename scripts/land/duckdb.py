@@ -29,11 +29,11 @@ class DuckDB:
         return list_files(location, store)
 
     def chunks(self, plan: Plan, bounds: tuple[int, int], store: Any) -> Iterator[Chunk | Skipped]:
-        """Read the files of a plan, the next ones while DuckDB checks what came before."""
+        """Read the files of a plan, the next ones while DuckDB checks the previous ones."""
         return prefetched(read_chunks(plan, store))
 
     def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:
-        """Commit: one process writes a DuckDB file, so the ledger is still what the plan was made from."""
+        """Commit: only one process writes a DuckDB file, so the ledger is still the one of the plan."""
         self.connection.commit()
 
 
@@ -47,7 +47,7 @@ def open_duckdb(
 ) -> Iterator[DuckDB]:
     """Open the DuckDB file of the profile's target and bring its landing tables up to date.
 
-    A dry run changes nothing, and does with an empty warehouse where there is no file yet.
+    A dry run changes nothing, and uses an empty warehouse if there is no file yet.
 
     Raises:
         UserError: the file cannot be opened or written.

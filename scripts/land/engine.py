@@ -1,4 +1,4 @@
-"""Where a run lands: what a warehouse on DuckDB and one on Snowflake must both be able to do."""
+"""Where a run lands: what a warehouse on DuckDB and one on Snowflake must both do."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from scripts.land.sources import Location, SourceFile
 
 @dataclass(frozen=True)
 class Stamp:
-    """Which landing transaction a row belongs to."""
+    """The landing transaction that a row belongs to."""
 
     batch_id: str
     landed_at: datetime
@@ -34,12 +34,12 @@ class Engine(Protocol):
     def chunks(self, plan: Plan, bounds: tuple[int, int], store: Any) -> Iterator[Chunk | Skipped]:
         """Yield the records of a plan's files that are to be checked in `connection`.
 
-        `bounds`: unix seconds [earliest, latest) that a record's time must lie in.
+        `bounds`: the bounds [earliest, latest) of a record's time, in unix seconds.
         """
 
     def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:
-        """End the open transaction of `connection`: what it holds is in the warehouse then, or nothing of it.
+        """End the open transaction of `connection`: all of it is then in the warehouse, or nothing.
 
-        `before`: the files of the transaction with the content that the ledger gave for them until now, None
-        for a new file.
+        `before`: the files of the transaction with their content by the ledger until now, None for a new
+        file.
         """

@@ -1,4 +1,4 @@
-"""What one run means to do: the listed files beside what the ledger knows of them."""
+"""What one run will do: the listed files compared with the ledger."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +14,7 @@ from scripts.land.sources import FORMATS_TEXT, Location, SourceFile
 
 @dataclass(frozen=True)
 class Known:
-    """What the ledger says of one file."""
+    """One file as the ledger has it."""
 
     digest: str
     size: int
@@ -23,7 +23,7 @@ class Known:
 
 @dataclass
 class Plan:
-    """What one run means to do for one data set."""
+    """What one run will do for one dataset."""
 
     dataset: Dataset
     location: Location

@@ -44,7 +44,7 @@ _MAGIC = {
 
 @dataclass(frozen=True)
 class Columns:
-    """What land needs to know of a data set: the fields it reads, groups of which one must be there."""
+    """What land needs to know of a dataset: the fields it reads, and groups of which one must be there."""
 
     fields: tuple[str, ...]
     required: tuple[tuple[str, ...], ...]
@@ -144,7 +144,7 @@ def _check_text(block: bytes) -> None:
         if block.startswith(magic):
             raise Refused(f"it holds {name}, not JSON lines")
     head = block[: 2**16]
-    # NUL bytes may be one damaged line of a log; without a single line that looks like a record it is no log.
+    # NUL bytes may be one damaged line of a log; without any line that looks like a record, it is no log.
     if b"\0" in head and not any(line[:1] == b"{" and b"\0" not in line for line in head.split(b"\n")):
         raise Refused("it holds binary data, not JSON lines: convert it, or leave it out")
 
@@ -241,7 +241,7 @@ def _check_columns(names: list[str], columns: Columns) -> list[str]:
 
 
 def _readable(table: pa.Table) -> pa.Table:
-    """Cast what DuckDB would not take as it is: maps (a duplicate key fails), bytes, nanoseconds."""
+    """Cast what DuckDB would not accept as it is: maps (a duplicate key fails), bytes, nanoseconds."""
     for number, field in enumerate(table.schema):
         kind = field.type
         if pa.types.is_map(kind):
@@ -268,7 +268,7 @@ def _has_map(kind: pa.DataType) -> bool:
 
 
 def _read_avro(opened: Opened, columns: Columns) -> Iterator[Piece]:
-    # fastavro makes one Python object per record in any case: as JSON lines they take the way of all lines.
+    # fastavro makes one Python object per record anyway, so they become JSON lines like all others
     first_row = 1
     try:
         source = fastavro.reader(opened.stream)
@@ -293,7 +293,7 @@ def _read_avro(opened: Opened, columns: Columns) -> Iterator[Piece]:
         raise
     except (EOFError, zlib.error, OSError):
         raise
-    except Exception as error:  # fastavro raises whatever its decoders meet in a damaged file
+    except Exception as error:  # fastavro passes on any error of its decoders in a damaged file
         raise Refused(
             f"it is no readable Avro ({_first_line(error)}): copy it again from its source"
         ) from error
@@ -309,7 +309,7 @@ def _json_piece(lines: list[str], first_row: int) -> Piece:
 
 
 def _present(record: Any) -> dict[str, Any]:
-    """Drop null fields and null members: in Avro, as in a Parquet STRUCT, they stand for absent keys."""
+    """Drop null fields and null members: in Avro, as in a Parquet STRUCT, they mean absent keys."""
     members = ((key, _drop_nulls(value)) for key, value in record.items())
     return {key: value for key, value in members if value is not None}
 

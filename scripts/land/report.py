@@ -1,4 +1,4 @@
-"""What a landing says of itself: what it removes, would do, and did."""
+"""What a landing prints: what it removes, would do, and did."""
 
 from collections import Counter
 
@@ -42,7 +42,7 @@ def print_dry_run(plan: Plan) -> None:
 
 
 def _intention(plan: Plan, file: SourceFile) -> str:
-    """What a landing would do with a file; only a local file that was landed before is read for that."""
+    """What a landing would do with a file; this reads only a local file that landed before."""
     known = plan.known.get(file.uri)
     if file.format is None or (known and not file.etag):
         opened = open_file(file)
@@ -85,7 +85,7 @@ def _print_notes(outcome: Outcome) -> None:
     if outcome.held_back:
         console.print(
             f"{outcome.dataset.name}: the rows of {outcome.held_back} file(s) that are gone were "
-            "not removed, because a file was refused: mend it and run again",
+            "not removed, because a file was refused: fix it and run again",
             soft_wrap=True,
         )
     for uri, reason in outcome.refused:

@@ -1,4 +1,4 @@
-"""What makes a record of a call or an event good, as SQL over a whole chunk of records at once.
+"""The rules for a valid call or event, as SQL over a whole chunk of records at once.
 
 A record reaches the rules as a struct `f` of its fields, each the JSON text of its value (null when absent or
 null), whatever format it came in. The rules give the landing table's columns and a `reason`: null, or why the
@@ -14,13 +14,13 @@ from scripts.land.records import Columns
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set: its fields, its landing table, and its rules.
+    """A dataset: its fields, its landing table, and its rules.
 
     `table` holds each column's name, type and value, `reasons` a reject reason and its condition, tried in
     this order. In both, `f.x` is the JSON text of field x and `t_x` its text (null when empty); in a
     condition, `v_x` is the value of column x. `keys` are the columns (name, type, value) by which models find
     what a row belongs to; a value is a column of the landing table, or column.member of a JSON column. `maps`
-    are columns in which no key may stand twice.
+    are columns in which no key may occur twice.
     """
 
     name: str
@@ -173,7 +173,7 @@ EVENTS = Dataset(
         _text_rule("event_type"),
         _map_rule("data"),
         ("missing_metric", "v_metric is null and v_event_type is null"),
-        # event_type: email_opened and metric: email_opened name the channel themselves
+        # event_type: email_opened and metric: email_opened also name the channel
         (
             "missing_object_type",
             "v_object_type is null and v_event_type is null and not contains(v_metric, '_')",
@@ -199,7 +199,7 @@ def duckdb_key(value: str) -> str:
 def check_query(dataset: Dataset, schema: pa.Schema) -> str:
     """Query over the Arrow table `chunk` (file_no, then LINES or `line` and columns): one row per record, of
     file_no, line, keys (of a record that may hold unknown fields, else null), reason and the table's columns.
-    It wants the parameters `earliest` and `latest`, unix seconds; a time must lie in [earliest, latest).
+    Its parameters are `earliest` and `latest`, unix seconds; a time must be in [earliest, latest).
     """
     fields = _line_fields(dataset) if "raw" in schema.names else _column_fields(dataset, schema)
     texts = ", ".join(f"land_text(f.{name(field)}) as t_{field}" for field in dataset.columns.fields)
@@ -218,7 +218,7 @@ def _line_fields(dataset: Dataset) -> str:
     fields = dataset.columns.fields
     shape = "{" + ", ".join(f'"{field}": "JSON"' for field in fields) + "}"
     # A record whose fields add up to its length to the byte has no other field, none twice, and single commas
-    # between: that saves reading its keys, the dearest check, for every record without white space and nulls.
+    # between. For records without white space and nulls this saves reading the keys, the costliest check.
     length = " + ".join(
         f"coalesce(strlen(f.{name(field)}::varchar) + {len(field) + 4}, 0)" for field in fields
     )
@@ -266,8 +266,8 @@ def _member_names(kind: pa.DataType) -> list[str]:
 
 
 def repeated_keys_query(dataset: Dataset) -> str:
-    """Query over the table `checked` that gives (field, value) of the distinct maps that hold a key twice."""
-    # `times` keeps the optimiser from testing every record in place of every distinct value
+    """Query over the table `checked` that gives (field, value) of the distinct maps with a duplicate key."""
+    # `times` keeps the optimiser from testing every record instead of every distinct value
     return " union all ".join(
         f"""
 select {quoted(column)} as field, value from (

@@ -58,7 +58,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Location:
-    """What the caller named: `root` is an absolute path or s3:// address without a slash at its end."""
+    """What the user named: `root` is an absolute path or s3:// address without a slash at its end."""
 
     given: str
     root: str
@@ -66,11 +66,11 @@ class Location:
 
     @property
     def is_s3(self) -> bool:
-        """Whether it lies in a bucket; otherwise on a local disk."""
+        """Whether it is on S3; otherwise it is on a local disk."""
         return self.root.startswith("s3://")
 
     def covers(self, uri: str) -> bool:
-        """Whether a file of that identity belongs to this location."""
+        """Whether a file with this URI belongs to this location."""
         if not (uri == self.root or uri.startswith(self.root.rstrip("/") + "/")):
             return False
         return self.pattern is None or bool(self.pattern.fullmatch(uri))
@@ -133,7 +133,7 @@ def _location(given: str, root: str, rest: str) -> Location:
 
 
 def _glob(pattern: str) -> str:
-    """Regular expression of a glob; what lies below a matching folder matches too."""
+    """Regular expression of a glob; everything below a matching folder matches too."""
     tokens = re.findall(r"\*\*/|\*\*|\*|\?|\[!?[^\]]+\]|.", pattern, re.DOTALL)
     meaning = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     classes = (token.replace("[!", "[^") if len(token) > 2 and token[0] == "[" else "" for token in tokens)
@@ -182,7 +182,7 @@ def _list_local(location: Location) -> Iterator[SourceFile]:
         for name in names if real not in seen else ():
             if not _hidden(name):
                 path = os.path.join(folder, name)
-                # A dangling link is listed, so that it is refused by name and not silently missing.
+                # A dangling link is listed, so that it is refused by name instead of silently missing.
                 yield _source(path, os.stat(path).st_size if os.path.exists(path) else 0)
         seen.add(real)
 
@@ -221,7 +221,7 @@ def _source(uri: str, size: int, etag: str | None = None) -> SourceFile:
 
 
 def printable(uri: str) -> str:
-    """The address with the bytes of a name that are no UTF-8 escaped."""
+    """The address, with bytes of a name that are not UTF-8 escaped."""
     return uri.encode(errors="backslashreplace").decode()
 
 
@@ -263,7 +263,7 @@ def open_file(file: SourceFile, s3: Any = None) -> Opened:
     """Open one file and compute its digest.
 
     Raises:
-        Refused: it cannot be read, or its extension is none that land reads.
+        Refused: it cannot be read, or land does not read its extension.
     """
     if file.format is None:
         raise Refused(f"its extension is none that land reads ({FORMATS_TEXT}): convert it, or leave it out")
@@ -304,12 +304,12 @@ def _download(file: SourceFile, s3: Any) -> BinaryIO:
             body = s3.get_object(Bucket=bucket, Key=key, IfMatch=file.etag, **wanted)["Body"]
             for part in body.iter_chunks(2**20):
                 target.write(part)
-            if target.tell() != file.size:  # an error that came as an object would do
+            if target.tell() != file.size:  # what an error response would do
                 raise Refused(f"{target.tell()} of {file.size} bytes came: run the command again")
             target.seek(0)
             return target
         except _BROKEN_OFF as error:
-            # boto3 retries the request but not a body that breaks off: go on from where it stopped.
+            # boto3 retries the request but not a body that breaks off: continue where it stopped.
             if attempt == _GET_ATTEMPTS:
                 raise Refused(f"it cannot be read: {explain(error)}") from error
         except FAILURES as error:

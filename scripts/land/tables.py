@@ -1,4 +1,4 @@
-"""The landing tables of a DuckDB."""
+"""The landing tables of DuckDB."""
 
 from scripts.land.rules import DATASETS, name
 
@@ -13,7 +13,7 @@ create table if not exists staging.landed_batches (batch_id varchar, dataset var
 
 
 def ddl() -> list[str]:
-    """Statements that make the landing tables of both data sets, or bring them to what they are now."""
+    """Statements that create the landing tables of both datasets, or bring them up to date."""
     statements = ["create schema if not exists staging", _LEDGER, _BATCHES]
     for dataset in DATASETS:
         columns = ", ".join(f"{name(column)} {kind}" for column, kind, _ in dataset.table)

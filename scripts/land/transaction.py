@@ -1,4 +1,4 @@
-"""The transactions of a landing: whole files with their rows, rejects and ledger, or nothing of them."""
+"""The transactions of a landing: whole files with rows, rejects and ledger, or nothing of them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +31,7 @@ from scripts.land.sources import Opened
 
 @dataclass
 class Outcome:
-    """What one run did for one data set.
+    """What one run did for one dataset.
 
     `unknown` maps a file to the fields in it that land ignored. `held_back` are the files that are gone but
     whose rows a backfill did not remove, because a file was refused.
@@ -53,8 +53,8 @@ class Outcome:
 def run(engine: Engine, plan: Plan, bounds: tuple[int, int], store: Any = None) -> Outcome:
     """Land the files of a plan; each is committed whole, together with its row in the ledger.
 
-    Then the rows of removed files go, unless a file was refused: it may hold what theirs held. `bounds`: unix
-    seconds [earliest, latest) that a record's time must lie in. `store`: the S3 client.
+    Then the rows of removed files are deleted, unless a file was refused, because it may hold the same rows.
+    `bounds`: the bounds [earliest, latest) of a record's time, in unix seconds. `store`: the S3 client.
     """
     started = perf_counter()
     outcome = Outcome(plan.dataset)
@@ -98,7 +98,7 @@ def _land_files(
                 advance(len(batch.files))
                 batch = None
     except BaseException:
-        # a rollback that fails too (disk full, say) must not hide why
+        # if the rollback fails too (disk full, say), it must not hide the first error
         with suppress(duckdb.Error):
             if batch:
                 engine.connection.rollback()
@@ -244,7 +244,7 @@ def _end(engine: Engine, plan: Plan, stamp: Stamp, files: Iterable[str]) -> None
 
 
 def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[str], stamp: Stamp) -> None:
-    """Delete what files brought. The keys of their rows stay: by them models find what to recompute."""
+    """Delete the rows of files. Their keys stay, because models use them to find what to recompute."""
     if not uris:
         return
     connection.register("gone", pa.table({"file": pa.array(uris, pa.string())}))

@@ -51,8 +51,8 @@ def run_steps(session: Any, steps: list[Step], description: str) -> int:
                     execute(session, statement)
                 except UserError as error:
                     raise UserError(
-                        f"{error}\n{done} of {total} statements were done and stand; mend this and run the "
-                        "same command again, it goes on from there"
+                        f"{error}\n{done} of {total} statements took effect; fix the cause and run the same "
+                        "command again: it continues from there"
                     ) from error
                 if statement in step.statements:
                     done += 1

@@ -358,7 +358,7 @@ def _report(passed: list[tuple[int, int]], differences: list[Difference], compar
 
 
 def main() -> None:
-    """Run the command; an error that a person can mend ends it with its message and exit status 1."""
+    """Run the command; a UserError ends it with its message and exit status 1."""
     try:
         typer.run(verify)
     except UserError as error:

@@ -10,7 +10,7 @@ from scripts.errors import UserError
 
 
 def main() -> None:
-    """Run the benchmark; an error a person can mend is one line, not a traceback."""
+    """Run the benchmark; a UserError ends it with one line, not a traceback."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(bench)
     try:

@@ -663,7 +663,7 @@ from judged
 where is_alone;
 
 -- step: events of messages that come several times
--- of a message whose metrics can be told by its tally only those with a count above one are read again
+-- of a message whose tally shows its metrics, only those with a count above one are read again
 set variable repeated_metrics = (
     select coalesce(list(code), [])
     from range(15) as codes (code)

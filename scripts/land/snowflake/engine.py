@@ -1,8 +1,8 @@
 """Landing on Snowflake: it copies JSON lines and inserts the plain ones, this machine checks all others.
 
 Other lines, Parquet and Avro are read and checked on this machine, in a temporary DuckDB, by the code and the
-rules of every landing: so a line ends on both engines as the same row or the same reject. The result goes
-through an internal stage, and all of a batch is one transaction of Snowflake.
+rules of every landing, so a line gives the same row or the same reject on both engines. The result goes
+through an internal stage, and a batch is one transaction of Snowflake.
 """
 
 from collections.abc import Iterator
@@ -33,8 +33,8 @@ from scripts.warehouse import connect_snowflake
 class Snowflake:
     """A session on Snowflake as an engine to land in.
 
-    `connection`: the DuckDB that is thrown away, with a copy of Snowflake's ledger. `stage`: the external
-    stage to read S3 through, None where there is none.
+    `connection`: a temporary DuckDB with a copy of Snowflake's ledger. `stage`: the external stage through
+    which to read S3, None if there is none.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -50,7 +50,7 @@ class Snowflake:
         return staged_chunks(self.session, self.stage, plan, bounds, store)
 
     def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:
-        """Load the transaction in one of Snowflake's; the DuckDB keeps nothing of it."""
+        """Load the transaction in one of Snowflake's; DuckDB keeps nothing of it."""
         publish(self.session, self.connection, dataset, stamp, before)
         self.connection.rollback()
 
@@ -65,9 +65,9 @@ def open_snowflake(
     production_schema: str,
     stage: str | None,
 ) -> Iterator[Snowflake]:
-    """Open a session of the Snowflake target, and make what is missing of the landing tables.
+    """Open a session of the Snowflake target, and create missing landing tables.
 
-    A dry run makes nothing. `stage`: the external stage that the caller names.
+    A dry run creates nothing. `stage`: the external stage that the user names.
 
     Raises:
         UserError: the session or the stage cannot be used, or Snowflake refuses a statement.
@@ -83,7 +83,7 @@ def open_snowflake(
 
 @contextmanager
 def scratch(session: Session) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a DuckDB with landing tables empty but for Snowflake's ledger."""
+    """Yield a DuckDB whose landing tables are empty except for Snowflake's ledger."""
     with TemporaryDirectory(prefix="copymart-landing-") as folder:
         connection = duckdb.connect(f"{folder}/landing.duckdb", config={"temp_directory": f"{folder}/spill"})
         try:

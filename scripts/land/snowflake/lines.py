@@ -3,8 +3,8 @@
 A batch of files is copied as text, one row per line, into a temporary table of the session: local files are
 PUT as they are, files on S3 are read from an external stage. One statement then separates the plain lines
 (`plain_lines`) from the others. The others come to this machine, a piece at a time, and are checked like all
-lines; what is plain never leaves Snowflake. A file that COPY cannot read as text, or that may be no file of
-lines, is left to the reader of files, which says what is wrong with it.
+lines; plain lines never leave Snowflake. A file that COPY cannot read as text, or that may be no file of
+lines, is left to the reader of files, which reports what is wrong with it.
 """
 
 import hashlib
@@ -45,10 +45,10 @@ BATCH_FILES = 1_000
 #   character, this character escapes the newline"; "To avoid this issue, set the value to NONE".
 # null_if: by default a line \N is NULL; empty_field_as_null: by default an empty field is.
 # skip_blank_lines: true might number lines otherwise than the file does; by false "blank lines produce an
-#   end-of-record error", and the file goes the other way.
+#   end-of-record error", and this machine reads the file.
 # replace_invalid_characters: false "produces an error when invalid UTF-8 character encoding is detected".
-# multi_line: false lets large files be scanned in parallel, and nothing is said of row numbers then.
-# compression: named, so that a file which is not what its name says fails, as it does on DuckDB.
+# multi_line: false lets large files be scanned in parallel; row numbers are then undocumented.
+# compression: named, so that a file whose name is wrong fails, as it does on DuckDB.
 _FORMAT = (
     "type = csv compression = {} record_delimiter = '\\n' field_delimiter = none multi_line = true "
     "escape = none escape_unenclosed_field = none field_optionally_enclosed_by = none trim_space = false "
@@ -57,7 +57,7 @@ _FORMAT = (
 )
 _COMPRESSIONS = {"": ("none", ".jsonl"), "gzip": ("gzip", ".jsonl.gz"), "zstd": ("zstd", ".jsonl.zst")}
 
-# no right, no such object, no warehouse, no session: what fails for one file then fails for all
+# no right, no such object, no warehouse, no session: these fail for every file
 _NOT_OF_A_FILE = {3001, 2003, 606, 390111, 390114}
 
 
@@ -109,7 +109,7 @@ def staged_chunks(
 
 
 def _copyable(file: SourceFile, stage: Stage | None) -> bool:
-    # of an empty file there is nothing to copy, and only some may be empty
+    # COPY loads nothing from an empty file, and only some files may be empty
     if file.format != "jsonl" or not file.size:
         return False
     return not file.uri.startswith("s3://") or bool(stage and stage.covers(file.uri))
@@ -173,7 +173,7 @@ def _batch_chunks(
             yield from _returned(session, classified, good)
         finally:
             session.plain.clear()
-    # they end with the session anyway, also with one that broke off
+    # they end with the session anyway, even if it breaks off
     for table in (lines, classified):
         execute(session, f"drop table if exists {table}")
 
@@ -185,7 +185,7 @@ def _on_s3(file: SourceFile, stage: Stage) -> Staged:
 
 
 def _changed(session: Session, stage: Stage, staged: list[Staged]) -> list[Staged]:
-    """Files that are not the ones that were listed: COPY takes what lies there when it comes."""
+    """Files that changed since they were listed: COPY reads what is there at its time."""
     common = os.path.commonprefix([item.file.uri for item in staged])  # noqa: RUF071  LIST takes any beginning
     there = {uri: (size, etag) for uri, size, etag in stage_objects(session, stage, common)}
     return [item for item in staged if there.get(item.file.uri) != (item.file.size, item.digest)]
@@ -272,7 +272,7 @@ def _copy_some(
         halves = (staged[:middle], staged[middle:])
         first, second = (_copy_some(session, half, before, after, summary) for half in halves)
         return first | second
-    # a row per file: file, status, rows parsed, rows loaded, …, first error; without files a row of one text
+    # a row per file: file, status, rows parsed, rows loaded, …, first error; without files, one row of text
     by_name = {row[0]: (row[1], int(row[3]), row[6]) for row in results if len(row) > 6}
     loaded = {}
     for name, item in _match_names(by_name, staged).items():
@@ -296,7 +296,7 @@ def _match_names(given: Iterable[str], staged: list[Staged]) -> dict[str, Staged
 def _complete(
     session: Session, classified: str, staged: list[Staged], loaded: dict[str, int], summary: Summary
 ) -> dict[Staged, PlainLines]:
-    """The files whose lines are all there, numbered from 1, and nothing but lines."""
+    """The files whose lines are complete, numbered from 1, and nothing but lines."""
     found = execute(
         session,
         "select file, count(*), min(line), max(line), count_if(plain), count_if(odd) "

@@ -1,9 +1,9 @@
-"""Which lines of JSON Snowflake may check by itself, and what it makes of them.
+"""Which JSON lines Snowflake may check by itself, and the rows that it makes of them.
 
-A plain line is one that both engines surely read alike, whatever their parsers make of odd JSON: known
-fields only, each at most once and of its usual type, numbers and escapes that no parser rewrites. All others
-(rejects among them) are checked by the rules of `scripts.land.rules`, in DuckDB. A plain line must land as
-those rules would land it: that is the contract, and the tests compare the two.
+A plain line is one that both engines surely read alike: known fields only, each at most once and of its usual
+type, with numbers and escapes that no parser rewrites. The rules of `scripts.land.rules` check all others
+(rejects among them) in DuckDB. The contract: a plain line lands as those rules would land it. The tests
+compare the two.
 
 Patterns keep to what Snowflake documents (POSIX extended regular expressions, no lazy quantifiers), where a
 group that took no part in a match is never referred to.
@@ -16,7 +16,7 @@ from scripts.land.rules import CALLS, EVENTS, Dataset
 LONGEST = 1_000_000
 """Characters of a line above which it is not looked at here."""
 
-# \u and control characters are for the other way: DuckDB writes the former as the characters they stand for
+# not \u and control characters: DuckDB writes the former as the characters they mean
 _STRING = r'"([^"\\[:cntrl:]]|\\["\\/bfnrt])*"'
 _WHOLE = "(0|-?[1-9][0-9]{0,17})"
 _TEXT = f"({_STRING}|{_WHOLE}|null)"
@@ -26,7 +26,7 @@ _DIGITS = "[1-9][0-9]{9}([0-9]{3}([0-9]{3})?)?"
 _TIME = f'({_DIGITS}|"{_DIGITS}")'
 _COPY_ID = '"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"'
 _SCALAR = rf'([^"{{}}]|{_STRING})'
-# a JSON object with objects in it, as far as its braces go; whether it is JSON is the skeleton's affair
+# a JSON object with objects in it, by its braces; the skeleton tests whether it is JSON
 _MAP = rf"\{{({_SCALAR}|\{{({_SCALAR}|\{{{_SCALAR}*\}})*\}})*\}}"
 _MAP_OR_NULL = f"(null|{_MAP})"
 _DEPTH = 6
@@ -89,7 +89,7 @@ def line_pattern(dataset: Dataset) -> str:
     It stands beside the skeleton's test, and so need not tell a comma from the last brace.
     """
     members = "|".join(f'"{field}" *: *{value}' for field, value in FIELDS[dataset.name].items())
-    # REGEXP_LIKE is anchored at both ends by itself
+    # REGEXP_LIKE is implicitly anchored at both ends
     return rf"\{{( *({members}) *[,}}])+ *"
 
 
@@ -154,8 +154,8 @@ from classified"""
 def _reduced(text: str) -> str:
     """SQL that gives '0' for JSON of at most _DEPTH levels, and something else for what is no JSON.
 
-    Strings become "", white space around punctuation goes, other values become 0; then objects and arrays of
-    such values become 0 themselves, from the innermost outwards.
+    Strings become "", white space around punctuation is dropped, other values become 0; then objects and
+    arrays of such values become 0 themselves, from the innermost outwards.
     """
     sql = f"regexp_replace({text}, $${_STRING}$$, '\"\"')"
     sql = rf"regexp_replace({sql}, $$ *(\[|\]|:|,|\{{|\}}) *$$, $$\1$$)"
@@ -169,7 +169,7 @@ def _reduced(text: str) -> str:
 
 
 def _spelled(column: str) -> str:
-    """SQL of a map's text in the line; that the name stands there once makes it the one at the top."""
+    """SQL of a map's text in the line; because the name occurs only once, it is the one at the top."""
     return (
         f"case when v:{column} is not null "
         f"then regexp_substr(shaped, $$\"{column}\" *: *{_MAP_OR_NULL}$$, 1, 1, 'e', 1) end"
@@ -177,12 +177,12 @@ def _spelled(column: str) -> str:
 
 
 def _again(column: str) -> str:
-    """SQL that tells whether the name of a map stands in the line twice, be it as a key within another."""
+    """SQL that says whether the name of a map occurs twice in the line, also as a key within another map."""
     return f'regexp_substr(shaped, $$"{column}" *:$$, 1, 2) is not null'
 
 
 def _written(column: str) -> str:
-    """SQL of a map's text as DuckDB writes it: no white space, and no escape that needs none."""
+    """SQL of a map's text as DuckDB writes it: no white space, no needless escapes."""
     bare = rf"regexp_replace(r_{column}, $$(([^\" ]|{_STRING})+) *$$, $$\1$$)".replace(r"\"", '"')
     slashes = f"replace(replace(replace({bare}, $$\\\\$$, chr(1)), $$\\/$$, '/'), chr(1), $$\\\\$$)"
     return f"coalesce(nullif({slashes}, 'null'), '{{}}')"

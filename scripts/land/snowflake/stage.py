@@ -26,7 +26,7 @@ class Stage:
     url: str
 
     def covers(self, uri: str) -> bool:
-        """Whether an address on S3 lies in the stage, or is where it begins."""
+        """Whether an address on S3 is in the stage, or is its beginning."""
         return f"{uri}/".startswith(self.url)
 
 
@@ -34,13 +34,13 @@ def find_stage(session: Session, named: str | None) -> Stage | None:
     """The external stage to read S3 through: the one that is named, else LANDING_S3 of the staging schema.
 
     Raises:
-        UserError: the named stage is not there for this role, or is no stage on S3.
+        UserError: the role does not see the named stage, or it is no stage on S3.
     """
     if named is None and not has_schema(session):
         return None
     name, url = find_named(session.connection, named or EXTERNAL_STAGE, (session.schema.upper(),))
     full_name = ".".join(name)
-    # COPY puts the names of files behind the address as it is
+    # COPY appends the names of files to the address as it is
     if url and url.startswith("s3://") and url.endswith("/"):
         return Stage(full_name, url)
     if named is None:
@@ -69,7 +69,7 @@ def list_through(session: Session, stage: Stage | None, location: Location, stor
 
 
 def stage_objects(session: Session, stage: Stage, address: str) -> list[tuple[str, int, str]]:
-    """Address, size and ETag of what lies in a stage under addresses that begin with this one."""
+    """Address, size and ETag of the objects of a stage whose addresses begin with this one."""
     listed = rows(session.connection, f"list {literal(f'@{stage.name}/{address.removeprefix(stage.url)}')}")
     strange = [row["name"] for row in listed if not row["name"].startswith(stage.url)]
     if strange:

@@ -51,7 +51,7 @@ def landing_tables() -> dict[str, Columns]:
 def ddl(schema: str) -> list[str]:
     """Statements that make the landing tables.
 
-    Names stand bare, as dbt writes them: Snowflake makes them upper case.
+    Names are not quoted, as in dbt: Snowflake makes them upper case.
     """
     statements = []
     for table, columns in landing_tables().items():
@@ -71,20 +71,20 @@ def column_type(kind: str) -> str:
 
 
 def make_tables(session: Session) -> None:
-    """Make what is missing: Snowflake asks for the right to make a thing even where it is there already."""
+    """Create what is missing: Snowflake demands the right to create even if the object exists."""
     if not has_schema(session):
         execute(session, f"create schema if not exists {session.schema}")
     if not existing_tables(session) >= {table.upper() for table in landing_tables()}:
         for statement in ddl(session.schema):
             execute(session, statement)
-    # a row of SHOW begins with the time at which the thing was made, and then its name
+    # a row of SHOW begins with the time of creation, then the name
     stages = {row[1] for row in execute(session, f"show stages in schema {session.schema}")}
     if STAGE.upper() not in stages:
         execute(session, f"create stage if not exists {session.schema}.{STAGE}")
 
 
 def has_schema(session: Session) -> bool:
-    """Whether the schema of the landing tables is there for this role."""
+    """Whether this role sees the schema of the landing tables."""
     query = "select 1 from information_schema.schemata where schema_name = %s"
     return bool(execute(session, query, (session.schema.upper(),)))
 

@@ -32,10 +32,10 @@ def publish(
     stamp: Stamp,
     before: dict[str, str | None],
 ) -> None:
-    """Load what the open transaction of `connection` brought, in one transaction of Snowflake.
+    """Load what the open transaction of `connection` holds, in one transaction of Snowflake.
 
-    `before` maps each file of the batch to the content that the ledger gave for it, None for a new file; what
-    a known file brought before is deleted.
+    `before` maps each file of the batch to its content by the ledger, None for a new file; the rows that a
+    known file had before are deleted.
 
     Raises:
         UserError: another landing has landed one of the files meanwhile, or Snowflake loaded other counts.
@@ -61,7 +61,7 @@ def publish(
         )
         execute(session, "commit")
     except BaseException:
-        # a session that is gone has rolled back, and must not hide why
+        # a lost session has rolled back; its error must not hide the first one
         with suppress(Error):
             execute(session, "rollback")
         raise
@@ -78,7 +78,7 @@ def _stage(
     counts = {}
     for table in (dataset.name, f"{dataset.name}_rejects", "landed_files"):
         columns = ", ".join(
-            # a time as text is read alike whatever a reader makes of Parquet's logical types
+            # times as text, because readers interpret Parquet's logical types differently
             f'cast("{column}" as {"varchar" if kind in TYPES else kind}) as "{column}"'
             for column, kind in landing_tables()[table]
         )
@@ -99,12 +99,12 @@ def _stage(
 
 
 def _place(session: Session, table: str, stamp: Stamp) -> str:
-    # a folder of the batch's own: load history would skip a file of a name that it has seen
+    # a folder per batch: load history would skip a file whose name it knows
     return f"@{session.schema}.{STAGE}/{stamp.batch_id}/{table}/"
 
 
 def _lock(session: Session, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:
-    """Wait for other landings of the data set: inserts alone never wait for each other on Snowflake."""
+    """Wait for other landings of the dataset: on Snowflake, inserts alone never wait for each other."""
     execute(
         session,
         f"update {session.schema}.landing_lock set batch_id = %s where dataset = %s",
@@ -189,7 +189,7 @@ def _copy(session: Session, table: str, count: int, stamp: Stamp) -> None:
         f"copy into {session.schema}.{table} ({names}) from (select {values} "
         f"from {_place(session, table, stamp)}) file_format = (type = parquet) purge = true",
     )
-    # a row per file: name, status, rows parsed, rows loaded; one row of one text when there was no file
+    # a row per file: name, status, rows parsed, rows loaded; one row of text if there was no file
     rows = sum(int(row[3]) for row in loaded if len(row) > 3)
     if rows != count:
         raise UserError(

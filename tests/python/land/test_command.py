@@ -76,7 +76,7 @@ def test_the_command(tmp_path: Path, copymart: Callable[..., Done]) -> None:
     (gone.parent / "x.csv").write_text("a,b")
     done = copymart("--calls", logs, *span)
     assert done.returncode == 1
-    assert "1 file(s) that are gone were not removed, because a file was refused: mend it" in done.stdout
+    assert "1 file(s) that are gone were not removed, because a file was refused: fix it" in done.stdout
     (gone.parent / "x.csv").unlink()
     for extra, removed in ((("--dry-run",), 0), ((), 1)):
         done = copymart("--calls", logs, *span, *extra)

@@ -196,7 +196,7 @@ def test_a_large_file_refused_at_its_end_leaves_no_trace(
     write(tmp_path / "z.jsonl", call(user_id="later"))
     outcome = land_path(connection, tmp_path)
     assert [uri for uri, _ in outcome.refused] == [str(path)]
-    # what the file brought before is still there, and the file behind it has landed
+    # the rows that the file had before are still there, and the next file has landed
     assert len(state(connection)["justai_calls"]) == len(before["justai_calls"])
     assert [row["user_id"] for row in landed(connection)][-1] == "later"
 

@@ -130,7 +130,7 @@ def test_a_fast_build_is_what_dbt_builds(example: Example) -> None:
 
 
 def unequal(played: Played) -> bool:
-    return bool(played.unequal or played.unequal_anew)
+    return bool(played.unequal or played.unequal_relanded)
 
 
 def check(recorded: Recorded, plan: Plan) -> frozenset[str]:
@@ -139,7 +139,9 @@ def check(recorded: Recorded, plan: Plan) -> frozenset[str]:
     if unequal(played):
         small = reduced(plan, lambda fewer: unequal(play(fewer, recorded)))
         played = play(small, recorded)
-        pytest.fail(f"{small}\nunlike a full build: {played.unequal}\nunlike one anew: {played.unequal_anew}")
+        pytest.fail(
+            f"{small}\nunlike a full build: {played.unequal}\nunlike one relanded: {played.unequal_relanded}"
+        )
     return played.cases
 
 

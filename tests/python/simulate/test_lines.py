@@ -123,12 +123,12 @@ def test_the_events_of_the_files_are_those_of_the_truth(small: Path) -> None:
 
 
 def test_rejects_are_lines_that_nobody_could_land(large: Path) -> None:
-    told = {(file, line): (raw, reason) for file, line, raw, reason in rows(
+    rejected_lines = {(file, line): (raw, reason) for file, line, raw, reason in rows(
         large, "select file, line, raw, reason from rejects")}  # fmt: skip
     blank = 0
     for dataset in ("justai/calls", "customerio/events"):
         for file, number, line in lines(large, dataset):
-            raw, reason = told.pop((file, number), (None, None))
+            raw, reason = rejected_lines.pop((file, number), (None, None))
             blank += not line.strip()
             if reason == "invalid_utf8":
                 assert raw is None
@@ -136,5 +136,5 @@ def test_rejects_are_lines_that_nobody_could_land(large: Path) -> None:
                     line.decode()
             elif reason:
                 assert line.decode() == raw
-    assert told == {}
+    assert rejected_lines == {}
     assert blank > 10

@@ -30,8 +30,8 @@ def test_every_scenario_says_which_call_counts() -> None:
             assert len({(call.lo, call.hi) for call in final}) == 1, scenario.name
             assert all(call.hi < final[0].lo for call in calls if not call.final), scenario.name
         for message in scenario.messages:
-            told = [message.owner is not None, message.control is not None, message.reason is not None]
-            assert sum(told) == 1, scenario.name
+            stated = [message.owner is not None, message.control is not None, message.reason is not None]
+            assert sum(stated) == 1, scenario.name
             assert (message.method is None) == (message.owner is None), scenario.name
 
 

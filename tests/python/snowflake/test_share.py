@@ -21,7 +21,7 @@ from support.snowflake import CONSUMER, built, dbt_environment, empty_account, r
 from support.strict_snowflake import StrictSnowflake, run_all
 
 REVIEWED = yaml.safe_load((PROJECT / "models/shares/_shares.yml").read_text())["models"]
-# Whoever wants one of these to leave with the metrics changes this test too.
+# To let one of these leave with the metrics, change this test too.
 PERSONAL = {"user_id", "attrs", "journey_id", "delivery_key", "delivery_id", "event_id"}
 WORDS = {"vars", "subject", "preheader", "body", "content_hash"}
 RECORD = [
@@ -292,7 +292,7 @@ def test_a_refused_statement_says_what_stands(shell: Shell) -> None:
     _, error = shell("share", "--account", CONSUMER, "--yes")
     assert "Snowflake refused `alter share" in error
     assert "MANAGE SHARE TARGET on the account" in error
-    assert "7 of 8 statements were done and stand" in error
+    assert "7 of 8 statements took effect" in error
 
 
 def test_wrong_names_are_refused_before_anything_is_asked(shell: Shell) -> None:

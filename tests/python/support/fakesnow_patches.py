@@ -128,7 +128,7 @@ def regex_substr(node: exp.Expression) -> exp.Expression:
 
 
 def try_parse_json(node: exp.Expression) -> exp.Expression:
-    """Give null for JSON with a key that stands twice in an object.
+    """Give null for JSON with a duplicate key in an object.
 
     TRY_PARSE_JSON: "Don't allow duplicate keys in JSON objects (strict). This value is the default." DuckDB
     takes them.

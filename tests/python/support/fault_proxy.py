@@ -55,7 +55,7 @@ ERRORS = {
 
 @dataclass(frozen=True)
 class Seen:
-    """A request as the client sent it; `status` is what the client was told, 0 when nothing."""
+    """A request as the client sent it; `status` is the answer that the client got, 0 if none."""
 
     method: str
     path: str

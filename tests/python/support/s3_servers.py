@@ -65,7 +65,7 @@ def moto() -> Iterator[str]:
         process.wait()
 
 
-# Swift reads its cluster's settings from a fixed path below /etc, unless told before all other imports.
+# Swift reads its cluster's settings from a fixed path below /etc, unless set before all other imports.
 SWIFT = """
 import sys
 import swift.common.utils

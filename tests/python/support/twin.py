@@ -75,7 +75,7 @@ class Twin(Store):
         self.sync()
 
     def sync(self, *statements: str) -> None:
-        """Run statements on the DuckDB file, and make Snowflake's tables anew that differ from it."""
+        """Run statements on the DuckDB file, and recreate Snowflake's tables that differ from it."""
         held = self.servers.held
         with duckdb.connect(str(self.warehouse.file)) as connection:
             for statement in statements:
@@ -101,7 +101,7 @@ class Twin(Store):
                 held[table] = rows
 
     def change(self, table: str, *statements: str) -> None:
-        """Run statements on a table of Snowflake alone; the next sync makes it anew."""
+        """Run statements on a table of Snowflake only; the next sync recreates it."""
         self.servers.held.pop(table)
         for statement in statements:
             self.run(statement)

@@ -178,7 +178,7 @@ TRANSIENT = [
 
 
 def test_faults_of_every_request_that_retries_cure(new_case: Callable[..., Case]) -> None:
-    """Each request meets the fault before it gets through, its repetitions too where they are told apart."""
+    """Each request meets the fault before it gets through, as do its repetitions if they are distinct."""
 
     def check(kind: Kind, times: int) -> None:
         case = new_case(kind.name)

@@ -160,7 +160,7 @@ def test_a_manifest_that_copymart_did_not_write_is_not_believed(
     for victim in victims:
         victim.write_text("precious")
     edit_first(filled, **fields)
-    # the age of what is not there is told by the run's id
+    # the run's id gives the age of what is not there
     (filled.out / "calls/2026/01/01/12/calls.parquet").unlink()
     filled.unload("calls")
     assert [victim.read_text() for victim in victims] == ["precious", "precious"]
@@ -184,9 +184,9 @@ def test_a_warehouse_that_lost_history_does_not_empty_an_export(filled: Warehous
         filled.unload("calls")
         assert len(filled.files("calls")) == 296
         return
-    told = r"calls: 29 of 35 partitions there have no rows in the warehouse \(e\.g\. 2026/01/01/12\)"
+    message = r"calls: 29 of 35 partitions there have no rows in the warehouse \(e\.g\. 2026/01/01/12\)"
     for options in ({}, {"dry_run": True}):
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             filled.unload("calls", **options)
     with pytest.raises(UserError, match=r"25 of 25 partitions.*give --backfill"):
         filled.unload("calls", start="2026-01-04", end="2026-01-09")
@@ -240,11 +240,11 @@ def test_another_layout_leaves_datasets_without_text_alone(filled: Warehouse) ->
     # nor does a manifest of a copymart that noted the layout there
     manifest = filled.out / "copy_metrics_daily/_manifest.json"
     manifest.write_text(manifest.read_text().replace('"full"', '"split"'))
-    told = {"copy_metrics_daily/_manifest.json"}
+    expected = {"copy_metrics_daily/_manifest.json"}
     filled.unload(*named)
     after = snapshot(filled.out)
     assert after.keys() == before.keys()
-    assert {path for path in before if after[path] != before[path]} == told
+    assert {path for path in before if after[path] != before[path]} == expected
 
 
 def test_the_record_tells_each_partition_once(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,9 +265,9 @@ def test_the_record_tells_each_partition_once(filled: Warehouse, monkeypatch: py
     with pytest.raises(UserError, match="500"):
         filled.unload("calls")
     (record,) = (filled.out / "calls/_manifests").iterdir()
-    told = [each["partition"] for each in json.loads(record.read_text())["written"]]
-    assert told == sorted(set(told))
-    assert told == [each["partition"] for each in filled.manifest("calls")["partitions"]]
+    expected = [each["partition"] for each in json.loads(record.read_text())["written"]]
+    assert expected == sorted(set(expected))
+    assert expected == [each["partition"] for each in filled.manifest("calls")["partitions"]]
 
 
 def test_a_broken_file_outside_the_range_is_left_to_a_run_over_all(filled: Warehouse) -> None:

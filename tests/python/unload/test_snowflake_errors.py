@@ -124,8 +124,8 @@ def test_a_run_that_is_stopped_cancels_its_copy(
         patch.setattr(SnowflakeCursor, "get_results_from_sfqid", stopped)
         with pytest.raises(SystemExit):
             twin.unload("calls")
-    told = re.search(r"cancelled ([-0-9a-f]{36}) on Snowflake", capsys.readouterr().out)
-    assert told and f"select system$cancel_query('{told[1]}')" in sent
+    message = re.search(r"cancelled ([-0-9a-f]{36}) on Snowflake", capsys.readouterr().out)
+    assert message and f"select system$cancel_query('{message[1]}')" in sent
     # the emulated Snowflake had written all: strays now, and the lock is free
     assert len(twin.all_keys()) == len(twin.data_keys()) == 4
     twin.unload("calls")
@@ -155,8 +155,8 @@ def test_the_stage_must_lead_to_the_place(twin: Twin, sent: list[str]) -> None:
         ("is not a plain Snowflake name", {"stage": 'a"b c"'}),
         ("write NAME, SCHEMA.NAME or", {"stage": "a.b.c.d"}),
     ]
-    for told, options in wrong:
-        with pytest.raises(UserError, match=told):
+    for message, options in wrong:
+        with pytest.raises(UserError, match=message):
             twin.warehouse.unload("calls", **{"to": twin.to, "endpoint_url": twin.endpoint} | options)
     assert copies(sent) == [] and twin.all_keys() == []
     twin.run(f"create stage marts.mine url = 's3://{twin.bucket}/an/export'")
@@ -188,8 +188,8 @@ IMPOSSIBLE: list[tuple[str, dict[str, Any]]] = [
 
 
 def test_options_that_snowflake_cannot_keep_are_refused(twin: Twin, sent: list[str]) -> None:
-    for told, options in IMPOSSIBLE:
-        with pytest.raises(UserError, match=re.escape(told)):
+    for message, options in IMPOSSIBLE:
+        with pytest.raises(UserError, match=re.escape(message)):
             twin.warehouse.unload("calls", **{"to": twin.to, "endpoint_url": twin.endpoint} | options)
     assert sent == []
 
@@ -217,8 +217,8 @@ def test_the_emulated_snowflake_refuses_what_the_documentation_does(twin: Twin) 
     stage = f'"{DATABASE}"."STAGING"."UNLOAD_S3"'
     start = f"copy into '@{stage}/x/' from (select 1 as \"a\") "
     parquet_format = "file_format = (type = parquet)"
-    for told, option in WRONG_COPIES.items():
-        with pytest.raises(ProgrammingError, match=told):
+    for message, option in WRONG_COPIES.items():
+        with pytest.raises(ProgrammingError, match=message):
             twin.run(f'{start} partition by (to_varchar("a")) {parquet_format} {option}')
     for wrong in (
         f"{start} file_format = (type = parquet compression = zstd)",

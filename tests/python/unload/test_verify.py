@@ -75,7 +75,7 @@ def edit_rows(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (damage_bytes, "has SHA-256"),
         (damage_object, "bytes, the manifest says"),
@@ -93,7 +93,7 @@ def edit_rows(store: Store) -> None:
     ],
 )
 def test_verify_finds_every_kind_of_damage(
-    store: Store, capsys: pytest.CaptureFixture[str], damage: Callable[[Store], None], told: str
+    store: Store, capsys: pytest.CaptureFixture[str], damage: Callable[[Store], None], message: str
 ) -> None:
     store.unload("calls")
     assert store.verify() == 0
@@ -101,7 +101,7 @@ def test_verify_finds_every_kind_of_damage(
     capsys.readouterr()
     assert store.verify() == 1
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert told in printed
+    assert message in printed
     if damage in (land_more, land_less, edit_rows):
         assert store.verify(with_warehouse=False) == 0
 

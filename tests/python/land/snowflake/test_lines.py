@@ -207,7 +207,7 @@ def test_what_stands_on_s3_is_read_through_the_stage_without_rights_here(
     assert both() == (1, 1, 3, 1, 0)
     store.delete_object(Bucket=store.bucket, Key="landing/calls/2026/09/01/00/b.jsonl")
     assert both(span=SPAN) == (0, 0, 2, 0, 1)
-    # once removed from the ledger it lands anew, although Snowflake has copied it before
+    # once removed from the ledger it lands again, although Snowflake has copied it before
     put(store, "calls/2026/09/01/00/b.jsonl", call(user_id="b"))
     assert both() == (1, 1, 3, 0, 0)
     assert store.head_object(Bucket=store.bucket, Key="landing/calls/2026/09/01/00/b.jsonl")

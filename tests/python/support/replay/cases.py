@@ -1,4 +1,4 @@
-"""Which hard cases a history met, told from what landed and what each build changed, not from its plan."""
+"""Which hard cases a history met, by what landed and what each build changed, not by its plan."""
 
 import duckdb
 

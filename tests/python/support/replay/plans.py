@@ -120,11 +120,11 @@ def empty_warehouse(connection: duckdb.DuckDBPyConnection, name: str) -> None:
 class Played:
     """The cases that a plan met, and the models that differ from a full build.
 
-    `unequal`: of the same landing tables. `unequal_anew`: of the same files landed anew.
+    `unequal`: of the same landing tables. `unequal_relanded`: of the same files landed in an empty warehouse.
     """
 
     unequal: dict[str, Any]
-    unequal_anew: dict[str, Any]
+    unequal_relanded: dict[str, Any]
     cases: frozenset[str]
 
 
@@ -133,11 +133,11 @@ def play(plan: Plan, recorded: Recorded) -> Played:
     with history_of(plan, recorded) as history:
         connection, models = history.connection, recorded.compared()
         unequal = unequal_to_full(history, recorded)
-        empty_warehouse(connection, "anew")
+        empty_warehouse(connection, "relanded")
         history.land(Random(plan.seed))
-        Builder(recorded, connection, "anew", history.seeds).build()
+        Builder(recorded, connection, "relanded", history.seeds).build()
         tables = [model for model in models if model.schema in ("intermediate", "marts")]
-        return Played(unequal, differences(connection, tables, WAREHOUSE, "anew"), history.watch.seen)
+        return Played(unequal, differences(connection, tables, WAREHOUSE, "relanded"), history.watch.seen)
 
 
 def is_noticed(plan: Plan, recorded: Recorded, mutated: Recorded) -> bool:
