@@ -23,6 +23,7 @@ from unittest.mock import patch
 import dbt.adapters.duckdb
 import dbt.cli.main
 import dbt.config.runtime
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
 from scripts import cli
 
@@ -112,4 +113,8 @@ def _main(
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     sys.argv = [program, *arguments]
-    {"copymart": cli.main, "dbt": dbt.cli.main.cli}[program]()
+    try:
+        {"copymart": cli.main, "dbt": dbt.cli.main.cli}[program]()
+    finally:
+        # what atexit does for dbt, but not in a forked process: writes would stay in the .wal beside the file
+        DuckDBConnectionManager.close_all_connections()

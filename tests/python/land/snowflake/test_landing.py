@@ -374,7 +374,7 @@ def test_the_whole_way_is_the_same_on_both_engines(port: int, tmp_path: Path) ->
     )
     assert summary, done.stdout
     numbers = [*map(int, summary.groups())]
-    assert numbers[0] == numbers[1] == numbers[2] == numbers[3] > 300
+    assert numbers[0] == numbers[1] > numbers[2] == numbers[3] > 300
     assert numbers[4] == numbers[5] > 40
     # the throwaway database is gone
     databases = everything(Session(connect(port, "OTHER"), "STAGING"), "show databases")
