@@ -16,6 +16,8 @@ VERIFY_OPTIONS ?=
 BIN := .venv/bin
 DBT := $(BIN)/dbt
 COPYMART := $(BIN)/copymart
+# tests/python/conftest.py says which tests stay together, and which begin first
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 HERE := $(CURDIR)
 
 # The user's own dbt and Python settings must not reach these builds, nor these builds the user's warehouse. The daily
@@ -51,8 +53,11 @@ endif
 SAMPLE_SEEDS := COPYMART_SEEDS=scripts/simulate/sample_seeds
 RUN := $(call settings,data,$(DUCKDB)) $(if $(LANDED),$(SAMPLE_SEEDS))
 TEST := $(call settings,data/test,data/test/test.duckdb) $(SAMPLE_SEEDS)
+PARSE := $(call settings,data/parse,data/parse/none.duckdb) $(SAMPLE_SEEDS)
+UNIT := $(call settings,data/unit,data/unit/unit.duckdb) $(SAMPLE_SEEDS)
 
-.PHONY: help venv run daily lint parse pytest truth replay verify-snowflake build-test test ci-slim bench clean
+.PHONY: help venv venv-dev lock run daily check test lint ruff mypy sqlfluff parse grammar unit quick pytest truth replay \
+	verify-snowflake build-test ci-slim bench clean
 
 help: ## list the targets
 	@echo "Where to begin:"
@@ -77,8 +82,19 @@ help: ## list the targets
 	@echo "  VERIFY_OPTIONS='--share-role ACCOUNTADMIN'  more options of make verify-snowflake: also unload and share, see its --help"
 	@echo "  BENCH_OPTIONS='--runs 5 --no-naive'  more options of python -m scripts.dev.bench, see its --help"
 
-venv: ## make .venv and install requirements.lock into it
-	@sh scripts/dev/make_venv.sh .venv "$$PYTHON"
+venv: ## make .venv and install requirements.lock into it: what make run and your own commands need
+	@sh scripts/dev/make_venv.sh .venv requirements.lock "$$PYTHON"
+
+venv-dev: ## the same with requirements-dev.lock: also the linters, fakes and servers that only tests need
+	@sh scripts/dev/make_venv.sh .venv requirements-dev.lock "$$PYTHON"
+
+# The dev lock first, then what users run within it, so that both name the same versions.
+lock: ## bring both locks to the newest versions that pyproject.toml allows
+	@$(or $(PYTHON),python3) -m venv data/uv && data/uv/bin/python -m pip -q install uv
+	@for options in "--group dev -o requirements-dev.lock" "--group build -c requirements-dev.lock -o requirements.lock"; do \
+	  data/uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command "make lock" pyproject.toml $$options || exit 1; \
+	done
 
 run: venv $(LANDED) ## sample logs (or LANDING=...) to marts, Parquet and a table of the variants
 	@$(call profile,data)
@@ -116,48 +132,88 @@ daily: venv ## the day on your own warehouse and profile: land LANDING, build, u
 	@$(DBT) build --exclude-resource-type unit_test --vars 'test_scope: changed'
 	@$(COPYMART) unload --to "$(or $(EXPORT),export)" $(UNLOAD_OPTIONS)
 
-lint: venv ## ruff, mypy, sqlfluff
+# Each step's output is shown whole when it ends, and a step that fails does not stop the others. GNU make 3.81 has no --output-sync.
+steps = @mkdir -p data/steps && $(MAKE) --no-print-directory --keep-going --jobs $(1) $(addprefix step-,$(2))
+step-%:
+	@$(MAKE) --no-print-directory $* >data/steps/$*.log 2>&1; status=$$?; cat data/steps/$*.log; exit $$status
+
+check: venv-dev ## the quick loop: lint, parse, dbt's unit tests, the Python tests without servers or builds
+	$(call steps,4,ruff mypy sqlfluff parse unit quick)
+
+lint: venv-dev ## the three together
+	$(call steps,2,ruff mypy sqlfluff)
+
+ruff: venv-dev ## ruff: style and format of the Python
 	$(call say,"ruff")
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+mypy: venv-dev ## mypy: types of the Python
 	$(call say,"mypy")
 	@$(BIN)/mypy scripts
+
+SQL := $(shell find models macros tests -name '*.sql')
+# What every file is rendered and judged by.
+SQL_CONTEXT := .sqlfluff requirements-dev.lock $(shell find macros .ci/sqlfluff_context -name '*.sql' -o -name '*.py')
+
+sqlfluff: data/steps/sqlfluff.clean ## sqlfluff: style of the SQL files that changed
+
+# Only what changed since all was clean: the whole takes 26 processor seconds.
+data/steps/sqlfluff.clean: $(SQL) $(SQL_CONTEXT) | venv-dev
 	$(call say,"sqlfluff")
-	@$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models macros tests
+	@mkdir -p $(@D) && touch $@.new
+	@$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar $(if $(filter $(SQL_CONTEXT),$?),models macros tests,$?)
+	@mv $@.new $@
 
 # Two folders: dbt's parse cache is of one target.
-parse: venv ## dbt parse for both targets, compile for Snowflake and parse that; any dbt warning is an error
-	@$(call profile,data/test)
+parse: venv-dev ## dbt parse for both targets; any dbt warning is an error
+	@$(call profile,data/parse)
 	$(call say,"dbt parse for duckdb")
-	@$(TEST) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' parse --no-partial-parse
+	@$(PARSE) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' parse --no-partial-parse
 	$(call say,"dbt parse for snowflake")
-	@$(TEST) $(SNOWFLAKE_DUMMY) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' \
-		parse --no-partial-parse --target snowflake --target-path data/test/target-snowflake
+	@$(PARSE) $(SNOWFLAKE_DUMMY) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' \
+		parse --no-partial-parse --target snowflake --target-path data/parse/target-snowflake
+
+grammar: venv-dev ## compile for Snowflake both ways, and parse that by sqlfluff's Snowflake grammar
+	@$(call profile,data/parse)
 	$(call say,"dbt compile for snowflake both ways")
-	@rm -rf data/test/target-snowflake-false/compiled data/test/target-snowflake-true/compiled
+	@rm -rf data/parse/target-snowflake-false/compiled data/parse/target-snowflake-true/compiled
 	@for incremental in false true; do \
-	  $(TEST) $(SNOWFLAKE_DUMMY) $(DBT) --quiet compile --no-populate-cache --no-introspect --target snowflake \
-	    --target-path data/test/target-snowflake-$$incremental --vars "compile_incremental: $$incremental" || exit 1; \
+	  $(PARSE) $(SNOWFLAKE_DUMMY) $(DBT) --quiet compile --no-populate-cache --no-introspect --target snowflake \
+	    --target-path data/parse/target-snowflake-$$incremental --vars "compile_incremental: $$incremental" || exit 1; \
 	done
 	$(call say,"sqlfluff's Snowflake grammar over what was compiled")
-	@$(BIN)/python -m scripts.dev.check_grammar data/test/target-snowflake-false/compiled data/test/target-snowflake-true/compiled
+	@$(BIN)/python -m scripts.dev.check_grammar data/parse/target-snowflake-false/compiled data/parse/target-snowflake-true/compiled
 
-pytest: venv ## the Python tests, by file on two workers
+# --empty: the tables hold nothing. Unit tests bring their own rows; one line that is rejected makes the landing tables.
+unit: venv-dev ## dbt's unit tests, on models built without rows
+	@$(call profile,data/unit)
+	$(call say,"dbt unit tests")
+	@rm -rf data/unit/unit.duckdb data/unit/unit.duckdb.wal
+	@mkdir -p data/unit/logs && echo '{}' >data/unit/logs/lines.jsonl
+	@$(UNIT) $(COPYMART) land --calls data/unit/logs --events data/unit/logs >/dev/null
+	@$(UNIT) $(DBT) --log-level warn build --empty --exclude-resource-type test
+
+quick: venv-dev ## the Python tests that start no server and no dbt
+	$(call say,"pytest without servers and builds")
+	@$(PYTEST) -q -m "not integration"
+
+pytest: venv-dev ## all Python tests, on two workers
 	$(call say,"pytest")
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(PYTEST)
 
-truth: venv ## every mart cell against the truth of CALLS simulated calls
+truth: venv-dev ## every mart cell against the truth of CALLS simulated calls
 	$(call say,"$(CALLS) simulated calls against their truth")
 	@COPYMART_TEST_CALLS=$(CALLS) $(BIN)/python -m pytest tests/python/models/test_truth.py -k "not breaking"
 
-replay: venv ## incremental builds against full ones in EXAMPLES random histories
+replay: venv-dev ## incremental builds against full ones in EXAMPLES random histories
 	$(call say,"$(EXAMPLES) random histories against full builds")
 	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) $(BIN)/python -m pytest tests/python/models/test_replay.py
 
 verify-snowflake: venv ## the whole way on a Snowflake account beside DuckDB, in a database that is dropped at the end
 	@$(BIN)/python -m scripts.snowflake.verify $(VERIFY_OPTIONS)
 
-build-test: venv ## dbt build with all tests on a fresh small sample
+build-test: venv-dev ## dbt build with all tests on a fresh small sample
 	$(call say,"dbt build on a fresh sample")
 	@rm -rf data/test/sample data/test/export data/test/test.duckdb data/test/test.duckdb.wal
 	@$(call profile,data/test)
@@ -172,12 +228,8 @@ build-test: venv ## dbt build with all tests on a fresh small sample
 	$(call say,"the daily job on the same sample: all has landed")
 	@$(TEST) $(MAKE) --no-print-directory daily LANDING=data/test/sample EXPORT=data/test/export
 
-# What fails fast comes first.
-test: ## everything: lint, parse, pytest, build-test
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory parse
-	@$(MAKE) --no-print-directory pytest
-	@$(MAKE) --no-print-directory build-test
+test: venv-dev ## everything: lint, parse, grammar, pytest, build-test
+	$(call steps,2,pytest ruff mypy parse sqlfluff grammar build-test)
 
 ci-slim: venv ## build only what differs from BASE=ref, on top of BASE's tables
 	@$(BIN)/python -m scripts.dev.ci_slim --base "$$BASE"

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Makes .venv from requirements.lock, or does nothing when it is there already. Usage: make_venv.sh VENV [PYTHON]
-# Without PYTHON a venv that works is kept, else the newest suitable Python on the path makes it.
+# Makes .venv from a lock, or does nothing when it is there already. Usage: make_venv.sh VENV LOCK [PYTHON]
+# LOCK is requirements.lock (what users run) or requirements-dev.lock (the same and what only tests need); a venv with the
+# larger one serves both. Without PYTHON a venv that works is kept, else the newest suitable Python on the path makes it.
 set -eu
 
 venv=$1
-wanted=${2:-}
+wanted_lock=$2
+wanted=${3:-}
 stamp=$venv/.installed
 nl='
 '
@@ -73,23 +75,33 @@ else
 fi
 
 python=$(version_of "$chosen")
-lock=$(sum_of requirements.lock)
-project=$(sum_of pyproject.toml)
 # The folder is part of the stamp because the scripts inside a venv name it: a moved venv is a broken one.
 place=$(cd "$(dirname "$venv")" && pwd)
-state="$python|$lock|$project|$place"
+base="$python|$(sum_of requirements.lock)|$place"
+project=$(sum_of pyproject.toml)
+dev=$(sum_of requirements-dev.lock)
 
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$state" ] && works; then
+# The stamp's lines: what was installed from requirements.lock, from requirements-dev.lock ("none" before any test), and the project.
+had_base=
+had_dev=none
+had_project=
+if [ -f "$stamp" ]; then
+    { read -r had_base && read -r had_dev && read -r had_project; } <"$stamp" || had_base=
+fi
+[ "$wanted_lock" = requirements-dev.lock ] || dev=$had_dev
+
+if [ "$had_base|$had_dev|$had_project" = "$base|$dev|$project" ] && works; then
     exit 0
 fi
 
 # Without a stamp an install was cut short: pip goes on where it stopped. Another Python, lock or place starts afresh, so that nothing the lock
-# no longer names stays behind.
+# no longer names stays behind. The dev lock can be installed on top of the other: it names the same versions and more.
 fresh=yes
 if works && [ "$(version_of "$venv/bin/python")" = "$python" ]; then
-    fresh=no
-    if [ -f "$stamp" ]; then
-        case $(cat "$stamp") in "$python|$lock|"*"|$place") ;; *) fresh=yes ;; esac
+    if [ ! -f "$stamp" ]; then
+        fresh=no
+    elif [ "$had_base" = "$base" ] && { [ "$had_dev" = none ] || [ "$had_dev" = "$dev" ]; }; then
+        fresh=no
     fi
 fi
 if [ "$fresh" = yes ]; then
@@ -101,12 +113,13 @@ if [ "$fresh" = yes ]; then
     echo "Making $venv with Python $python"
     rm -rf "$venv"
     "$chosen" -m venv "$venv"
+    [ "$wanted_lock" = requirements-dev.lock ] || dev=none
 fi
 rm -f "$stamp"
-echo "Installing requirements.lock into $venv (two minutes or so, the first time only)"
+echo "Installing $wanted_lock into $venv (two minutes or so, the first time only)"
 # Twice quiet: errors only.
 pip() { "$venv/bin/python" -m pip -qq --no-input --disable-pip-version-check "$@"; }
-pip install --progress-bar off --no-deps --require-hashes -r requirements.lock
+pip install --progress-bar off --no-deps --require-hashes -r "$wanted_lock"
 # The project itself becomes a link to this folder; nothing is fetched for it.
 pip install --progress-bar off --no-deps --no-build-isolation -e .
-echo "$state" >"$stamp"
+printf '%s\n' "$base" "$dev" "$project" >"$stamp"

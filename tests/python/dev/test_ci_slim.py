@@ -12,6 +12,8 @@ import pytest
 
 from support.project import PROJECT
 
+pytestmark = pytest.mark.integration
+
 # What a checkout has beside its sources; none of it is needed to build.
 NOT_SOURCES = (
     ".git",

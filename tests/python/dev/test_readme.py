@@ -13,6 +13,8 @@ import pytest
 
 from support.project import BIN, PROJECT, run, settings
 
+pytestmark = pytest.mark.integration
+
 
 def blocks(heading: str) -> list[str]:
     """The bash blocks of one section of the README."""

@@ -11,7 +11,6 @@ import pytest
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher
 from botocore.exceptions import ClientError, EndpointConnectionError, IncompleteReadError
-from moto.server import ThreadedMotoServer
 
 from scripts import s3
 from scripts.errors import UserError
@@ -21,15 +20,6 @@ from support.fault_proxy import Kind, fault_proxy
 from support.land import call, land_path, landed, state, text, warehouse
 
 SPAN = (datetime(2026, 9, 1), datetime(2026, 9, 2))
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +38,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def store(endpoint: str, request: pytest.FixtureRequest) -> Any:
     """A client whose bucket of this test is empty: `store.bucket` names it."""
     client = s3.client(endpoint_url=endpoint, region="us-east-1")
-    client.bucket = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:60].strip("-")
+    client.bucket = re.sub("[^a-z0-9]+", "-", f"land-{request.node.name.lower()}")[:60].strip("-")
     client.create_bucket(Bucket=client.bucket)
     return client
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from support.project import BIN, PROJECT, Built, run
+from support.project import BIN, PROJECT, Built, attempt, run
 
 BUILD = ("build", "--resource-type", "seed", "--resource-type", "model")
 MARTS = ("fct_calls", "fct_deliveries", "dim_copy_variants", "fct_engagement_events", "copy_metrics_daily")
@@ -41,16 +41,9 @@ def sums(warehouse: Path) -> dict[str, tuple[int, ...]]:
 
 
 def failing_dbt(built: Built, *arguments: str) -> str:
-    done = subprocess.run(
-        [BIN / "dbt", "--no-use-colors", *arguments],
-        cwd=PROJECT,
-        env=built.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode != 0, done.stdout
-    return done.stdout
+    done = attempt(built.environment, "dbt", "--no-use-colors", *arguments)
+    assert done.status != 0, done.output
+    return done.output
 
 
 def late_call(built: Built) -> None:

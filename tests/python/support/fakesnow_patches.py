@@ -78,8 +78,9 @@ def transform(self: FakeSnowflakeCursor, expression: exp.Expression, *args: Any)
         self._duck_conn.execute("use memory")
         self._duck_conn.execute(f"detach database if exists {name}")
         return parse_one("select 'successfully dropped' as status", read="duckdb")
-    expression = expression.transform(text_in_a_format).transform(try_parse_json)
-    return _transform(self, expression, *args).transform(md5_number_lower64)
+    # in place: copies of the tree were two fifths of a statement's time
+    expression = expression.transform(text_in_a_format, copy=False).transform(try_parse_json, copy=False)
+    return _transform(self, expression, *args).transform(md5_number_lower64, copy=False)
 
 
 _FORMATS = {"YYYY": "%Y", "MM": "%m", "DD": "%d", "HH24": "%H"}

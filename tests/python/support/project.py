@@ -3,12 +3,14 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
+
+from support.warm import Done, start
 
 TESTS = Path(__file__).parents[1]
 PROJECT = TESTS.parents[1]
@@ -50,21 +52,18 @@ def settings(folder: Path) -> dict[str, str]:
     }
 
 
-def run(
-    environment: dict[str, str], *command: str | Path, project: Path = PROJECT
-) -> subprocess.CompletedProcess[str]:
-    """Run `copymart` or `dbt` in the project; a failure's message holds its output."""
+def attempt(environment: dict[str, str], *command: str | Path, project: Path = PROJECT) -> Done:
+    """Run `copymart` or `dbt` in the project to its end."""
     program, *arguments = map(str, command)
-    done = subprocess.run(
-        [str(BIN / program), *arguments],
-        cwd=project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
-    return done
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        return start(log, environment, *arguments, program=program, folder=project).done()
+
+
+def run(environment: dict[str, str], *command: str | Path, project: Path = PROJECT) -> None:
+    """Run `copymart` or `dbt` in the project; a failure's message holds its output."""
+    done = attempt(environment, *command, project=project)
+    assert done.status == 0, f"{' '.join(map(str, command))}\n{done.output}"
 
 
 def models_in_order(target: Path) -> dict[str, tuple[str, str, str]]:

@@ -8,25 +8,19 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ResponseStreamingError
 
 from support.fault_proxy import Kind, Proxy, fault_proxy
-from support.s3_servers import aws, moto
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with moto() as address:
-        yield address
+from support.s3_servers import aws
 
 
 @pytest.fixture
-def proxy(server: str) -> Iterator[Proxy]:
-    with fault_proxy(server) as proxy:
+def proxy(endpoint: str) -> Iterator[Proxy]:
+    with fault_proxy(endpoint) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def behind(server: str, request: pytest.FixtureRequest) -> Any:
+def behind(endpoint: str, request: pytest.FixtureRequest) -> Any:
     """A client of the server itself, with an empty bucket `box`."""
-    client = aws("s3", server)
+    client = aws("s3", endpoint)
     client.create_bucket(Bucket="box")
     for each in client.list_objects_v2(Bucket="box").get("Contents", ()):
         client.delete_object(Bucket="box", Key=each["Key"])

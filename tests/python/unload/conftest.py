@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 from snowflake.connector.cursor import SnowflakeCursor
 
-from support.emulated_snowflake import connect, server
-from support.s3_servers import ENVIRONMENT, UNSET, environment, moto
+from support.emulated_snowflake import connect
+from support.s3_servers import ENVIRONMENT, UNSET
 from support.s3_store import Store
 from support.twin import DATABASE, Servers, Twin
 from support.unload import Warehouse, fill
@@ -26,16 +25,6 @@ def warehouse(tmp_path: Path) -> Warehouse:
 def filled(warehouse: Warehouse) -> Warehouse:
     """A warehouse with calls in four hours of two days, and something in every other mart."""
     return fill(warehouse)
-
-
-@pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    """The address of an S3 server."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture
@@ -58,15 +47,13 @@ def store(
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers(endpoint: str, port: int) -> Iterator[Servers]:
     """An S3 server, and an emulated Snowflake that writes there."""
-    log = tmp_path_factory.mktemp("snowflake") / "server.log"
-    with moto() as endpoint, server(log, environment(AWS_ENDPOINT_URL=endpoint)) as port:
-        made = Servers(endpoint, port, connect(port, DATABASE), {})
-        for schema in ("marts", "intermediate", "staging"):
-            made.run(f"create schema if not exists {schema}")
-        yield made
-        made.session.close()
+    made = Servers(endpoint, port, connect(port, DATABASE), {})
+    for schema in ("marts", "intermediate", "staging"):
+        made.run(f"create schema if not exists {schema}")
+    yield made
+    made.session.close()
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ from support.faults import (
     require_whole_hours,
     verify_arguments,
 )
-from support.s3_servers import aws, environment, moto
-from support.warm_copymart import Done, Running, ended, start
+from support.s3_servers import aws, environment
+from support.warm import Done, Running, ended, start
 
 SMALL = ("--max-file-size", "4k", "--concurrency", "1")
 IN_PARTS = ("--max-file-size", "1G", "--part-size", "5243k", "--compression", "none")
@@ -39,14 +39,8 @@ EVERY_TIME = 1 << 30
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with moto() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def client(server: str) -> Any:
-    return aws("s3", server)
+def client(endpoint: str) -> Any:
+    return aws("s3", endpoint)
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +64,11 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="module")
-def published(server: str, client: Any, before: World, tmp_path_factory: pytest.TempPathFactory) -> str:
+def published(endpoint: str, client: Any, before: World, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A bucket that the first state was unloaded to."""
     client.create_bucket(Bucket="published")
     log = tmp_path_factory.mktemp("log") / "published"
-    done = start(log, environment(), *arguments(before, "published", server, *SMALL)).done()
+    done = start(log, environment(), *arguments(before, "published", endpoint, *SMALL)).done()
     assert done.status == 0, done.output
     return "published"
 
@@ -143,7 +137,7 @@ class Case:
 
 @pytest.fixture
 def new_case(
-    server: str, client: Any, published: str, before: World, after: World, tmp_path: Path
+    endpoint: str, client: Any, published: str, before: World, after: World, tmp_path: Path
 ) -> Iterator[Callable[..., Case]]:
     """Return a function that makes a case; its proxies end with the test."""
     with ExitStack() as stack:
@@ -156,7 +150,7 @@ def new_case(
                 client.create_bucket(Bucket=bucket)
             else:
                 copy_objects(client, published, bucket)
-            proxy = stack.enter_context(fault_proxy(server))
+            proxy = stack.enter_context(fault_proxy(endpoint))
             return Case(client, bucket, proxy, folder, (before, world or after))
 
         yield make

@@ -24,28 +24,22 @@ from support.faults import (
     require_whole_hours,
     require_whole_hours_or_gone,
 )
-from support.s3_servers import aws, environment, moto
-from support.warm_copymart import Done, Running, start
+from support.s3_servers import aws, environment
+from support.warm import Done, Running, start
 
 AT_ONCE = 3
 SMALL = ("--max-file-size", "4k", "--concurrency", "1")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with moto() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def proxy(server: str) -> Iterator[Proxy]:
-    with fault_proxy(server) as proxy:
+def proxy(endpoint: str) -> Iterator[Proxy]:
+    with fault_proxy(endpoint) as proxy:
         yield proxy
 
 
 @pytest.fixture(scope="module")
-def client(server: str) -> Any:
-    return aws("s3", server)
+def client(endpoint: str) -> Any:
+    return aws("s3", endpoint)
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +59,12 @@ def after(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture(scope="module")
 def published(client: Any, proxy: Proxy, before: World, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A bucket that the first state was unloaded to."""
-    client.create_bucket(Bucket="published")
+    client.create_bucket(Bucket="kills-published")
     log = tmp_path_factory.mktemp("log") / "published"
-    done = run(log, before, "published", proxy).done()
+    done = run(log, before, "kills-published", proxy).done()
     assert done.status == 0, done.output
-    require_right(Place(client, "published"), before)
-    return "published"
+    require_right(Place(client, "kills-published"), before)
+    return "kills-published"
 
 
 def run(log: Path, world: World, bucket: str, proxy: Proxy) -> Running:
@@ -96,11 +90,11 @@ def test_a_run_killed_at_any_request_is_finished_by_the_next(
 ) -> None:
     earlier = Place(client, published).manifest()
     assert earlier
-    copy_objects(client, published, "whole")
-    whole = run(tmp_path / "whole", after, "whole", proxy).done()
+    copy_objects(client, published, "kills-whole")
+    whole = run(tmp_path / "kills-whole", after, "kills-whole", proxy).done()
     assert whole.status == 0, whole.output
-    require_right(Place(client, "whole"), after)
-    requests = requests_of(proxy, "whole")
+    require_right(Place(client, "kills-whole"), after)
+    requests = requests_of(proxy, "kills-whole")
     assert 15 <= len(requests) <= 40
 
     def case(number: int, kind: Kind) -> bool:

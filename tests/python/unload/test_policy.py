@@ -21,7 +21,7 @@ from scripts.cli import app
 from scripts.errors import UserError
 from scripts.unload.datasets import DATASETS
 from support.project import PROJECT
-from support.s3_servers import aws, moto
+from support.s3_servers import aws
 
 ROLE = "arn:aws:iam::123456789012:role/unloader"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -226,12 +226,6 @@ def test_other_partitions_and_paths_of_roles() -> None:
     assert "arn:aws:" not in text
     with pytest.raises(UserError, match="is no role"):
         run({**BASE, "--role-arn": "arn:aws:iam::123456789012:role/*/x"})
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with moto() as address:
-        yield address
 
 
 def enforce(endpoint: str, after: str) -> None:

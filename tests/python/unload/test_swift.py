@@ -21,36 +21,30 @@ from support.faults import (
     require_whole_hours,
     verify_arguments,
 )
-from support.s3_servers import Swift, environment, swift
-from support.warm_copymart import Done, start
+from support.s3_servers import Swift, environment
+from support.warm import Done, start
 
 ALONE = "--no-if-match"
 SMALL = ("--max-file-size", "4k", "--concurrency", "1")
 IN_PARTS = ("--max-file-size", "1G", "--part-size", "5243k", "--compression", "none")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
-    with swift(tmp_path_factory.mktemp("swift")) as server:
-        yield server
-
-
 @pytest.fixture
-def proxy(server: Swift) -> Iterator[Proxy]:
-    with fault_proxy(server.address) as proxy:
+def proxy(swift: Swift) -> Iterator[Proxy]:
+    with fault_proxy(swift.address) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def bucket(server: Swift) -> str:
+def bucket(swift: Swift) -> str:
     name = f"bucket-{uuid.uuid4()}"
-    server.client().create_bucket(Bucket=name)
+    swift.client().create_bucket(Bucket=name)
     return name
 
 
 @pytest.fixture
-def place(server: Swift, bucket: str) -> Place:
-    return Place(server.client(), bucket)
+def place(swift: Swift, bucket: str) -> Place:
+    return Place(swift.client(), bucket)
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +61,11 @@ def after(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture
-def unload(server: Swift, proxy: Proxy, bucket: str, tmp_path: Path) -> Any:
+def unload(swift: Swift, proxy: Proxy, bucket: str, tmp_path: Path) -> Any:
     """A function that runs copymart through the proxy: `unload(world, *options)`."""
 
-    def run(world: World, *more: str, secret: str = server.secret, verify: bool = False) -> Done:
-        keys = environment(AWS_ACCESS_KEY_ID=server.key, AWS_SECRET_ACCESS_KEY=secret)
+    def run(world: World, *more: str, secret: str = swift.secret, verify: bool = False) -> Done:
+        keys = environment(AWS_ACCESS_KEY_ID=swift.key, AWS_SECRET_ACCESS_KEY=secret)
         command = (
             verify_arguments(world, bucket, proxy.address)
             if verify
@@ -130,7 +124,7 @@ def test_a_body_that_changed_on_its_way_is_refused(
     ],
 )
 def test_the_server_loses_its_power(
-    server: Swift,
+    swift: Swift,
     unload: Any,
     place: Place,
     proxy: Proxy,
@@ -140,10 +134,10 @@ def test_the_server_loses_its_power(
     pattern: str,
 ) -> None:
     assert unload(before, ALONE, *SMALL).status == 0
-    proxy.add(kind, pattern, call=server.kill)
+    proxy.add(kind, pattern, call=swift.kill)
     done = unload(after, ALONE, *SMALL)
     proxy.heal()
-    server.start()
+    swift.start()
     require_failed(done, "onnection")
     require_whole_hours(place, before, after)
     # the lock of a run that could not delete it must be deleted by hand here

@@ -28,16 +28,10 @@ from scripts.land.snowflake.session import PlainLines, Session, open_session
 from scripts.snowflake import verify as verify_snowflake
 from scripts.snowflake.verify import SKIPPED
 from scripts.warehouse import layer_schema
-from support.emulated_snowflake import PROFILE, connect, differences, everything, land_there, server
+from support.emulated_snowflake import PROFILE, connect, differences, everything, land_there
 from support.formats import avro, parquet
 from support.land import HOURS, SPAN, call, event, hourly, land_path, text, warehouse, write
 from support.project import PROJECT
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with server(tmp_path_factory.mktemp("snowflake") / "server.log") as number:
-        yield number
 
 
 @pytest.fixture
@@ -380,7 +374,7 @@ def test_the_whole_way_is_the_same_on_both_engines(port: int, tmp_path: Path) ->
     )
     assert summary, done.stdout
     numbers = [*map(int, summary.groups())]
-    assert numbers[0] == numbers[1] == numbers[2] == numbers[3] > 300
+    assert numbers[0] == numbers[1] > numbers[2] == numbers[3] > 300
     assert numbers[4] == numbers[5] > 40
     # the throwaway database is gone
     databases = everything(Session(connect(port, "OTHER"), "STAGING"), "show databases")

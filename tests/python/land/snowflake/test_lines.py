@@ -25,27 +25,13 @@ from scripts.land.snowflake.stage import Stage, find_stage
 from scripts.land.snowflake.tables import make_tables
 from scripts.land.sources import SourceFile
 from support import s3_servers
-from support.emulated_snowflake import PROFILE, connect, differences, everything, land_there, server
+from support.emulated_snowflake import PROFILE, connect, differences, everything, land_there
 from support.formats import avro, parquet
 from support.land import call, event, land_path, text, warehouse, write
 from support.project import PROJECT
 from support.snowflake import SETUP, statements
 
 SPAN = (datetime(2026, 9, 1), datetime(2026, 9, 2))
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with s3_servers.moto() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def port(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """An emulated Snowflake whose external stages lie on the S3 server of the tests."""
-    environment = s3_servers.environment(AWS_ENDPOINT_URL_S3=endpoint)
-    with server(tmp_path_factory.mktemp("snowflake") / "server.log", environment) as number:
-        yield number
 
 
 @pytest.fixture
@@ -64,7 +50,7 @@ def store(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
     for name, value in s3_servers.ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     client = s3.client(endpoint_url=endpoint)
-    client.bucket = request.node.name.replace("_", "-")[:60].rstrip("-").lower()
+    client.bucket = f"lines-{request.node.name}".replace("_", "-")[:60].rstrip("-").lower()
     client.create_bucket(Bucket=client.bucket)
     return client
 

@@ -1,7 +1,8 @@
-"""The copymart program in processes of their own that are forked from one which has imported everything.
+"""copymart and dbt in processes of their own that are forked from one which has imported everything.
 
-A fresh Python needs a second or two for the imports, which is too long for a test that kills a run at each of
-its requests. A forked process runs the same entry point with the same arguments, and can be killed as well.
+A fresh Python needs two seconds for the imports, which is too long for a test that kills a run at each of its
+requests, and a third of what an incremental build takes. A forked process runs the same entry point with the
+same arguments, and can be killed as well.
 """
 
 import multiprocessing
@@ -21,14 +22,15 @@ from unittest.mock import patch
 # what `copymart` imports late, because --help does not need it
 import dbt.adapters.duckdb
 import dbt.cli.main
-import dbt.config.runtime  # noqa: F401
+import dbt.config.runtime
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
 from scripts import cli
 
 # multiprocessing looks after all its processes when one is started, which two threads must not do at once.
 _lock = threading.Lock()
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["support.warm_copymart"])
+_context.set_forkserver_preload(["support.warm"])
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,20 @@ def ended(runs: Sequence[Running], count: int) -> list[Running]:
 
 
 def start(
-    log: Path, environment: dict[str, str], *arguments: str, largest_file: int | None = None
+    log: Path,
+    environment: dict[str, str],
+    *arguments: str,
+    program: str = "copymart",
+    folder: Path | None = None,
+    largest_file: int | None = None,
 ) -> Running:
-    """Run `copymart` with these arguments; what it prints goes to the log.
+    """Run `copymart` or `dbt` with these arguments; what it prints goes to the log.
 
-    `largest_file`: writing more bytes into one file fails, as on a disk that is full.
+    `folder`: where it runs. `largest_file`: writing more bytes into one file fails, as on a full disk.
     """
-    process = _context.Process(target=_main, args=(str(log), environment, arguments, largest_file))
+    process = _context.Process(
+        target=_main, args=(str(log), environment, program, arguments, folder, largest_file)
+    )
     # at its first use the fork server inherits it, and finds this module
     with _lock, patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parents[1])):
         process.start()
@@ -86,15 +95,26 @@ def start(
 
 
 def _main(
-    log: str, environment: dict[str, str], arguments: tuple[str, ...], largest_file: int | None
+    log: str,
+    environment: dict[str, str],
+    program: str,
+    arguments: tuple[str, ...],
+    folder: Path | None,
+    largest_file: int | None,
 ) -> None:
     os.environ.clear()
     os.environ.update(environment)
+    if folder:
+        os.chdir(folder)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    sys.argv = ["copymart", *arguments]
-    cli.main()
+    sys.argv = [program, *arguments]
+    try:
+        {"copymart": cli.main, "dbt": dbt.cli.main.cli}[program]()
+    finally:
+        # what atexit does for dbt, but not in a forked process: writes would stay in the .wal beside the file
+        DuckDBConnectionManager.close_all_connections()
