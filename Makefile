@@ -190,8 +190,8 @@ unit: venv-dev ## dbt's unit tests, on models built without rows
 	@$(call profile,data/unit)
 	$(call say,"dbt unit tests")
 	@rm -rf data/unit/unit.duckdb data/unit/unit.duckdb.wal
-	@mkdir -p data/unit/logs && echo '{}' >data/unit/logs/lines.jsonl
-	@$(UNIT) $(COPYMART) land --calls data/unit/logs --events data/unit/logs >/dev/null
+	@mkdir -p data/unit/landing && echo '{}' >data/unit/landing/lines.jsonl
+	@$(UNIT) $(COPYMART) land --calls data/unit/landing --events data/unit/landing >/dev/null
 	@$(UNIT) $(DBT) --log-level warn build --empty --exclude-resource-type test
 
 quick: venv-dev ## the Python tests that start no server and no dbt
