@@ -31,30 +31,18 @@
 {%- endmacro %}
 
 
-{# A node and all nodes upstream of it. #}
-{% macro nodes_above(unique_id) -%}
+{# The models upstream of a model that are tables; with a strategy, only those that use it. #}
+{% macro tables_above(unique_id, strategy=none) -%}
     {%- set above = [unique_id] -%}
     {# the list grows while it is read #}
     {%- for found in above -%}
-        {%- for parent in graph.nodes[found].depends_on.get('nodes', [])
-            if parent in graph.nodes and parent not in above -%}
+        {%- for parent in graph.nodes[found].depends_on.nodes
+            if parent in graph.nodes and parent.startswith('model.') and parent not in above -%}
             {%- do above.append(parent) -%}
         {%- endfor -%}
     {%- endfor -%}
-    {{ return(above) }}
-{%- endmacro %}
-
-
-{# Whether a node is downstream of another one. #}
-{% macro follows_from(unique_id, other) -%}
-    {{ return(other in nodes_above(unique_id)) }}
-{%- endmacro %}
-
-
-{# The models upstream of a model that are tables; with a strategy, only those that use it. #}
-{% macro tables_above(unique_id, strategy=none) -%}
     {%- set tables = [] -%}
-    {%- for found in nodes_above(unique_id)[1:] if found.startswith('model.') -%}
+    {%- for found in above[1:] -%}
         {%- set config = graph.nodes[found].config -%}
         {%- if config.materialized != 'view' and strategy in (none, config.get('incremental_strategy')) -%}
             {%- do tables.append(found) -%}
@@ -137,15 +125,15 @@
 
 {# What the numbers of a model depend on beside the data: the vars, and the metric catalogue if the model or anything
    upstream reads it. A mart depends on the catalogue through the events: if they were rebuilt and the mart was not, the
-   next build must stop too. #}
+   next build must stop too. So such a model names the catalogue among what it depends on. #}
 {% macro settings() %}
     {%- set values = {} -%}
     {%- for name in ['engagement_window_days', 'match_lookback_days', 'match_skew_days', 'reporting_timezone'] -%}
         {%- do values.update({name: var(name)}) -%}
     {%- endfor -%}
-    {%- if execute and follows_from(model.unique_id, 'seed.copymart.engagement_metrics') -%}
+    {%- if execute and model.depends_on.nodes | select('equalto', 'seed.copymart.engagement_metrics') | list -%}
         {%- set catalogue = run_query(
-            'select distinct metric, counts_as from ' ~ relation_of('engagement_metrics') ~ ' order by metric, counts_as'
+            'select distinct metric, counts_as from ' ~ ref('engagement_metrics') ~ ' order by metric, counts_as'
         ) -%}
         {%- do values.update({'engagement_metrics': catalogue.rows | map('join', '=') | join(' ')}) -%}
     {%- endif -%}

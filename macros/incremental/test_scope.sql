@@ -43,9 +43,9 @@
 {%- endmacro %}
 
 
-{# The relation of a model or seed, without the dependency that ref() would add. #}
+{# The relation of a model, without the dependency that ref() would add. #}
 {% macro relation_of(name) -%}
-    {%- for node in graph.nodes.values() if node.resource_type in ('model', 'seed') and node.name == name -%}
+    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.name == name -%}
         {{ return(api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias)) }}
     {%- endfor -%}
 {%- endmacro %}

@@ -22,7 +22,7 @@ class Stamp:
 
 
 class Engine(Protocol):
-    """A warehouse to land in. Every function raises UserError when it refuses."""
+    """A warehouse to land in; the context manager that opened it turns its errors into UserError."""
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:

@@ -119,12 +119,7 @@ def _begin(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> Stamp:
 class Batch:
     """One transaction: some files whole, with their rows in the ledger."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        plan: Plan,
-        bounds: tuple[int, int],
-    ) -> None:
+    def __init__(self, engine: Engine, plan: Plan, bounds: tuple[int, int]) -> None:
         self.engine, self.connection, self.plan, self.bounds = engine, engine.connection, plan, bounds
         self.files: dict[str, Opened] = {}
         self.counts: dict[str, Counter[str | None]] = {}

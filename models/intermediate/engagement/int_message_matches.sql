@@ -8,7 +8,7 @@
         'since': {'first_event_date': 'first_event_date'},
     }]}
 ) }}
-{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
 
 with
 
