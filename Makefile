@@ -10,6 +10,7 @@ CALLS ?= 1000000
 EXAMPLES ?= 300
 SEED ?=
 SIZES ?= 1M 10M 40M
+PARSE_OPTIONS ?= --no-partial-parse
 BENCH_OPTIONS ?=
 VERIFY_OPTIONS ?=
 
@@ -17,7 +18,7 @@ BIN := .venv/bin
 DBT := $(BIN)/dbt
 COPYMART := $(BIN)/copymart
 # tests/python/conftest.py says which tests stay together, and which begin first
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 2
 HERE := $(CURDIR)
 
 # The user's own dbt and Python settings must not reach these builds, nor these builds the user's warehouse. The daily
@@ -132,13 +133,13 @@ daily: venv ## the day on your own warehouse and profile: land LANDING, build, u
 	@$(DBT) build --exclude-resource-type unit_test --vars 'test_scope: changed'
 	@$(COPYMART) unload --to "$(or $(EXPORT),export)" $(UNLOAD_OPTIONS)
 
-# Each step's output is shown whole when it ends, and a step that fails does not stop the others. GNU make 3.81 has no --output-sync.
-steps = @mkdir -p data/steps && $(MAKE) --no-print-directory --keep-going --jobs $(1) $(addprefix step-,$(2))
+# $(call steps,JOBS,STEPS,VARIABLES): each step's output is shown whole when it ends, and a step that fails does not stop the others. GNU make 3.81 has no --output-sync.
+steps = @mkdir -p data/steps && $(MAKE) --no-print-directory --keep-going --jobs $(1) $(3) $(addprefix step-,$(2))
 step-%:
 	@$(MAKE) --no-print-directory $* >data/steps/$*.log 2>&1; status=$$?; cat data/steps/$*.log; exit $$status
 
 check: venv-dev ## the quick loop: lint, parse, dbt's unit tests, the Python tests without servers or builds
-	$(call steps,4,ruff mypy sqlfluff parse unit quick)
+	$(call steps,4,quick unit parse mypy sqlfluff ruff,PARSE_OPTIONS=)
 
 lint: venv-dev ## the three together
 	$(call steps,2,ruff mypy sqlfluff)
@@ -165,14 +166,14 @@ data/steps/sqlfluff.clean: $(SQL) $(SQL_CONTEXT) | venv-dev
 	@$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar $(if $(filter $(SQL_CONTEXT),$?),models macros tests,$?)
 	@mv $@.new $@
 
-# Two folders: dbt's parse cache is of one target.
+# Two folders: dbt's parse cache is of one target. It keeps what was clean: a parse that fails writes none.
 parse: venv-dev ## dbt parse for both targets; any dbt warning is an error
 	@$(call profile,data/parse)
 	$(call say,"dbt parse for duckdb")
-	@$(PARSE) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' parse --no-partial-parse
+	@$(PARSE) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' parse $(PARSE_OPTIONS)
 	$(call say,"dbt parse for snowflake")
 	@$(PARSE) $(SNOWFLAKE_DUMMY) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' \
-		parse --no-partial-parse --target snowflake --target-path data/parse/target-snowflake
+		parse $(PARSE_OPTIONS) --target snowflake --target-path data/parse/target-snowflake
 
 grammar: venv-dev ## compile for Snowflake both ways, and parse that by sqlfluff's Snowflake grammar
 	@$(call profile,data/parse)

@@ -1,6 +1,6 @@
 {# The select of fct_engagement_events: an event with what is known of its message. It reads the CTE metric_names. A
-   macro, because DuckDB copies out a CTE that two places read: 24 M events of 25 columns, which spilled to disk and took
-   most of the time. #}
+   macro, because DuckDB copies out a CTE that two places read: 24 M events of 25 columns, which spilled to disk and
+   took most of the time. #}
 {% macro events_with_messages() -%}
 select
     events.event_id,

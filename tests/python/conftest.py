@@ -5,9 +5,11 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
+from xdist.scheduler import LoadScopeScheduling
 
 pytest.register_assert_rewrite("support")
 
@@ -24,37 +26,51 @@ collect_ignore = [] if sys.platform == "linux" else ["support/test_s3_servers.py
 COSTLY = {"built", "endpoint", "example", "port", "swift"}
 
 
-# What takes longest begins first, so that at the end no worker waits for another. The tests of a file run on
-# one worker, which makes its fixtures once; those of ALONE may run on any.
+# What takes longest begins first, so that at the end no worker waits for another; beside it the tests of
+# faults, which wait more than they work.
 WHOLE_WAY = "test_the_whole_way_is_the_same_on_both_engines"
-LONGEST = (
-    WHOLE_WAY,
-    *("test_replay.py", "test_incremental.py", "test_ci_slim.py", "test_kills.py", "test_faults.py"),
-    *("test_swift.py", "test_s3_servers.py", "test_readme.py", "test_truth.py"),
+FIRST = (
+    *(WHOLE_WAY, "test_faults.py", "test_replay.py", "unload/test_kills.py", "swift", "test_incremental.py"),
+    *("test_ci_slim.py", "test_readme.py", "test_truth.py"),
 )
-ALONE = (WHOLE_WAY, "test_incremental.py")
-# Files that share what their session fixtures make.
-TOGETHER = {"simulate/": "simulate", "test_s3_servers.py": "swift", "test_swift.py": "swift"}
+# Files that share what their session fixtures make, and what stands in a file and shares nothing with it.
+TOGETHER = {
+    WHOLE_WAY: WHOLE_WAY,
+    "simulate/": "simulate",
+    "test_s3_servers.py": "swift",
+    "test_swift.py": "swift",
+}
 
 
-@pytest.hookimpl(tryfirst=True)
+def group_of(nodeid: str) -> str:
+    """The tests that run on one worker, which makes their fixtures once: those of a file, mostly."""
+    return next((group for part, group in TOGETHER.items() if part in nodeid), nodeid.partition("::")[0])
+
+
+class Groups(LoadScopeScheduling):
+    """Gives each worker one group after another: pytest 9.2 ignores the groups of xdist 3.8's loadgroup."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    """Let xdist use the groups, in the order of their first tests."""
+    config.option.loadscopereorder = False
+    return Groups(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make check` leaves out; order the tests and group them for the workers."""
+    """Order the tests, and mark what `make check` leaves out."""
 
     def place(item: pytest.Item) -> int:
-        found = (number for number, name in enumerate(LONGEST) if name in item.nodeid)
-        return next(found, len(LONGEST))
-
-    def group(item: pytest.Item) -> str:
-        if any(name in item.nodeid for name in ALONE):
-            return item.nodeid.partition("[")[0]
-        return next((group for name, group in TOGETHER.items() if name in item.nodeid), str(item.path))
+        group = group_of(item.nodeid)
+        return next((number for number, part in enumerate(FIRST) if part in group), len(FIRST))
 
     items.sort(key=place)
     for item in items:
         if COSTLY & set(getattr(item, "fixturenames", ())):
             item.add_marker("integration")
-        item.add_marker(pytest.mark.xdist_group(group(item)))
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ import errno
 import fcntl
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,8 +16,8 @@ import pytest
 
 from scripts.errors import UserError
 from scripts.unload.engines import base as engines
-from support.project import PROJECT
 from support.unload import CALLS, Warehouse
+from support.warm import Running, start
 
 
 def test_staging_may_lie_on_another_disk(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,16 +109,13 @@ def test_a_manifest_is_on_disk_before_it_takes_its_name(
     assert sorted(named) == [(".json", True)] * 2 + [(".parquet", False)] * 4
 
 
-def start_unload(warehouse: Warehouse, to: Path) -> subprocess.Popen[str]:
-    """Start copymart unload and return once it has begun to write: importing takes most of a short run."""
-    program = "from scripts.cli import main; main()"
-    command = [sys.executable, "-c", program, "unload", "--dataset", "calls", "--to", str(to)]
-    command += ["--project-dir", str(warehouse.folder), "--profiles-dir", str(warehouse.folder)]
-    run = subprocess.Popen(
-        command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
-    )
+def start_unload(warehouse: Warehouse, to: Path) -> Running:
+    """Start copymart unload and return once it has begun to write."""
+    options = ("--dataset", "calls", "--to", str(to), "--project-dir", str(warehouse.folder))
+    log = warehouse.folder / f"log-{time.monotonic_ns()}"
+    run = start(log, dict(os.environ), "unload", *options, "--profiles-dir", str(warehouse.folder))
     deadline = time.monotonic() + 60
-    while run.poll() is None and not list(to.glob(".staging-*")):
+    while run.process.is_alive() and not list(to.glob(".staging-*")):
         assert time.monotonic() < deadline
         time.sleep(0.001)
     return run
@@ -135,15 +130,16 @@ def test_a_killed_run_leaves_whole_files_and_the_next_completes_it(warehouse: Wa
     warehouse.execute("update marts.fct_calls set journey_id = replace(journey_id, 'old', 'new')")
     undisturbed = start_unload(warehouse, warehouse.folder / "elsewhere")
     began = time.monotonic()
-    assert undisturbed.wait() == 0
+    assert undisturbed.done().status == 0
     duration = time.monotonic() - began
     chance = random.Random(5)
     outcomes = []
     for _ in range(4):
         run = start_unload(warehouse, warehouse.out)
         time.sleep(chance.uniform(0, 0.9 * duration))
-        run.kill()
-        outcomes.append(run.wait())
+        # it may have ended meanwhile
+        run.process.kill()
+        outcomes.append(run.done().status)
         files = warehouse.files("calls")
         assert len(files) == 400
         assert sum(map(len, files.values())) == 40000
