@@ -17,8 +17,9 @@ VERIFY_OPTIONS ?=
 BIN := .venv/bin
 DBT := $(BIN)/dbt
 COPYMART := $(BIN)/copymart
-# tests/python/conftest.py says which tests stay together, and which begin first
-PYTEST := $(BIN)/python -m pytest -n 2
+# Three workers on two cores, because the tests of faults wait more than they work; tests/python/conftest.py says
+# which tests stay together, and which begin first.
+PYTEST := $(BIN)/python -m pytest -n 3
 HERE := $(CURDIR)
 
 # The user's own dbt and Python settings must not reach these builds, nor these builds the user's warehouse. The daily
@@ -199,7 +200,7 @@ quick: venv-dev ## the Python tests that start no server and no dbt
 	$(call say,"pytest without servers and builds")
 	@$(PYTEST) -q -m "not integration"
 
-pytest: venv-dev ## all Python tests, on two workers
+pytest: venv-dev ## all Python tests, on three workers
 	$(call say,"pytest")
 	@$(PYTEST)
 
