@@ -85,7 +85,11 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
     # a project of its own: dbt wants the seeds, which the example edits, inside
     project = folder / "project"
     project.mkdir()
-    shutil.copy(PROJECT / "dbt_project.yml", project)
+    settings_of_project = (PROJECT / "dbt_project.yml").read_text()
+    # days that begin at a quarter to another hour of UTC, and not at the same one all year
+    (project / "dbt_project.yml").write_text(
+        settings_of_project.replace("reporting_timezone: UTC", "reporting_timezone: Pacific/Chatham")
+    )
     for part in ("models", "macros", "tests/generic", "tests/assertions"):
         shutil.copytree(PROJECT / part, project / part)
     environment["COPYMART_SEEDS"] = "seeds"
