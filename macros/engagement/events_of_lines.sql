@@ -5,7 +5,7 @@
 {% macro events_of_lines(lines, name, with_payload=true) -%}
 {% set paths = [
     'action_id', 'campaign_id', 'delivery_id', 'journey_id', 'machine', 'parent_action_id', 'prefetched', 'synthetic',
-    'variables.campaign.id',
+    'variables.campaign.id', 'variables.delivery_id', 'email_id',
 ] %}
 {% set payload_paths = [
     'broadcast_id', 'content', 'content_id', 'customer_id', 'email_address', 'failure_message', 'headers', 'href',
@@ -18,9 +18,9 @@
     select
         event_id,
         {{ lines }}.timestamp as event_timestamp,
-        replace(lower(object_type), '-', '_') as object_type,
-        replace(lower(coalesce(metric, event_type)), '-', '_') as metric_name,
-        replace(lower(event_type), '-', '_') as type_name,
+        {{ plain_name('object_type') }} as object_type,
+        coalesce({{ plain_name('metric') }}, {{ plain_name('event_type') }}, 'unknown') as metric_name,
+        {{ plain_name('event_type') }} as type_name,
         {{ json_fields('data', paths + payload_paths if with_payload else paths) }} as fields,
         _file as source_file,
         _line as source_line,
@@ -86,7 +86,11 @@
         metric,
 
         ---------- the message, and what sent it
-        {{ json_field('fields', 'delivery_id') }} as delivery_id,
+        coalesce(
+            {{ json_field('fields', 'delivery_id') }},
+            {{ json_field('fields', 'variables.delivery_id') }},
+            {{ json_field('fields', 'email_id') }}
+        ) as delivery_id,
         {{ json_field('fields', 'journey_id') }} as journey_id,
         {{ text_to_bigint(json_field('fields', 'action_id')) }} as action_id,
         {{ text_to_bigint(json_field('fields', 'parent_action_id')) }} as parent_action_id,
@@ -116,7 +120,10 @@
         {{ json_field('fields', 'headers') }} as headers,
         {{ json_field('fields', 'failure_message') }} as failure_message,
         {{ json_field('fields', 'href') }} as href,
-        {{ text_to_bigint(json_field('fields', 'link_id')) }} as link_id,
+        coalesce(
+            cast({{ text_to_bigint(json_field('fields', 'link_id')) }} as {{ dbt.type_string() }}),
+            {{ json_field('fields', 'link_id') }}
+        ) as link_id,
         {{ json_field('fields', 'tracked_response') }} as tracked_response,
         {{ json_field('fields', 'inbound_event_id') }} as inbound_event_id,
         {{ json_field('fields', 'to') }} as inbound_to,

@@ -50,7 +50,7 @@ FACT_SQL = {
             control as control_template_id, method as match_method,
             case when method is null then reason end as unmatched_reason, uncounted is null as counts,
             uncounted as uncounted_reason
-        from event_plan where about_message order by event_no
+        from event_plan order by event_no
     """,
 }
 
@@ -135,7 +135,7 @@ select delivery_no, message_no, control, copy_no, instant, first_at,
         when counts_as in ('opened', 'clicked') and not is_machine then [counts_as, 'human_' || counts_as]
         else [counts_as] end) as metric,
     counts_as = case when channel in ('in_app', 'slack') then 'sent' else 'delivered' end as reaches
-from event_plan where uncounted is null and about_message
+from event_plan where uncounted is null
 """
 
 

@@ -9,7 +9,8 @@
 {% set payload = [
     'event_timestamp', 'channel', 'metric', 'delivery_id', 'journey_id', 'action_id', 'parent_action_id', 'campaign_id',
     'broadcast_id', 'trigger_id', 'newsletter_id', 'content_id', 'transactional_message_id', 'trigger_event_id', 'user_id',
-    'email', 'cio_id', 'email_address', 'recipient', 'recipients', 'subject', 'content', 'headers', 'failure_message',
+    'email', 'cio_id', 'email_address', 'recipient', json_without_nulls('recipients'), 'subject', 'content',
+    json_without_nulls('headers'), 'failure_message',
     'href', 'link_id', 'tracked_response', 'inbound_event_id', 'inbound_to', 'is_proxied', 'is_prefetched',
     'is_synthetic', 'is_machine_click',
 ] %}

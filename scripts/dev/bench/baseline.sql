@@ -247,8 +247,27 @@ from ranked_calls
 where recency = 1;
 
 -- step: events, parsed
-create temp macro whole(text) as case when regexp_full_match(text, '-?[0-9]{1,18}([.]0*)?') then cast(text as bigint) end;
-create temp macro truth(text) as case lower(text) when 'true' then true when 'false' then false end;
+create temp macro whole(text) as case
+    when regexp_full_match(text, '-?[0-9]+') then try_cast(text as bigint)
+    when
+        regexp_full_match(text, '-?[0-9]+([.][0-9]*)?([eE][-+]?[0-9]+)?')
+        and abs(try_cast(text as double)) < 9007199254740992
+        and floor(try_cast(text as double)) = try_cast(text as double)
+        then cast(try_cast(text as double) as bigint)
+end;
+create temp macro truth(text) as case
+    when lower(trim(text)) in ('true', 't', 'yes', 'y', '1', '1.0') then true
+    when lower(trim(text)) in ('false', 'f', 'no', 'n', '0', '0.0') then false
+end;
+create temp macro plain_name(name) as nullif(replace(lower(trim(name)), '-', '_'), '');
+create temp macro without_nulls(json_text) as regexp_replace(
+    regexp_replace(
+        regexp_replace(
+            replace(replace(replace(replace(json_text, '\\', chr(1)), '\"', chr(2)), '<', chr(3)), '>', chr(4)),
+            '"([^"]*)"', '<\1>', 'g'
+        ), '<[^<>]*>:null,', '', 'g'
+    ), ',?<[^<>]*>:null', '', 'g'
+);
 create temp macro channel_of(name) as case
     when name like 'email^_%' escape '^' then 'email'
     when name like 'push^_%' escape '^' then 'push'
@@ -269,9 +288,9 @@ with spelt as (
 lowered as (
     select
         *,
-        replace(lower(object_type), '-', '_') as lower_type,
-        replace(lower(coalesce(metric, event_type)), '-', '_') as metric_name,
-        replace(lower(event_type), '-', '_') as type_name
+        plain_name(object_type) as lower_type,
+        coalesce(plain_name(metric), plain_name(event_type), 'unknown') as metric_name,
+        plain_name(event_type) as type_name
     from spelt
 ),
 named as (
@@ -306,14 +325,17 @@ left join counts_of on named.metric = counts_of.metric;
 create temp macro fields(data) as json_transform(data, '{
     "delivery_id": "VARCHAR", "journey_id": "VARCHAR", "action_id": "VARCHAR", "parent_action_id": "VARCHAR",
     "campaign_id": "VARCHAR", "variables": "JSON", "prefetched": "VARCHAR", "synthetic": "VARCHAR",
-    "machine": "VARCHAR"
+    "machine": "VARCHAR", "email_id": "VARCHAR"
 }');
+create temp macro message_of(fields) as coalesce(
+    nullif(fields.delivery_id, ''), nullif(fields.variables->>'$.delivery_id', ''), nullif(fields.email_id, '')
+);
 create temp macro payload_hash(event_timestamp, channel, metric, data) as md5(concat_ws(
     ',',
     quoted(event_timestamp),
     quoted(channel),
     quoted(metric),
-    quoted(nullif(data->>'$.delivery_id', '')),
+    quoted(message_of(fields(data))),
     quoted(nullif(data->>'$.journey_id', '')),
     quoted(whole(nullif(data->>'$.action_id', ''))),
     quoted(whole(nullif(data->>'$.parent_action_id', ''))),
@@ -329,13 +351,13 @@ create temp macro payload_hash(event_timestamp, channel, metric, data) as md5(co
     quoted(nullif(data->>'$.identifiers.cio_id', '')),
     quoted(nullif(data->>'$.email_address', '')),
     quoted(coalesce(nullif(data->>'$.recipient', ''), nullif(data->>'$.email_address', ''))),
-    quoted(nullif(data->>'$.recipients', '')),
+    quoted(without_nulls(nullif(data->>'$.recipients', ''))),
     quoted(nullif(data->>'$.subject', '')),
     quoted(nullif(data->>'$.content', '')),
-    quoted(nullif(data->>'$.headers', '')),
+    quoted(without_nulls(nullif(data->>'$.headers', ''))),
     quoted(nullif(data->>'$.failure_message', '')),
     quoted(nullif(data->>'$.href', '')),
-    quoted(whole(nullif(data->>'$.link_id', ''))),
+    quoted(coalesce(cast(whole(nullif(data->>'$.link_id', '')) as varchar), nullif(data->>'$.link_id', ''))),
     quoted(nullif(data->>'$.tracked_response', '')),
     quoted(nullif(data->>'$.inbound_event_id', '')),
     quoted(nullif(data->>'$.to', '')),
@@ -377,7 +399,7 @@ select
     counts_as,
     code,
     is_known,
-    nullif(f.delivery_id, '') as delivery_id,
+    message_of(f) as delivery_id,
     nullif(f.journey_id, '') as journey_id,
     whole(f.action_id) as action_id,
     whole(f.parent_action_id) as parent_action_id,
