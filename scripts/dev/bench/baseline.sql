@@ -327,15 +327,17 @@ create temp macro fields(data) as json_transform(data, '{
     "campaign_id": "VARCHAR", "variables": "JSON", "prefetched": "VARCHAR", "synthetic": "VARCHAR",
     "machine": "VARCHAR", "email_id": "VARCHAR"
 }');
-create temp macro message_of(fields) as coalesce(
-    nullif(fields.delivery_id, ''), nullif(fields.variables->>'$.delivery_id', ''), nullif(fields.email_id, '')
+create temp macro message_of(f) as coalesce(
+    nullif(f.delivery_id, ''), nullif(f.variables->>'$.delivery_id', ''), nullif(f.email_id, '')
 );
 create temp macro payload_hash(event_timestamp, channel, metric, data) as md5(concat_ws(
     ',',
     quoted(event_timestamp),
     quoted(channel),
     quoted(metric),
-    quoted(message_of(fields(data))),
+    quoted(coalesce(
+        nullif(data->>'$.delivery_id', ''), nullif(data->>'$.variables.delivery_id', ''), nullif(data->>'$.email_id', '')
+    )),
     quoted(nullif(data->>'$.journey_id', '')),
     quoted(whole(nullif(data->>'$.action_id', ''))),
     quoted(whole(nullif(data->>'$.parent_action_id', ''))),
