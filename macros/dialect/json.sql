@@ -53,6 +53,20 @@
 {%- endmacro %}
 
 
+{# One member of the first object in a JSON array given as text. #}
+{% macro json_first_member(json_array, key) -%}
+    {{ adapter.dispatch('json_first_member')(json_array, key) }}
+{%- endmacro %}
+
+{% macro duckdb__json_first_member(json_array, key) -%}
+    json_extract_string({{ json_array }}, '$[0]."{{ key }}"')
+{%- endmacro %}
+
+{% macro snowflake__json_first_member(json_array, key) -%}
+    cast(get_path(parse_json({{ json_array }}), '[0].{{ key }}') as varchar)
+{%- endmacro %}
+
+
 {# Text of a JSON value in which absent and null members are the same at every depth; for comparing only. First what can
    stand in a string is told apart from what cannot: escaped characters and < > become control characters, which JSON
    text does not hold, and then each string "a" is written <a>. #}

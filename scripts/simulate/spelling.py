@@ -80,7 +80,7 @@ with named as (
             when draw(spelling, 'object') > 0.995 then upper(channel) else channel end as object,
         -- the fields that decide between two payloads of one second must not be random
         case when flags in ('accused', 'denied') then 19
-            else draw_int(spelling, 'identifiers', 0, 19) end as identified
+            else draw_int(id_no, 'identifiers', 0, 19) end as identified
     from event_line where hour >= $first and hour < $last
 ),
 part as (
@@ -96,7 +96,8 @@ part as (
             when 'webhook' then ',"recipient":"https://worker.justwords.ai/api/generate/acme"'
             when 'email' then ',"recipient":"' || address || '","subject":"Edition' || note || '"'
             else ',"recipient":"+49' || user_no || note || '"' end as addressed,
-        case when metric = 'clicked' then ',"href":"https://www.example.com/plan","link_id":3'
+        case when metric = 'clicked'
+                then coalesce(',"href":"' || link_href(id_no, user_no) || '"', '') || ',"link_id":3'
             when metric = 'replied' then ',"inbound_event_id":"i1","to":"+1"'
             when metric = 'cio_subscription_preferences_changed' and kind <> 'legacy'
                 then ',"email_address":"' || address || '","content":"{\"topics\":{\"topic_1\":false}}"'

@@ -141,12 +141,17 @@ final as (
         events.action_id,
         events.parent_action_id,
         events.campaign_id,
+        events.user_id,
+        case when events.metric = 'clicked' then events.href end as href,
+        events.failure_message,
         events.is_prefetched,
         events.is_synthetic,
         events.is_machine_click,
         conflicts.event_id is not null as has_conflict,
         several_days.event_id is not null as is_on_several_days,
-        {{ is_about_message('events.channel', 'events.delivery_id') }} as is_about_message
+        {{ is_about_message('events.channel', 'events.delivery_id') }} as is_about_message,
+        events.source_file,
+        events.source_line
     from events
     left join conflicts
         on

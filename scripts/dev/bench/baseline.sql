@@ -325,7 +325,7 @@ left join counts_of on named.metric = counts_of.metric;
 create temp macro fields(data) as json_transform(data, '{
     "delivery_id": "VARCHAR", "journey_id": "VARCHAR", "action_id": "VARCHAR", "parent_action_id": "VARCHAR",
     "campaign_id": "VARCHAR", "variables": "JSON", "prefetched": "VARCHAR", "synthetic": "VARCHAR",
-    "machine": "VARCHAR", "email_id": "VARCHAR"
+    "machine": "VARCHAR", "email_id": "VARCHAR", "identifiers": "JSON", "customer_id": "VARCHAR", "href": "VARCHAR"
 }');
 create temp macro message_of(f) as coalesce(
     nullif(f.delivery_id, ''), nullif(f.variables->>'$.delivery_id', ''), nullif(f.email_id, '')
@@ -406,6 +406,8 @@ select
     whole(f.action_id) as action_id,
     whole(f.parent_action_id) as parent_action_id,
     coalesce(whole(f.campaign_id), whole(f.variables->>'$.campaign.id')) as campaign_id,
+    coalesce(nullif(f.identifiers->>'$.id', ''), nullif(f.customer_id, '')) as user_id,
+    case when metric = 'clicked' then nullif(f.href, '') end as href,
     case when metric = 'opened' then truth(f.prefetched) end as is_prefetched,
     case when metric = 'opened' then truth(f.synthetic) end as is_synthetic,
     case when metric = 'clicked' then truth(f.machine) end as is_machine_click
@@ -630,6 +632,8 @@ select
     action_id,
     parent_action_id,
     campaign_id,
+    user_id,
+    href,
     case
         when metric = 'opened'
             then coalesce(is_prefetched, false) or (coalesce(is_synthetic, false) and not has_human_click)
@@ -673,14 +677,14 @@ inner join verdicts using (delivery_id);
 create table baseline.fct_engagement_events (
     event_id varchar $id_storage, event_date date, event_at timestamp, metric_date date, channel varchar, metric varchar, counts_as varchar,
     delivery_id varchar $id_storage, journey_id varchar $id_storage, action_id bigint, parent_action_id bigint,
-    campaign_id bigint, is_machine boolean, delivery_key varchar $id_storage, copy_id varchar, control_template_id varchar,
+    campaign_id bigint, user_id varchar, href varchar, is_machine boolean, delivery_key varchar $id_storage, copy_id varchar, control_template_id varchar,
     match_method varchar, unmatched_reason varchar, counts boolean, uncounted_reason varchar, delivery_date date,
     last_called_at timestamp, is_first boolean, is_first_human boolean, is_first_reached boolean
 );
 insert into baseline.fct_engagement_events
 select
     event_id, event_date, event_at, event_date, channel, metric, counts_as, delivery_id, journey_id, action_id, parent_action_id,
-    campaign_id, is_machine, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
+    campaign_id, user_id, href, is_machine, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
     uncounted_reason, delivery_date, last_called_at,
     counts as is_first, counts and not is_machine as is_first_human, counts and is_reached as is_first_reached
 from judged
@@ -702,7 +706,7 @@ set variable untold_from = (
 insert into baseline.fct_engagement_events
 select
     event_id, event_date, event_at, event_date, channel, metric, counts_as, delivery_id, journey_id, action_id, parent_action_id,
-    campaign_id, is_machine, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
+    campaign_id, user_id, href, is_machine, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
     uncounted_reason, delivery_date, last_called_at,
     counts and row_number() over (
         partition by coalesce(delivery_key, delivery_id), counts, counts_as order by event_at, event_id
@@ -997,6 +1001,16 @@ full join engaged using (metric_date, copy_id)
 inner join owners using (copy_id)
 left join metric_owners using (metric_date, copy_id)
 left join control_copies using (copy_id);
+
+create table baseline.link_clicks_daily as
+select
+    metric_date, copy_id, split_part(split_part(href, '?', 1), '#', 1) as href,
+    count(distinct delivery_key) as clicked, count(*) as clicked_events,
+    count(distinct delivery_key) filter (not is_machine) as human_clicked,
+    count(*) filter (not is_machine) as human_clicked_events
+from baseline.fct_engagement_events
+where counts and counts_as = 'clicked' and delivery_key is not null
+group by metric_date, copy_id, split_part(split_part(href, '?', 1), '#', 1);
 
 -- step: calls
 create view baseline.fct_calls as
