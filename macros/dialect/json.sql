@@ -71,9 +71,11 @@
    stand in a string is told apart from what cannot: escaped characters and < > become control characters, which JSON
    text does not hold, and then each string "a" is written <a>. #}
 {% macro json_without_nulls(json_text) -%}
-    {%- set escapes = 'replace(replace(' ~ json_text ~ ", '" ~ backslash() * 2 ~ "', chr(1)), '" ~ backslash() ~ "\"', chr(2))" -%}
-    {%- set plain = 'replace(replace(' ~ escapes ~ ", '<', chr(3)), '>', chr(4))" -%}
-    {%- set strings = replace_matches(plain, '"([^"]*)"', '<' ~ backslash() ~ '1>') -%}
+    {%- set plain = namespace(text=json_text) -%}
+    {%- for special in [backslash() * 2, backslash() ~ '"', '<', '>'] -%}
+        {%- set plain.text = 'replace(' ~ plain.text ~ ", '" ~ special ~ "', chr(" ~ loop.index ~ '))' -%}
+    {%- endfor -%}
+    {%- set strings = replace_matches(plain.text, '"([^"]*)"', '<' ~ backslash() ~ '1>') -%}
     {%- set fewer = replace_matches(strings, '<[^<>]*>:null,', '') -%}
     {{ replace_matches(fewer, ',?<[^<>]*>:null', '') }}
 {%- endmacro %}

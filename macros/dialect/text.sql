@@ -1,6 +1,6 @@
-{# Text as a whole number of 64 bits, null if it is not one. Digits are exact. A number with a point or an exponent ('41.0',
-   '1e3') is a float in JSON, so it is one only below 2^53, where no digit has been lost; a cast alone would round '41.5'
-   to 42. #}
+{# Text as a whole number of 64 bits, null if it is not one. Digits are exact. A number with a point or an exponent
+   ('41.0', '1e3') is a float in JSON, so it is one only below 2^53, where no digit has been lost; a cast alone would
+   round '41.5' to 42. #}
 {% macro text_to_bigint(text) -%}
     case
             when {{ matches_all_of(text, '-?[0-9]+') }}

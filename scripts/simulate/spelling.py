@@ -14,7 +14,7 @@ create macro id_text(value, k) as
     case when value < 9007199254740992 and draw(k, 'decimal') < 0.003 then value || '.0'
         else number_text(value, k) end;
 create macro event_id_text(value, k) as
-    case when value < 9007199254740992 and value % 10 = 0 and draw(k, 'exponent') < 0.01
+    case when value < 9007199254740992 and value % 10 = 0 and draw(k, 'exponent') < 0.03
             then (value // 10) || 'e1'
         else id_text(value, k) end;
 create macro journey_text(value) as case left(value, 1)

@@ -34,7 +34,9 @@ final as (
         href,
         cast(count(distinct delivery_key) as {{ dbt.type_bigint() }}) as clicked,
         cast(count(*) as {{ dbt.type_bigint() }}) as clicked_events,
-        cast(count(distinct case when not is_machine then delivery_key end) as {{ dbt.type_bigint() }}) as human_clicked,
+        cast(
+            count(distinct case when not is_machine then delivery_key end) as {{ dbt.type_bigint() }}
+        ) as human_clicked,
         cast(count(case when not is_machine then 1 end) as {{ dbt.type_bigint() }}) as human_clicked_events
     from clicks
     group by metric_date, copy_id, href
