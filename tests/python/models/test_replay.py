@@ -63,7 +63,7 @@ SEED = int(os.environ.get("COPYMART_REPLAY_SEED") or time.time())
 # Of so many examples each case must be met by a tenth.
 ENOUGH = 100
 # Together they meet every case.
-SHORT = (75, 101, 175)
+SHORT = (75, 101, 175, 232)
 # Mutations of the short form, and the numbers of plans that notice them.
 SHORT_MUTATIONS = {"calls that landed": 175, "events that landed": 175, "calls that were removed": 175}
 
