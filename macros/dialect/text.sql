@@ -54,8 +54,8 @@
 {%- endmacro %}
 
 
-{# Text as a number with four decimal places, null if it is not one or has more than 14 digits before the point. A decimal
-   and not a double: its sums do not depend on the order of rows, so both engines agree to the last digit. #}
+{# Text as a number with four decimal places, null if it is not one or has more than 14 digits before the point. A
+   decimal and not a double: its sums do not depend on the order of rows, so both engines agree to the last digit. #}
 {% macro text_to_decimal(text) -%}
     case
             when {{ matches_all_of(text, '-?[0-9]+([.][0-9]*)?([eE][-+]?[0-9]+)?') }}
