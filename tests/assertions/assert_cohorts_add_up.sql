@@ -48,6 +48,7 @@ subjects as (
         {%- for metric in engagement_metrics() %}
         count(case when {{ is_metric(metric) }} then 1 end) as {{ metric }}_events,
         {%- endfor %}
+        sum(conversion_value) as conversion_value,
         {{ dbt.bool_or(is_reached()) }} as is_reached
     from events
     group by delivery_key is null, coalesce(delivery_key, delivery_id)
@@ -62,6 +63,7 @@ expected as (
         coalesce(sum(case when {{ is_control }} then {{ metric }}_events end), 0) as {{ arm }}_{{ metric }}_events,
         count(case when {{ is_control }} and {{ metric }}_events > 0 then 1 end) as {{ arm }}_{{ metric }},
         {%- endfor %}
+        coalesce(sum(case when {{ is_control }} then conversion_value end), 0) as {{ arm }}_conversion_value,
         count(case when {{ is_control }} and is_reached then 1 end) as {{ arm }}_reached{{ ',' if not loop.last }}
         {%- endfor %}
     from subjects
@@ -80,6 +82,7 @@ expected as (
         coalesce(sum({{ metric }}), 0) as {{ metric }},
         coalesce(sum({{ metric }}_events), 0) as {{ metric }}_events,
         {%- endfor %}
+        coalesce(sum(conversion_value), 0) as conversion_value,
         coalesce(sum(reached), 0) as reached
     from {{ mart }}
 
@@ -100,6 +103,8 @@ final as (
         or served.api_calls != cohorts_sums.api_calls
         or expected.copy_reached != cohorts_sums.reached
         or expected.control_reached != controls_sums.reached
+        or expected.copy_conversion_value != cohorts_sums.conversion_value
+        or expected.control_conversion_value != controls_sums.conversion_value
         {%- for metric in engagement_metrics() %}
         or expected.copy_{{ metric }} != cohorts_sums.{{ metric }}
         or expected.copy_{{ metric }}_events != cohorts_sums.{{ metric }}_events

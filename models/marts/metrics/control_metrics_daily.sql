@@ -52,6 +52,7 @@ final as (
         {{ metric }}_events,
         {% endfor -%}
         reached,
+        conversion_value,
         {{ outcome_rates() }}
     from summed
 
