@@ -6,14 +6,18 @@ events as (
 
 ),
 
--- servers quote the address that failed; without it, equal failures are one row and name nobody
+-- servers quote the address or phone number that failed; without it, equal failures are one row and name nobody
 failures as (
 
     select
         {{ reporting_date('event_at') }} as metric_date,
         channel,
         metric,
-        {{ replace_matches('failure_message', '[^ <>(),:;]+@[^ <>(),:;]+', '[address]') }} as failure_message,
+        {{ replace_matches(
+            replace_matches('failure_message', '[^ <>(),:;]+@[^ <>(),:;]+', '[address]'),
+            '[+]?[0-9][-0-9 ()]{6,}[0-9]',
+            '[number]'
+        ) }} as failure_message,
         delivery_id
     from events
     where failure_message is not null
