@@ -76,7 +76,7 @@
 
 {# Post-hook: marks batches as read. An incremental run, with all models upstream, has read what was pending when the
    run began. A full rebuild has read what had landed then, as far as the tables upstream have. What lands during a run
-   is left for the next one. #}
+   is left for the next one. A rebuild by --empty has read nothing, so that the next build reads all. #}
 {% macro consume_batches() %}
     {%- if config.get('incremental_strategy') == 'replace_touched' -%}
         {{ adapter.dispatch('in_one_transaction')(consume_statements()) }}
@@ -95,6 +95,9 @@
         delete from {{ state_table('built_with') }} where model = '{{ this.identifier }}';
         insert into {{ state_table('built_with') }} (model, settings)
         values ('{{ this.identifier }}', {{ dbt.string_literal(dbt.escape_single_quotes(settings())) }});
+        {%- endif %}
+        {%- if is_rebuild and flags.EMPTY %}
+        delete from {{ state_table('consumed_batches') }} where model = '{{ this.identifier }}';
         {%- endif %}
         insert into {{ state_table('consumed_batches') }} (model, batch_id)
         select

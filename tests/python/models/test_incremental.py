@@ -14,7 +14,10 @@ import pytest
 from support.project import BIN, PROJECT, Built, attempt, run
 
 BUILD = ("build", "--resource-type", "seed", "--resource-type", "model")
-MARTS = ("fct_calls", "fct_deliveries", "dim_copy_variants", "fct_engagement_events", "copy_metrics_daily")
+MARTS = (
+    *("fct_calls", "fct_deliveries", "dim_copy_variants", "fct_engagement_events", "copy_metrics_daily"),
+    "control_metrics_daily",
+)
 
 
 @pytest.fixture
@@ -200,6 +203,14 @@ def test_a_model_and_all_that_follows_is_built_with_all_above(copied: Built) -> 
     assert sums(copied.warehouse) == selected
     run(copied.environment, "dbt", *BUILD, "--full-refresh")
     assert sums(copied.warehouse) == selected
+
+
+def test_a_build_after_an_empty_one_builds_everything(copied: Built) -> None:
+    before = sums(copied.warehouse)
+    run(copied.environment, "dbt", *BUILD, "--empty", "--full-refresh")
+    assert {rows for rows, _ in sums(copied.warehouse).values()} == {0}
+    run(copied.environment, "dbt", *BUILD)
+    assert sums(copied.warehouse) == before
 
 
 def test_nothing_new_writes_nothing(copied: Built) -> None:
