@@ -138,6 +138,8 @@ def _run(scratch: Path, tree: Path, side: str, step: str, command: list[str], sh
         "DBT_PROFILES_DIR": scratch / "profiles",
         "DBT_TARGET": side,
         "DBT_LOG_PATH": scratch / "logs",
+        # an edited seed is a change too
+        "DBT_ENGINE_MAXIMUM_SEED_SIZE_MIB": 0,
         "COPYMART_DUCKDB": scratch / f"{side}.duckdb",
         "PYTHONPATH": tree,
         "DO_NOT_TRACK": 1,

@@ -1,16 +1,17 @@
-"""The owner's seeds: any CSV that a person or a spreadsheet saves, loaded by the names of its columns or refused."""
+"""The owner's seeds: what a person or a spreadsheet saves is loaded by the names of columns, or refused."""
 
 import csv
 import io
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+import yaml
 
 from support.emulated_snowflake import PROFILE, connect
 from support.project import PROJECT, attempt, run, settings
@@ -20,6 +21,8 @@ SEEDS = ("engagement_metrics", "template_actions", "template_settings")
 ACTIONS = "template_id,campaign_id,role,action_id\n"
 SETTINGS = "template_id,name,channel,key_metric,control_copy_id,min_sends\n"
 METRICS = "object_type,metric,counts_as\n"
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,18 @@ class Owner:
         raw = content if isinstance(content, bytes) else content.encode()
         (self.project / f"seeds/{seed}.csv").write_bytes(raw)
 
-    def seed(self, *options: str) -> dict[str, list[dict[str, Any]]]:
+    def seed(self) -> dict[str, list[Row]]:
         """Run `dbt seed` and return the rows of all seeds."""
-        run(self.environment, "dbt", "seed", *options, project=self.project)
-        return {seed: self.rows(f"select * from staging.{seed}") for seed in SEEDS}
+        run(self.environment, "dbt", "seed", project=self.project)
+        return {seed: self.rows(f"staging.{seed}") for seed in SEEDS}
 
-    def rows(self, query: str) -> list[dict[str, Any]]:
+    def rows(self, table: str) -> list[Row]:
+        """The rows of a table in an order that does not depend on that of its columns."""
         with duckdb.connect(self.environment["COPYMART_DUCKDB"], read_only=True) as connection:
-            found = connection.execute(f"from ({query}) order by all")
+            found = connection.execute(f"from {table}")
             names = [name for name, *_ in found.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+            rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        return sorted(rows, key=lambda row: str(sorted(row.items())))
 
     def refused(self, *command: str) -> str:
         """Run dbt, which must fail, and return what it says in one line."""
@@ -60,6 +65,12 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Owner:
     environment = settings(project / "data") | {"COPYMART_SEEDS": "seeds"}
     shutil.copytree(SAMPLE, project / "seeds")
     return Owner(project, environment)
+
+
+@pytest.fixture(scope="module")
+def plain(seeded: Owner) -> Mapping[str, list[Row]]:
+    """The rows of the sample's seeds as they are loaded."""
+    return seeded.seed()
 
 
 @pytest.fixture
@@ -83,45 +94,44 @@ def written(rows: list[dict[str, str]], **options: Any) -> str:
     return file.getvalue()
 
 
-def test_values_go_by_the_names_of_columns(owner: Owner) -> None:
-    before = owner.seed()
-    assert before["template_actions"][0] == {
-        "template_id": "cart-banner",
-        "campaign_id": 103,
-        "role": "webhook",
-        "action_id": 1035,
+def test_values_go_by_the_names_of_columns(owner: Owner, plain: Mapping[str, list[Row]]) -> None:
+    assert {seed: len(rows) for seed, rows in plain.items()} == {seed: len(sample(seed)) for seed in SEEDS}
+    assert plain["template_actions"][-1] == {
+        "template_id": "clash-hook",
+        "campaign_id": None,
+        "role": "message",
+        "action_id": 1131,
     }
     for seed in SEEDS:
         owner.write(seed, written([dict(reversed(row.items())) for row in sample(seed)]))
-    assert {seed: len(rows) for seed, rows in before.items()} == {seed: len(sample(seed)) for seed in SEEDS}
-    turned = owner.seed()
+    assert owner.seed() == plain
+
+
+def test_a_column_that_is_added_comes_with_its_values(owner: Owner, plain: Mapping[str, list[Row]]) -> None:
     for seed in SEEDS:
-        assert sorted(turned[seed], key=by_name) == sorted(before[seed], key=by_name)
+        owner.write(
+            seed,
+            written(
+                [
+                    {"note": f"n {row['template_id']}" if "template_id" in row else "n", **row}
+                    for row in sample(seed)
+                ]
+            ),
+        )
+    for seed, rows in owner.seed().items():
+        notes = [row.pop("note") for row in rows]
+        assert rows == plain[seed]
+        assert notes == [f"n {row['template_id']}" if "template_id" in row else "n" for row in rows]
 
 
-def by_name(row: dict[str, Any]) -> str:
-    return str(sorted(row.items()))
-
-
-def test_a_column_that_is_added_comes_with_its_values(owner: Owner) -> None:
-    before = owner.seed()
-    for seed in SEEDS:
-        noted = [{"note": f"row {number}", **row} for number, row in enumerate(sample(seed))]
-        owner.write(seed, written(noted))
-    noted = owner.seed()
-    for seed in SEEDS:
-        without = [{name: row[name] for name in row if name != "note"} for row in noted[seed]]
-        assert sorted(without, key=by_name) == sorted(before[seed], key=by_name)
-        assert {row["note"] for row in noted[seed]} == {f"row {number}" for number in range(len(before[seed]))}
-
-
-def test_what_a_spreadsheet_saves_is_read_like_plain_text(owner: Owner) -> None:
-    before = owner.seed()
+def test_what_a_spreadsheet_saves_is_read_like_plain_text(
+    owner: Owner, plain: Mapping[str, list[Row]]
+) -> None:
     for seed in SEEDS:
         quoted = written(sample(seed), quoting=csv.QUOTE_ALL, lineterminator="\r\n")
         blank = "," * (len(sample(seed)[0]) - 1) + "\r\n"
         owner.write(seed, b"\xef\xbb\xbf" + (quoted + blank + "\r\n").encode())
-    assert owner.seed() == before
+    assert owner.seed() == plain
 
 
 def test_ids_are_trimmed_and_stay_text(owner: Owner) -> None:
@@ -129,8 +139,8 @@ def test_ids_are_trimmed_and_stay_text(owner: Owner) -> None:
     owner.write("template_settings", SETTINGS + '007,"a, ""b""\nc",email,clicked, ,\n')
     found = owner.seed()
     assert found["template_actions"] == [
-        {"template_id": "007", "campaign_id": 7, "role": "message", "action_id": 42},
         {"template_id": "b", "campaign_id": None, "role": "webhook", "action_id": 41},
+        {"template_id": "007", "campaign_id": 7, "role": "message", "action_id": 42},
     ]
     assert found["template_settings"] == [
         {
@@ -145,8 +155,8 @@ def test_ids_are_trimmed_and_stay_text(owner: Owner) -> None:
     ]
 
 
-def test_a_header_alone_empties_the_table(owner: Owner) -> None:
-    owner.seed()
+def test_a_header_alone_empties_the_table(owner: Owner, plain: Mapping[str, list[Row]]) -> None:
+    assert all(plain.values())
     for seed in SEEDS:
         shutil.copy(PROJECT / f"seeds/{seed}.csv", owner.project / "seeds")
     owner.write("engagement_metrics", METRICS)
@@ -233,15 +243,29 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_a_faulty_seed_is_refused_with_file_line_and_remedy(owner: Owner, case: str) -> None:
-    seed, content, message = REFUSED[case]
-    before = owner.seed()
-    owner.write(seed, content)
-    said = owner.refused("seed", "--select", seed)
-    separator = " " if message.startswith("cannot") else ", "
-    assert f"seeds/{seed}.csv{separator}{message}" in said
-    assert owner.rows(f"select * from staging.{seed}") == before[seed]
+def test_faulty_seeds_are_refused_with_file_line_and_remedy(owner: Owner) -> None:
+    """All at once, each case as a seed with the columns and data tests of the one that it stands for."""
+    known = {seed["name"]: seed for seed in yaml.safe_load((SAMPLE / "_seeds.yml").read_text())["seeds"]}
+    expected, described = [], []
+    for number, (seed, content, message) in enumerate(REFUSED.values()):
+        owner.write(f"case_{number}", content)
+        described.append({**known[seed], "name": f"case_{number}"})
+        expected.append(f"seeds/case_{number}.csv{' ' if message.startswith('cannot') else ', '}{message}")
+    cases = owner.project / "seeds/_cases.yml"
+    cases.write_text(yaml.safe_dump({"version": 2, "seeds": described}))
+    try:
+        said = owner.refused("seed", "--select", *(f"case_{number}" for number in range(len(REFUSED))))
+    finally:
+        for path in (cases, *owner.project.glob("seeds/case_*.csv")):
+            path.unlink()
+    assert [message for message in expected if message not in said] == []
+
+
+def test_a_refused_seed_leaves_the_old_rows(owner: Owner, plain: Mapping[str, list[Row]]) -> None:
+    assert owner.seed() == plain
+    owner.write("template_actions", ACTIONS + "t,7,message,42\nt,7,message,42.5\n")
+    owner.refused("build", "--select", "template_actions")
+    assert owner.rows("staging.template_actions") == plain["template_actions"]
 
 
 def test_seeds_are_asked_for_before_anything_runs(owner: Owner) -> None:
@@ -256,7 +280,7 @@ def test_seeds_are_asked_for_before_anything_runs(owner: Owner) -> None:
         "not loaded with the columns of today: the seed template_actions, the seed template_settings. "
         "Run `dbt seed` first, or `dbt build`, which loads them" in said
     )
-    assert "START" not in said
+    assert "START sql" not in said
     owner.seed()
     run(owner.environment, "dbt", "run", "--select", "+int_control_templates", project=owner.project)
 
@@ -264,23 +288,24 @@ def test_seeds_are_asked_for_before_anything_runs(owner: Owner) -> None:
 def test_a_seed_may_lack_an_optional_column(owner: Owner) -> None:
     """Files of owners who have not heard of control_template_id yet."""
     land_nothing(owner)
-    run(owner.environment, "dbt", "build", "--select", "+int_control_templates", project=owner.project)
-    assert owner.rows("select * from intermediate.int_control_templates") == [
-        {"template_id": "clash-hook", "control_template_id": "split-map"},
+    build = ("build", "--resource-type", "seed", "--resource-type", "model")
+    run(owner.environment, "dbt", *build, "--select", "+int_control_templates", project=owner.project)
+    assert owner.rows("intermediate.int_control_templates") == [
         {"template_id": "plan-nudge", "control_template_id": "digest-offer"},
+        {"template_id": "clash-hook", "control_template_id": "split-map"},
         {"template_id": "split-parent", "control_template_id": "split-map"},
     ]
     older = [{**row} for row in sample("template_settings")]
     for row in older:
         del row["control_template_id"], row["min_sends"]
     owner.write("template_settings", written(older))
-    run(owner.environment, "dbt", "build", "--select", "+int_control_templates", project=owner.project)
-    assert owner.rows("select * from intermediate.int_control_templates") == []
+    run(owner.environment, "dbt", *build, "--select", "+int_control_templates", project=owner.project)
+    assert owner.rows("intermediate.int_control_templates") == []
 
 
 def land_nothing(owner: Owner) -> None:
     """Make the landing tables, which a build wants."""
-    folder = owner.project / "data/logs"
+    folder = owner.project / "landing"
     folder.mkdir(exist_ok=True)
     (folder / "lines.jsonl").write_text("{}\n")
     logs = ("--calls", str(folder), "--events", str(folder))

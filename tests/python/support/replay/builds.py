@@ -102,7 +102,7 @@ def dbt_build(project: Path, environment: dict[str, str], log: Path, *options: s
 def nodes_of(log: Path, seeds: Path) -> Iterator[Node]:
     """The nodes of a run with their statements, from dbt's debug log in JSON.
 
-    A seed's rows come from its file in `seeds`: dbt sends them apart from the statement, and does not log them.
+    A seed's rows come from its file in `seeds`: dbt does not log them.
     """
     statements: dict[str, list[str]] = {"schemas": []}
     for line in log.read_text().splitlines():
