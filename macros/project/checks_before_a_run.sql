@@ -11,8 +11,8 @@
 {%- endmacro %}
 
 
-{# `dbt run` does not load the seeds. Until they are there, with all columns that models read, it would fail with an error
-   of the engine. A deferred build may read those of another database. #}
+{# `dbt run` does not load the seeds. Until they are there, with all columns that models read, it would fail with an
+   error of the engine. A deferred build may read those of another database. #}
 {% macro require_seeds() -%}
     {%- if execute and flags.WHICH in ('build', 'run') and not flags.DEFER -%}
         {%- set missing = [] -%}

@@ -21,7 +21,8 @@
         {%- set row = {} -%}
         {%- for name in names -%}
             {%- set text = (texts[loop.index0] or '') | trim -%}
-            {%- do row.update({name: checked_value(file, at.line, name, types[name], text, rules) if text else none}) -%}
+            {%- set value = checked_value(file, at.line, name, types[name], text, rules) if text else none -%}
+            {%- do row.update({name: value}) -%}
         {%- endfor -%}
         {%- if row.values() | reject('none') | list -%}
             {%- do check_row(file, at.line, row, rules, lines_of_keys) -%}
