@@ -53,6 +53,34 @@
 {%- endmacro %}
 
 
+{# One member of the first object in a JSON array given as text. #}
+{% macro json_first_member(json_array, key) -%}
+    {{ adapter.dispatch('json_first_member')(json_array, key) }}
+{%- endmacro %}
+
+{% macro duckdb__json_first_member(json_array, key) -%}
+    json_extract_string({{ json_array }}, '$[0]."{{ key }}"')
+{%- endmacro %}
+
+{% macro snowflake__json_first_member(json_array, key) -%}
+    cast(get_path(parse_json({{ json_array }}), '[0].{{ key }}') as varchar)
+{%- endmacro %}
+
+
+{# Text of a JSON value in which absent and null members are the same at every depth; for comparing only. First what can
+   stand in a string is told apart from what cannot: escaped characters and < > become control characters, which JSON
+   text does not hold, and then each string "a" is written <a>. #}
+{% macro json_without_nulls(json_text) -%}
+    {%- set plain = namespace(text=json_text) -%}
+    {%- for special in [backslash() * 2, backslash() ~ '"', '<', '>'] -%}
+        {%- set plain.text = 'replace(' ~ plain.text ~ ", '" ~ special ~ "', chr(" ~ loop.index ~ '))' -%}
+    {%- endfor -%}
+    {%- set strings = replace_matches(plain.text, '"([^"]*)"', '<' ~ backslash() ~ '1>') -%}
+    {%- set fewer = replace_matches(strings, '<[^<>]*>:null,', '') -%}
+    {{ replace_matches(fewer, ',?<[^<>]*>:null', '') }}
+{%- endmacro %}
+
+
 {# Canonical text of a JSON object: keys sorted by code point, no white space, null members absent, numbers as the
    engine's JSON writes them, so that 41.50 and 41.5 are one content. Apply it to distinct values: over 10 M rows
    hashing every map took 69 s. #}

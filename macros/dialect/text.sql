@@ -1,20 +1,65 @@
-{# Text as a whole number, null if it is not one. '41.0' is one; a cast alone would round '41.5' to 42. #}
+{# Text as a whole number of 64 bits, null if it is not one. Digits are exact. A number with a point or an exponent
+   ('41.0', '1e3') is a float in JSON, so it is one only below 2^53, where no digit has been lost; a cast alone would
+   round '41.5' to 42. #}
 {% macro text_to_bigint(text) -%}
-    case when {{ adapter.dispatch('is_whole_number')(text) }} then cast({{ text }} as bigint) end
+    case
+            when {{ matches_all_of(text, '-?[0-9]+') }}
+                then {{ adapter.dispatch('digits_to_bigint')(text) }}
+            when
+                {{ matches_all_of(text, '-?[0-9]+([.][0-9]*)?([eE][-+]?[0-9]+)?') }}
+                and abs(try_cast({{ text }} as double)) < 9007199254740992
+                and floor(try_cast({{ text }} as double)) = try_cast({{ text }} as double)
+                then cast(try_cast({{ text }} as double) as bigint)
+        end
 {%- endmacro %}
 
-{% macro duckdb__is_whole_number(text) -%}
-    regexp_full_match({{ text }}, '-?[0-9]{1,18}([.]0*)?')
+{% macro duckdb__digits_to_bigint(text) -%}
+    try_cast({{ text }} as bigint)
 {%- endmacro %}
 
-{% macro snowflake__is_whole_number(text) -%}
-    regexp_like({{ text }}, '-?[0-9]{1,18}([.]0*)?')
+{# Snowflake's bigint has 38 digits. #}
+{% macro snowflake__digits_to_bigint(text) -%}
+    case
+                    when try_cast({{ text }} as decimal(38, 0)) between -9223372036854775808 and 9223372036854775807
+                        then cast({{ text }} as bigint)
+                end
+{%- endmacro %}
+
+
+{# Whether a regular expression without backslashes matches the whole text. #}
+{% macro matches_all_of(text, pattern) -%}
+    {{ adapter.dispatch('matches_all_of')(text, pattern) }}
+{%- endmacro %}
+
+{% macro duckdb__matches_all_of(text, pattern) -%}
+    regexp_full_match({{ text }}, '{{ pattern }}')
+{%- endmacro %}
+
+{% macro snowflake__matches_all_of(text, pattern) -%}
+    regexp_like({{ text }}, '{{ pattern }}')
+{%- endmacro %}
+
+
+{# Text with all matches of a regular expression without backslashes replaced. #}
+{% macro replace_matches(text, pattern, replacement) -%}
+    {{ adapter.dispatch('replace_matches')(text, pattern, replacement) }}
+{%- endmacro %}
+
+{% macro duckdb__replace_matches(text, pattern, replacement) -%}
+    regexp_replace({{ text }}, '{{ pattern }}', '{{ replacement }}', 'g')
+{%- endmacro %}
+
+{% macro snowflake__replace_matches(text, pattern, replacement) -%}
+    regexp_replace({{ text }}, '{{ pattern }}', '{{ replacement }}')
 {%- endmacro %}
 
 
 {# Text as a boolean, null if it is neither true nor false. dbt.safe_cast fails on other text on DuckDB. #}
 {% macro text_to_boolean(text) -%}
-    case lower({{ text }}) when 'true' then true when 'false' then false end
+    case
+            when lower(trim({{ text }})) in ('true', 't', 'yes', 'y', '1', '1.0') then true
+            when lower(trim({{ text }})) in ('false', 'f', 'no', 'n', '0', '0.0') then false
+        end
 {%- endmacro %}
 
 

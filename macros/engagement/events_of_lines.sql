@@ -1,26 +1,26 @@
 {# CTEs that turn landed lines of Customer.io events (the CTE or relation `lines`) into events: names normalised, ids
    and flags read from the JSON. It is a macro because DuckDB parses the JSON of every line of a view before a join
-   drops any, so models that need few lines filter them first. Without payload, an event has only what matching and
-   counting read; parsing that takes DuckDB two thirds of the time. #}
+   drops any, so models that need few lines filter them first. Without payload, an event has only what matching, the facts
+   and the audits read; parsing that takes DuckDB two thirds of the time. #}
 {% macro events_of_lines(lines, name, with_payload=true) -%}
 {% set paths = [
-    'action_id', 'campaign_id', 'delivery_id', 'journey_id', 'machine', 'parent_action_id', 'prefetched', 'synthetic',
-    'variables.campaign.id',
+    'action_id', 'campaign_id', 'customer_id', 'delivery_id', 'email_id', 'failure_message', 'href', 'identifiers.id',
+    'journey_id', 'machine', 'parent_action_id', 'prefetched', 'synthetic', 'variables.campaign.id',
+    'variables.delivery_id',
 ] %}
 {% set payload_paths = [
-    'broadcast_id', 'content', 'content_id', 'customer_id', 'email_address', 'failure_message', 'headers', 'href',
-    'identifiers.cio_id', 'identifiers.email', 'identifiers.id', 'inbound_event_id', 'link_id', 'newsletter_id', 'proxied',
-    'recipient', 'recipients', 'subject', 'to', 'tracked_response', 'transactional_message_id', 'trigger_event_id',
-    'trigger_id',
+    'broadcast_id', 'content', 'content_id', 'email_address', 'headers', 'identifiers.cio_id', 'identifiers.email',
+    'inbound_event_id', 'link_id', 'newsletter_id', 'proxied', 'recipient', 'recipients', 'subject', 'to',
+    'tracked_response', 'transactional_message_id', 'trigger_event_id', 'trigger_id',
 ] %}
 {{ name }}_parsed as (
 
     select
         event_id,
         {{ lines }}.timestamp as event_timestamp,
-        replace(lower(object_type), '-', '_') as object_type,
-        replace(lower(coalesce(metric, event_type)), '-', '_') as metric_name,
-        replace(lower(event_type), '-', '_') as type_name,
+        {{ plain_name('object_type') }} as object_type,
+        coalesce({{ plain_name('metric') }}, {{ plain_name('event_type') }}, 'unknown') as metric_name,
+        {{ plain_name('event_type') }} as type_name,
         {{ json_fields('data', paths + payload_paths if with_payload else paths) }} as fields,
         _file as source_file,
         _line as source_line,
@@ -86,7 +86,11 @@
         metric,
 
         ---------- the message, and what sent it
-        {{ json_field('fields', 'delivery_id') }} as delivery_id,
+        coalesce(
+            {{ json_field('fields', 'delivery_id') }},
+            {{ json_field('fields', 'variables.delivery_id') }},
+            {{ json_field('fields', 'email_id') }}
+        ) as delivery_id,
         {{ json_field('fields', 'journey_id') }} as journey_id,
         {{ text_to_bigint(json_field('fields', 'action_id')) }} as action_id,
         {{ text_to_bigint(json_field('fields', 'parent_action_id')) }} as parent_action_id,
@@ -101,22 +105,29 @@
         {{ text_to_bigint(json_field('fields', 'content_id')) }} as content_id,
         {{ json_field('fields', 'transactional_message_id') }} as transactional_message_id,
         {{ json_field('fields', 'trigger_event_id') }} as trigger_event_id,
+        {%- endif %}
 
         ---------- the person
         coalesce({{ json_field('fields', 'identifiers.id') }}, {{ json_field('fields', 'customer_id') }}) as user_id,
+        {%- if with_payload %}
         {{ json_field('fields', 'identifiers.email') }} as email,
         {{ json_field('fields', 'identifiers.cio_id') }} as cio_id,
         {{ json_field('fields', 'email_address') }} as email_address,
         coalesce({{ json_field('fields', 'recipient') }}, {{ json_field('fields', 'email_address') }}) as recipient,
         {{ json_field('fields', 'recipients') }} as recipients,
+        {%- endif %}
 
         ---------- what was sent, and what happened to it
+        {{ json_field('fields', 'failure_message') }} as failure_message,
+        {{ json_field('fields', 'href') }} as href,
+        {%- if with_payload %}
         {{ json_field('fields', 'subject') }} as subject,
         {{ json_field('fields', 'content') }} as content,
         {{ json_field('fields', 'headers') }} as headers,
-        {{ json_field('fields', 'failure_message') }} as failure_message,
-        {{ json_field('fields', 'href') }} as href,
-        {{ text_to_bigint(json_field('fields', 'link_id')) }} as link_id,
+        coalesce(
+            cast({{ text_to_bigint(json_field('fields', 'link_id')) }} as {{ dbt.type_string() }}),
+            {{ json_field('fields', 'link_id') }}
+        ) as link_id,
         {{ json_field('fields', 'tracked_response') }} as tracked_response,
         {{ json_field('fields', 'inbound_event_id') }} as inbound_event_id,
         {{ json_field('fields', 'to') }} as inbound_to,

@@ -14,6 +14,8 @@ select
     events.action_id,
     events.parent_action_id,
     events.campaign_id,
+    events.user_id,
+    events.href,
     case
         when events.metric = 'opened'
             then

@@ -19,8 +19,9 @@ class Dataset:
     `table` holds each column's name, type and value, `reasons` a reject reason and its condition, tried in
     this order. In both, `f.x` is the JSON text of field x and `t_x` its text (null when empty); in a
     condition, `v_x` is the value of column x. `keys` are the columns (name, type, value) by which models find
-    what a row belongs to; a value is a column of the landing table, or column.member of a JSON column. `maps`
-    are columns in which no key may occur twice.
+    what a row belongs to; a value is a column of the landing table, or column.member of a JSON column, or
+    several such members, of which the first that is not empty counts. `maps` are columns in which no key may
+    occur twice.
     """
 
     name: str
@@ -182,7 +183,8 @@ EVENTS = Dataset(
     keys=(
         ("event_id", "varchar", "event_id"),
         ("timestamp", "bigint", "timestamp"),
-        ("delivery_id", "varchar", "data.delivery_id"),
+        # as the model stg_customerio__events reads it: older events have it elsewhere
+        ("delivery_id", "varchar", "data.delivery_id, data.variables.delivery_id, data.email_id"),
         ("journey_id", "varchar", "data.journey_id"),
     ),
 )
@@ -192,8 +194,11 @@ DATASETS = (CALLS, EVENTS)
 
 def duckdb_key(value: str) -> str:
     """The SQL of a key's value on DuckDB; a member of a JSON column is null when empty."""
-    column, _, member = value.partition(".")
-    return f"nullif({name(column)}->>{quoted('$.' + member)}, '')" if member else name(column)
+    found = []
+    for part in value.split(", "):
+        column, _, member = part.partition(".")
+        found.append(f"nullif({name(column)}->>{quoted('$.' + member)}, '')" if member else name(column))
+    return f"coalesce({', '.join(found)})" if len(found) > 1 else found[0]
 
 
 def check_query(dataset: Dataset, schema: pa.Schema) -> str:

@@ -73,7 +73,9 @@ opened as (
         case when mail and draw(message_no, 'spam') < 0.001
             then reached + 30 + expo(message_no, 'spammed', 9000) end as spammed,
         case when channel in ('sms', 'whatsapp') and draw(message_no, 'reply') < 0.02
-            then reached + 30 + expo(message_no, 'replied', 7000) end as replied
+            then reached + 30 + expo(message_no, 'replied', 7000) end as replied,
+        case when not edge and draw(message_no, 'preferences') < 0.004
+            then reached + 30 + expo(message_no, 'preferences changed', 20000) end as preferences_changed
     from seen
 ),
 clicked as (
@@ -136,7 +138,10 @@ HAPPENINGS: tuple[tuple[int, str, str, str, str], ...] = (
     (21, "converted", "case when edge then 7776000 end", "", "false"),
     (22, "clicked", "case when edge then 7776001 end", "person", "false"),
     (23, "opened", "case when edge then 7862400 end", "human", "false"),
+    (24, "cio_subscription_preferences_changed", "preferences_changed", "", "false"),
 )
+# Whether an event gives the person's id.
+IS_NAMED = "draw_int(id_no, 'identifiers', 0, 19) > 0"
 # An event id that occurs again on the next day is a second event.
 SECOND_DAY = 32
 
@@ -188,15 +193,18 @@ lacking as (
 -- Reported twice with one time, as a machine's and as a person's: the greater hash of the payload is right.
 judged as (
     select * replace (case when rival
-        then click_payload(instant, delivery_id, journey, action, parent, campaign, user_no, true)
-            > click_payload(instant, delivery_id, journey, action, parent, campaign, user_no, false)
-        else is_machine end as is_machine)
+        then click_payload(id_no, instant, delivery_id, journey, action, parent, campaign, user_no, true)
+            > click_payload(id_no, instant, delivery_id, journey, action, parent, campaign, user_no, false)
+        -- older events have no flags
+        else is_machine and kind <> 'legacy' end as is_machine)
     from (select *, case when rival then cio_delivery_id(message_no) end as delivery_id from lacking)
 )
 select event_no, id_no, id_ms, message_no, story_no, ordinal, channel, kind, metric, instant, first_at,
-    user_no, delivery_no, delivery_key, copy_no, copy_id, control, lacks, journey, action, parent, campaign,
+    user_no, case when rival or kind = 'legacy' or {IS_NAMED} then 'u-' || user_no end as user_id,
+    case when metric = 'clicked' then link_path(id_no) end as link,
+    case when metric = 'clicked' then link_href(id_no, user_no) end as href,
+    delivery_no, delivery_key, copy_no, copy_id, control, lacks, journey, action, parent, campaign,
     is_machine, case when not rival then flags when is_machine then 'accused' else 'denied' end as flags,
-    kind <> 'legacy' as about_message,
     case when control is not null then 'control'
         when delivery_no is null then null
         when bare or odd in ('wrong_action_first', 'wrong_campaign_first')

@@ -47,14 +47,21 @@ def macros(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
             to_base64(encode(to_base(any_hash(k, 'delivery id'), 36, 13)));
         create macro field(v) as
             coalesce('"' || replace(replace(v::varchar, '\\', '\\\\'), '"', '\\"') || '"', 'null');
+        -- What is clicked: a link as it is counted, and as it is sent; some clicks name none.
+        create macro link_path(k) as case when draw(k, 'no link') >= 0.01
+            then 'https://www.example.com/' || ['plan', 'offer', 'offer/terms'][draw_int(k, 'link', 1, 3)] end;
+        create macro link_href(k, user_no) as link_path(k) || case draw_int(k, 'link form', 0, 4)
+            when 0 then '?utm_source=mail&u=' || user_no when 1 then '#top' when 2 then '#top?u=' || user_no
+            when 3 then '?u=' || user_no || '#top' else '' end;
         -- The payload of a click in mail as int_distinct_events orders it, a null for each field it lacks.
-        create macro click_payload(instant, delivery, journey, action, parent, campaign, user_no, machine) as
+        create macro click_payload(
+            id_no, instant, delivery, journey, action, parent, campaign, user_no, machine) as
             md5(concat_ws(',',
                 field(instant), '"email"', '"clicked"', field(delivery), field(journey), field(action),
                 field(parent), field(campaign), 'null,null,null,null,null,null', field('u-' || user_no),
                 field(user_no || '@example.com'), field('c' || user_no), 'null',
                 field(user_no || '@example.com'), 'null', '"Edition"', 'null,null,null',
-                '"https://www.example.com/plan"', '"3"', 'null,null,null,null,null,null', field(machine)));
+                field(link_href(id_no, user_no)), '"3"', 'null,null,null,null,null,null', field(machine)));
         create macro plan_start() as {plan.start}::bigint;
         create macro plan_days() as {plan.days}::bigint;
         create macro day_of(instant) as (date '1970-01-01' + (instant // 86400)::integer);

@@ -8,6 +8,8 @@ from scripts.simulate.scenario import Call, Delivery, Message, Scenario, deliver
 from scripts.simulate.world import DAY, TEMPLATES
 
 HOUR = 3_600
+# More digits than a double holds.
+LONG_ACTION = 1_234_567_890_123_456_789
 
 
 def plain() -> list[Scenario]:
@@ -309,6 +311,13 @@ def identities() -> list[Scenario]:
             "plan-nudge",
             unmatched("plan-nudge", "no_journey_id", journey=False),
         ),
+        single(
+            "action_of_19_digits",
+            RARE,
+            "cart-push",
+            message("cart-push", action=LONG_ACTION),
+            deliveries=(Delivery("cart-push", LONG_ACTION),),
+        ),
         single("parent_only", RARE, "split-parent", message("split-parent", action=None)),
         single("numeric_journey", 0.002, "plan-nudge", nudge, journey_id="number"),
         single("odd_journey", 0.002, "plan-nudge", nudge, journey_id="odd"),
@@ -368,7 +377,7 @@ def without_calls() -> list[Scenario]:
         "other_campaign_ids_later": (RARE, replace(other, sure=True, variant="strip_first")),
         "newsletter": (0.01, replace(loose, kind="newsletter")),
         "transactional": (0.005, replace(loose, kind="transactional")),
-        "legacy_newsletter": (0.002, replace(loose, kind="legacy")),
+        "legacy_newsletter": (0.002, replace(loose, kind="legacy", campaign=3)),
     }
     return [
         *(Scenario(name, share, messages=(only,)) for name, (share, only) in alone.items()),

@@ -9,6 +9,14 @@ create macro member(name, value, k) as coalesce(
         when 0 then '' when 1 then ',"' || name || '":null' else ',"' || name || '":""' end);
 create macro number_text(value, k) as
     case when draw(k, 'number as text') < 0.015 then quoted(value) else value::varchar end;
+-- Sometimes a float, but only where a double holds all digits.
+create macro id_text(value, k) as
+    case when value < 9007199254740992 and draw(k, 'decimal') < 0.003 then value || '.0'
+        else number_text(value, k) end;
+create macro event_id_text(value, k) as
+    case when value < 9007199254740992 and value % 10 = 0 and draw(k, 'exponent') < 0.03
+            then (value // 10) || 'e1'
+        else id_text(value, k) end;
 create macro journey_text(value) as case left(value, 1)
     when '0' then quoted(value) else to_json(value)::varchar end;
 create macro envelope(id, object, metric, moment, data) as
@@ -31,8 +39,7 @@ with spelled as (
             else quoted(l.instant) end as moment,
         member('user_id', quoted(user_id), l.spelling) as users,
         member('campaign_id', number_text(campaign, l.spelling), l.spelling) as campaigns,
-        member('action_id', case when draw(l.spelling, 'decimal') < 0.003 then action || '.0'
-            else number_text(action, l.spelling) end, l.spelling) as actions,
+        member('action_id', id_text(action, l.spelling), l.spelling) as actions,
         member('journey_id', journey_text(journey), l.spelling) as journeys,
         case when draw(l.spelling, 'case') < 0.02 then upper(copy_id) else copy_id end as copies
     from call_line l
@@ -73,7 +80,7 @@ with named as (
             when draw(spelling, 'object') > 0.995 then upper(channel) else channel end as object,
         -- the fields that decide between two payloads of one second must not be random
         case when flags in ('accused', 'denied') then 19
-            else draw_int(spelling, 'identifiers', 0, 19) end as identified
+            else draw_int(id_no, 'identifiers', 0, 19) end as identified
     from event_line where hour >= $first and hour < $last
 ),
 part as (
@@ -89,8 +96,11 @@ part as (
             when 'webhook' then ',"recipient":"https://worker.justwords.ai/api/generate/acme"'
             when 'email' then ',"recipient":"' || address || '","subject":"Edition' || note || '"'
             else ',"recipient":"+49' || user_no || note || '"' end as addressed,
-        case when metric = 'clicked' then ',"href":"https://www.example.com/plan","link_id":3'
+        case when metric = 'clicked'
+                then coalesce(',"href":"' || link_href(id_no, user_no) || '"', '') || ',"link_id":3'
             when metric = 'replied' then ',"inbound_event_id":"i1","to":"+1"'
+            when metric = 'cio_subscription_preferences_changed' and kind <> 'legacy'
+                then ',"email_address":"' || address || '","content":"{\"topics\":{\"topic_1\":false}}"'
             when metric in ('attempted', 'bounced', 'failed', 'dropped', 'suppressed', 'undeliverable')
                 then ',"failure_message":"no luck: \u00fc again"' else '' end as happened,
         case when channel <> 'email' then '' else case flags
@@ -121,7 +131,7 @@ whole as (
                 || member('journey_id', path, spelling) || member('action_id', action, spelling)
             else '"trigger_event_id":null' || member('campaign_id', number_text(campaign, spelling), spelling)
                 || member('journey_id', path, spelling)
-                || member('action_id', number_text(action, spelling), spelling)
+                || member('action_id', event_id_text(action, spelling), spelling)
                 || coalesce(',"parent_action_id":' || parent, '') end
             || member('delivery_id', quoted(delivery), spelling) || person || addressed || happened || flagged
             as data,
@@ -131,8 +141,10 @@ whole as (
 )
 select hour, draw(line_no, 'place in file') as place, line_no, null::varchar as reason, encode(case
     when kind = 'legacy' then old_envelope(event_id, 'email_' || metric, instant,
-        '"customer_id":"u-' || user_no || '","email_address":"' || address || '","email_id":"' || delivery
-        || '","template_id":5,"variables":{"campaign":{"id":3,"name":"old"}}')
+        '"customer_id":"u-' || user_no || '","email_address":"' || address || '","template_id":5' || happened
+        || case when id_no % 3 > 0 then ',"email_id":"' || delivery || '"' else '' end
+        || ',"variables":{"campaign":{"id":' || campaign || ',"name":"old"}'
+        || case when id_no % 3 < 2 then ',"delivery_id":"' || delivery || '"' else '' end || '}')
     when kind = 'person' then envelope(event_id, 'email', metric, instant, of_person)
     when kind = 'customer' then envelope(event_id, 'customer', metric, instant, of_person)
     when kind = 'preferences' and style < 0.5 then
@@ -143,6 +155,8 @@ select hour, draw(line_no, 'place in file') as place, line_no, null::varchar as 
     when style < 0.016 then '{"event_id":"' || event_id || '","timestamp":' || instant
         || ',"data":{"event_type":"' || channel || '_' || metric || '",' || data || '}}'
     when style < 0.026 then envelope(event_id, object, channel || '_' || metric, instant, data)
+    -- the two disagree, and object_type is right
+    when style < 0.0265 and channel = 'email' then envelope(event_id, ' email ', 'sms_' || metric, instant, data)
     when style < 0.05 then '{ "data" : {' || data || '} , "timestamp": "' || instant
         || '", "metric" :"' || metric || '", "object_type":"' || object
         || '","received":1,"event_id":"' || event_id || '" }'

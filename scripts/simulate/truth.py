@@ -45,12 +45,12 @@ FACT_SQL = {
         select ulid(id_ms, any_hash(id_no, 'event id')) as event_id, day_of(instant) as event_date,
             at_utc(instant) as event_at, channel, metric, counts_as,
             cio_delivery_id(message_no) as delivery_id, journey as journey_id, action::bigint as action_id,
-            parent::bigint as parent_action_id, campaign::bigint as campaign_id, is_machine, delivery_key,
-            copy_id,
+            parent::bigint as parent_action_id, campaign::bigint as campaign_id, user_id, href, is_machine,
+            delivery_key, copy_id,
             control as control_template_id, method as match_method,
             case when method is null then reason end as unmatched_reason, uncounted is null as counts,
             uncounted as uncounted_reason
-        from event_plan where about_message order by event_no
+        from event_plan order by event_no
     """,
 }
 
@@ -77,6 +77,14 @@ ADD_UP = {
             union all
             select day_of(instant), copy_no, metric, 0, 1 from counted where delivery_no is not null
         ) group by all
+    """,
+    "day_link": """
+        select day_of(instant) as day, copy_no, link,
+            count(distinct delivery_no) filter (metric = 'clicked') as clicked,
+            count(*) filter (metric = 'clicked') as clicked_events,
+            count(distinct delivery_no) filter (metric = 'human_clicked') as human_clicked,
+            count(*) filter (metric = 'human_clicked') as human_clicked_events
+        from counted where delivery_no is not null and metric in ('clicked', 'human_clicked') group by all
     """,
     "cohort_metric": """
         select day_of(d.last_at) as day, d.copy_no, c.metric, count(distinct c.delivery_no) as uniques,
@@ -136,12 +144,12 @@ ADD_UP = {
 
 COUNTED = """
 create temp table counted as
-select delivery_no, message_no, control, copy_no, instant, first_at,
+select delivery_no, message_no, control, copy_no, instant, first_at, link,
     unnest(case
         when counts_as in ('opened', 'clicked') and not is_machine then [counts_as, 'human_' || counts_as]
         else [counts_as] end) as metric,
     counts_as = case when channel in ('in_app', 'slack') then 'sent' else 'delivered' end as reaches
-from event_plan where uncounted is null and about_message
+from event_plan where uncounted is null
 """
 
 # The deliveries that are the control arm of another template.
@@ -193,6 +201,7 @@ def finish(
     con.execute(DAILY.format(metrics=metric_columns("m")))
     con.execute(COHORT.format(metrics=metric_columns("m"), rates=rate_columns()))
     con.execute(CONTROL.format(metrics=metric_columns("m"), rates=rate_columns()))
+    con.execute(LINKS)
     con.execute(HARD_CASES)
     marts = {
         "dim_copy_variants": "order by copy_id, version_number",
@@ -200,6 +209,7 @@ def finish(
         "copy_metrics_daily": "order by metric_date, copy_id",
         "copy_cohort_metrics_daily": "order by delivery_date, copy_id",
         "control_metrics_daily": "order by delivery_date, template_id",
+        "link_clicks_daily": "order by metric_date, copy_id, href",
         "hard_cases": "order by name",
     }
     for name, order in marts.items():
@@ -331,6 +341,14 @@ counted_up as (
     from m left join reached on reached.day = m.day and reached.control = m.control
 )
 select *, {rates} from counted_up
+"""
+
+LINKS = """
+create temp table link_clicks_daily as
+select day as metric_date, copy_id, link as href, sum(clicked)::bigint as clicked,
+    sum(clicked_events)::bigint as clicked_events, sum(human_clicked)::bigint as human_clicked,
+    sum(human_clicked_events)::bigint as human_clicked_events
+from sum_day_link join copy using (copy_no) group by all
 """
 
 HARD_CASES = """

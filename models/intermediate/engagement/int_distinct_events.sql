@@ -9,7 +9,8 @@
 {% set payload = [
     'event_timestamp', 'channel', 'metric', 'delivery_id', 'journey_id', 'action_id', 'parent_action_id', 'campaign_id',
     'broadcast_id', 'trigger_id', 'newsletter_id', 'content_id', 'transactional_message_id', 'trigger_event_id', 'user_id',
-    'email', 'cio_id', 'email_address', 'recipient', 'recipients', 'subject', 'content', 'headers', 'failure_message',
+    'email', 'cio_id', 'email_address', 'recipient', json_without_nulls('recipients'), 'subject', 'content',
+    json_without_nulls('headers'), 'failure_message',
     'href', 'link_id', 'tracked_response', 'inbound_event_id', 'inbound_to', 'is_proxied', 'is_prefetched',
     'is_synthetic', 'is_machine_click',
 ] %}
@@ -140,12 +141,17 @@ final as (
         events.action_id,
         events.parent_action_id,
         events.campaign_id,
+        events.user_id,
+        case when events.metric = 'clicked' then events.href end as href,
+        events.failure_message,
         events.is_prefetched,
         events.is_synthetic,
         events.is_machine_click,
         conflicts.event_id is not null as has_conflict,
         several_days.event_id is not null as is_on_several_days,
-        {{ is_about_message('events.channel', 'events.delivery_id') }} as is_about_message
+        {{ is_about_message('events.channel', 'events.delivery_id') }} as is_about_message,
+        events.source_file,
+        events.source_line
     from events
     left join conflicts
         on

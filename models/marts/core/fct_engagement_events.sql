@@ -129,6 +129,8 @@ final as (
         judged.action_id,
         judged.parent_action_id,
         judged.campaign_id,
+        judged.user_id,
+        judged.href,
         judged.is_machine,
         judged.delivery_key,
         judged.copy_id,

@@ -247,8 +247,27 @@ from ranked_calls
 where recency = 1;
 
 -- step: events, parsed
-create temp macro whole(text) as case when regexp_full_match(text, '-?[0-9]{1,18}([.]0*)?') then cast(text as bigint) end;
-create temp macro truth(text) as case lower(text) when 'true' then true when 'false' then false end;
+create temp macro whole(text) as case
+    when regexp_full_match(text, '-?[0-9]+') then try_cast(text as bigint)
+    when
+        regexp_full_match(text, '-?[0-9]+([.][0-9]*)?([eE][-+]?[0-9]+)?')
+        and abs(try_cast(text as double)) < 9007199254740992
+        and floor(try_cast(text as double)) = try_cast(text as double)
+        then cast(try_cast(text as double) as bigint)
+end;
+create temp macro truth(text) as case
+    when lower(trim(text)) in ('true', 't', 'yes', 'y', '1', '1.0') then true
+    when lower(trim(text)) in ('false', 'f', 'no', 'n', '0', '0.0') then false
+end;
+create temp macro plain_name(name) as nullif(replace(lower(trim(name)), '-', '_'), '');
+create temp macro without_nulls(json_text) as regexp_replace(
+    regexp_replace(
+        regexp_replace(
+            replace(replace(replace(replace(json_text, '\\', chr(1)), '\"', chr(2)), '<', chr(3)), '>', chr(4)),
+            '"([^"]*)"', '<\1>', 'g'
+        ), '<[^<>]*>:null,', '', 'g'
+    ), ',?<[^<>]*>:null', '', 'g'
+);
 create temp macro channel_of(name) as case
     when name like 'email^_%' escape '^' then 'email'
     when name like 'push^_%' escape '^' then 'push'
@@ -269,9 +288,9 @@ with spelt as (
 lowered as (
     select
         *,
-        replace(lower(object_type), '-', '_') as lower_type,
-        replace(lower(coalesce(metric, event_type)), '-', '_') as metric_name,
-        replace(lower(event_type), '-', '_') as type_name
+        plain_name(object_type) as lower_type,
+        coalesce(plain_name(metric), plain_name(event_type), 'unknown') as metric_name,
+        plain_name(event_type) as type_name
     from spelt
 ),
 named as (
@@ -306,14 +325,19 @@ left join counts_of on named.metric = counts_of.metric;
 create temp macro fields(data) as json_transform(data, '{
     "delivery_id": "VARCHAR", "journey_id": "VARCHAR", "action_id": "VARCHAR", "parent_action_id": "VARCHAR",
     "campaign_id": "VARCHAR", "variables": "JSON", "prefetched": "VARCHAR", "synthetic": "VARCHAR",
-    "machine": "VARCHAR"
+    "machine": "VARCHAR", "email_id": "VARCHAR", "identifiers": "JSON", "customer_id": "VARCHAR", "href": "VARCHAR"
 }');
+create temp macro message_of(f) as coalesce(
+    nullif(f.delivery_id, ''), nullif(f.variables->>'$.delivery_id', ''), nullif(f.email_id, '')
+);
 create temp macro payload_hash(event_timestamp, channel, metric, data) as md5(concat_ws(
     ',',
     quoted(event_timestamp),
     quoted(channel),
     quoted(metric),
-    quoted(nullif(data->>'$.delivery_id', '')),
+    quoted(coalesce(
+        nullif(data->>'$.delivery_id', ''), nullif(data->>'$.variables.delivery_id', ''), nullif(data->>'$.email_id', '')
+    )),
     quoted(nullif(data->>'$.journey_id', '')),
     quoted(whole(nullif(data->>'$.action_id', ''))),
     quoted(whole(nullif(data->>'$.parent_action_id', ''))),
@@ -329,13 +353,13 @@ create temp macro payload_hash(event_timestamp, channel, metric, data) as md5(co
     quoted(nullif(data->>'$.identifiers.cio_id', '')),
     quoted(nullif(data->>'$.email_address', '')),
     quoted(coalesce(nullif(data->>'$.recipient', ''), nullif(data->>'$.email_address', ''))),
-    quoted(nullif(data->>'$.recipients', '')),
+    quoted(without_nulls(nullif(data->>'$.recipients', ''))),
     quoted(nullif(data->>'$.subject', '')),
     quoted(nullif(data->>'$.content', '')),
-    quoted(nullif(data->>'$.headers', '')),
+    quoted(without_nulls(nullif(data->>'$.headers', ''))),
     quoted(nullif(data->>'$.failure_message', '')),
     quoted(nullif(data->>'$.href', '')),
-    quoted(whole(nullif(data->>'$.link_id', ''))),
+    quoted(coalesce(cast(whole(nullif(data->>'$.link_id', '')) as varchar), nullif(data->>'$.link_id', ''))),
     quoted(nullif(data->>'$.tracked_response', '')),
     quoted(nullif(data->>'$.inbound_event_id', '')),
     quoted(nullif(data->>'$.to', '')),
@@ -377,11 +401,13 @@ select
     counts_as,
     code,
     is_known,
-    nullif(f.delivery_id, '') as delivery_id,
+    message_of(f) as delivery_id,
     nullif(f.journey_id, '') as journey_id,
     whole(f.action_id) as action_id,
     whole(f.parent_action_id) as parent_action_id,
     coalesce(whole(f.campaign_id), whole(f.variables->>'$.campaign.id')) as campaign_id,
+    coalesce(nullif(f.identifiers->>'$.id', ''), nullif(f.customer_id, '')) as user_id,
+    case when metric = 'clicked' then nullif(f.href, '') end as href,
     case when metric = 'opened' then truth(f.prefetched) end as is_prefetched,
     case when metric = 'opened' then truth(f.synthetic) end as is_synthetic,
     case when metric = 'clicked' then truth(f.machine) end as is_machine_click
@@ -606,6 +632,8 @@ select
     action_id,
     parent_action_id,
     campaign_id,
+    user_id,
+    href,
     case
         when metric = 'opened'
             then coalesce(is_prefetched, false) or (coalesce(is_synthetic, false) and not has_human_click)
@@ -649,14 +677,14 @@ inner join verdicts using (delivery_id);
 create table baseline.fct_engagement_events (
     event_id varchar $id_storage, event_date date, event_at timestamp, metric_date date, channel varchar, metric varchar, counts_as varchar,
     delivery_id varchar $id_storage, journey_id varchar $id_storage, action_id bigint, parent_action_id bigint,
-    campaign_id bigint, is_machine boolean, delivery_key varchar $id_storage, copy_id varchar, control_template_id varchar,
+    campaign_id bigint, user_id varchar, href varchar, is_machine boolean, delivery_key varchar $id_storage, copy_id varchar, control_template_id varchar,
     match_method varchar, unmatched_reason varchar, counts boolean, uncounted_reason varchar, delivery_date date,
     last_called_at timestamp, is_first boolean, is_first_human boolean, is_first_reached boolean
 );
 insert into baseline.fct_engagement_events
 select
     event_id, event_date, event_at, event_date, channel, metric, counts_as, delivery_id, journey_id, action_id, parent_action_id,
-    campaign_id, is_machine, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
+    campaign_id, user_id, href, is_machine, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
     uncounted_reason, delivery_date, last_called_at,
     counts as is_first, counts and not is_machine as is_first_human, counts and is_reached as is_first_reached
 from judged
@@ -678,7 +706,7 @@ set variable untold_from = (
 insert into baseline.fct_engagement_events
 select
     event_id, event_date, event_at, event_date, channel, metric, counts_as, delivery_id, journey_id, action_id, parent_action_id,
-    campaign_id, is_machine, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
+    campaign_id, user_id, href, is_machine, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
     uncounted_reason, delivery_date, last_called_at,
     counts and row_number() over (
         partition by coalesce(delivery_key, delivery_id), counts, counts_as order by event_at, event_id
@@ -973,6 +1001,16 @@ full join engaged using (metric_date, copy_id)
 inner join owners using (copy_id)
 left join metric_owners using (metric_date, copy_id)
 left join control_copies using (copy_id);
+
+create table baseline.link_clicks_daily as
+select
+    metric_date, copy_id, split_part(split_part(href, '?', 1), '#', 1) as href,
+    count(distinct delivery_key) as clicked, count(*) as clicked_events,
+    count(distinct delivery_key) filter (not is_machine) as human_clicked,
+    count(*) filter (not is_machine) as human_clicked_events
+from baseline.fct_engagement_events
+where counts and counts_as = 'clicked' and delivery_key is not null
+group by metric_date, copy_id, split_part(split_part(href, '?', 1), '#', 1);
 
 -- step: calls
 create view baseline.fct_calls as

@@ -23,6 +23,7 @@ from scripts.errors import UserError
 TABLES = (
     *("fct_calls", "fct_deliveries", "dim_copy_variants", "fct_engagement_events"),
     *("copy_metrics_daily", "copy_cohort_metrics_daily", "control_metrics_daily"),
+    "link_clicks_daily",
 )
 BIN = Path(sys.executable).parent
 NAIVE = Path("scripts/dev/bench/naive")

@@ -176,8 +176,11 @@ def _insert_plain(session: Session, dataset: Dataset, stamp: Stamp, plain: dict[
 
 
 def _key(value: str) -> str:
-    column, _, member = value.partition(".")
-    return f"nullif(parse_json({column}, 'd'):{member}::varchar, '')" if member else column
+    found = []
+    for part in value.split(", "):
+        column, _, member = part.partition(".")
+        found.append(f"nullif(parse_json({column}, 'd'):{member}::varchar, '')" if member else column)
+    return f"coalesce({', '.join(found)})" if len(found) > 1 else found[0]
 
 
 def _copy(session: Session, table: str, count: int, stamp: Stamp) -> None:

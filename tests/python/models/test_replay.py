@@ -16,7 +16,7 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from scripts.land.rules import CALLS
+from scripts.land.rules import CALLS, EVENTS
 from support.land import warehouse
 from support.project import PROJECT
 from support.project import settings as environment_of
@@ -32,7 +32,7 @@ from support.replay.builds import (
     models_of,
 )
 from support.replay.cases import ALL_CASES
-from support.replay.histories import History, Plan, Step
+from support.replay.histories import HOURS, History, Line, Plan, Step, line_of
 from support.replay.mutations import MUTATIONS, NEEDED
 from support.replay.plans import (
     Played,
@@ -48,6 +48,7 @@ from support.replay.plans import (
 from support.replay.steps import (
     edit_actions,
     edit_control,
+    hour_of,
     land_edited,
     land_gone,
     land_late_edit,
@@ -62,7 +63,7 @@ SEED = int(os.environ.get("COPYMART_REPLAY_SEED") or time.time())
 # Of so many examples each case must be met by a tenth.
 ENOUGH = 100
 # Together they meet every case.
-SHORT = (75, 101, 175)
+SHORT = (75, 101, 175, 232)
 # Mutations of the short form, and the numbers of plans that notice them.
 SHORT_MUTATIONS = {"calls that landed": 175, "events that landed": 175, "calls that were removed": 175}
 
@@ -224,6 +225,54 @@ def test_an_action_map_that_goes_back_after_a_refresh_of_some_models_applies(exa
         edit_actions(history, Random(70602))
         history.build()
         assert unequal_to_full(history, recorded) == {}
+
+
+def test_a_removed_event_takes_the_message_that_its_older_fields_name(example: Example) -> None:
+    with history_of(Plan(0, 1, 80, True, 0.9, ()), example.recorded) as history:
+        texts = ({"email_id": "by email"}, {"variables": {"delivery_id": "by variables"}})
+        older = [
+            line_of(
+                EVENTS.name,
+                {
+                    "event_id": f"older {data}",
+                    "event_type": "email_opened",
+                    "timestamp": 1767268801,
+                    "data": data,
+                },
+            )
+            for data in texts
+        ]
+        history.add(Random(1), EVENTS.name, older, HOURS[0])
+        history.land(Random(1))
+        history.build()
+        messages = "select count(*) from intermediate.int_messages where delivery_id like 'by %'"
+        assert history.connection.execute(messages).fetchone() == (2,)
+        path = next(path for path, lines in history.files.items() if lines == older)
+        history.remove(path)
+        history.backfill(EVENTS.name, hour_of(path))
+        history.build()
+        assert history.connection.execute(messages).fetchone() == (0,)
+        assert unequal_to_full(history, example.recorded) == {}
+
+
+def test_a_click_whose_link_changed_counts_for_the_new_link(example: Example) -> None:
+    def edited(line: Line) -> Line:
+        record = line.record or {}
+        if not line.data.get("href"):
+            return line
+        return line_of(
+            EVENTS.name, {**record, "data": {**line.data, "href": "https://example.com/new?u=1#top"}}
+        )
+
+    with history_of(Plan(0, 1, 300, True, 0.9, ()), example.recorded) as history:
+        for path, lines in [*history.files.items()]:
+            if history.dataset_of(path) == EVENTS.name:
+                history.write(path, [edited(line) for line in lines])
+        history.land(Random(1))
+        history.build()
+        links = "select distinct href from marts.link_clicks_daily where href is not null"
+        assert history.connection.execute(links).fetchall() == [("https://example.com/new",)]
+        assert unequal_to_full(history, example.recorded) == {}
 
 
 def test_what_lands_after_a_build_of_nothing_is_built(example: Example) -> None:

@@ -16,6 +16,7 @@ MARTS = (
     "copy_metrics_daily",
     "copy_cohort_metrics_daily",
     "control_metrics_daily",
+    "link_clicks_daily",
 )
 
 # What the truth has no word of: dates and first events, which the daily marts are summed up from.
@@ -154,6 +155,13 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "int_copy_calls_daily",
         "count(case when call_count = 1 then 1 end) as api_calls",
         "sum(call_count) as api_calls",
+    ),
+    "a query string makes another link": ("link_clicks_daily", "split_part(href, '?', 1)", "href"),
+    "a fragment makes another link": ("link_clicks_daily", ", '#', 1)", ", '!', 1)"),
+    "every click on a link is a delivery's": (
+        "link_clicks_daily",
+        "count(distinct delivery_key)",
+        "count(delivery_key)",
     ),
     # R11: the control arm
     "control ignores the campaign": (

@@ -81,7 +81,15 @@ def as_map(given: object) -> str:
 
 
 def whole(given: object) -> int | None:
-    return None if given in (None, "") else int(float(given))
+    if given in (None, ""):
+        return None
+    return int(str(given)) if str(given).lstrip("-").isdigit() else int(float(str(given)))
+
+
+def delivery_id(data: dict[str, Any]) -> str:
+    """Where the data of an event say of which delivery it is; older events say it elsewhere."""
+    older = (data.get("variables") or {}).get("delivery_id")
+    return data.get("delivery_id") or older or data.get("email_id") or ""
 
 
 def seconds(given: object) -> int:

@@ -218,7 +218,7 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
             "int_touched_hours": ("int_partition_contents",),
             "int_touched_dates": (
                 *("int_copy_calls_daily", "control_metrics_daily"),
-                *("copy_cohort_metrics_daily", "copy_metrics_daily"),
+                *("copy_cohort_metrics_daily", "copy_metrics_daily", "link_clicks_daily"),
             ),
         }.items()
         for model in models

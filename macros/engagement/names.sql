@@ -1,3 +1,9 @@
+{# The name of a channel or metric as it is compared: ' In-App' is in_app. #}
+{% macro plain_name(column) -%}
+    nullif(replace(lower(trim({{ column }})), '-', '_'), '')
+{%- endmacro %}
+
+
 {# The channel with which a name such as 'email_opened' begins, null if it begins with none. #}
 {% macro channel_in_name(name) -%}
     {%- set channels = [
