@@ -129,7 +129,9 @@ def _copymart(*arguments: object) -> list[str]:
 
 
 def _dbt(*arguments: object) -> list[str]:
-    return [str(Path(sys.executable).parent / "dbt"), *map(str, arguments)]
+    # an edited seed is a change too: dbt_project.yml has dbt hash none
+    dbt = (str(Path(sys.executable).parent / "dbt"), "--maximum-seed-size-mib", "0")
+    return [*dbt, *map(str, arguments)]
 
 
 def _run(scratch: Path, tree: Path, side: str, step: str, command: list[str], show: bool = False) -> str:
@@ -138,8 +140,6 @@ def _run(scratch: Path, tree: Path, side: str, step: str, command: list[str], sh
         "DBT_PROFILES_DIR": scratch / "profiles",
         "DBT_TARGET": side,
         "DBT_LOG_PATH": scratch / "logs",
-        # an edited seed is a change too
-        "DBT_ENGINE_MAXIMUM_SEED_SIZE_MIB": 0,
         "COPYMART_DUCKDB": scratch / f"{side}.duckdb",
         "PYTHONPATH": tree,
         "DO_NOT_TRACK": 1,
