@@ -1,7 +1,10 @@
 """The copymart program: one command per verb."""
 
+import os
 import sys
+from io import TextIOWrapper
 
+import duckdb
 import typer
 from rich.text import Text
 
@@ -12,6 +15,7 @@ from scripts.simulate import command as simulate
 from scripts.snowflake import bootstrap, share
 from scripts.unload import command as unload
 from scripts.unload import policy, verify
+from scripts.warehouse import full
 
 _BEGIN = """
 **Where to begin.** `make run` shows everything on sample logs. On your own, in the order of the data:
@@ -48,10 +52,13 @@ for verb, examples in (
 
 def main() -> None:
     """Run the program; a UserError ends it with its message and exit status 1."""
+    _use_utf_8()
     try:
         app()
     except UserError as error:
         message = str(error)
+    except duckdb.OutOfMemoryException as error:
+        message = str(full(error))
     except PermissionError as error:
         # each command names what it cannot read or write; this is for the folders above
         message = f"{error.filename}: {error.strerror}"
@@ -59,3 +66,16 @@ def main() -> None:
         return
     error_console.print(Text.assemble(("error: ", "red"), message), soft_wrap=True)
     sys.exit(1)
+
+
+def _use_utf_8() -> None:
+    """Start again in Python's UTF-8 mode where the locale is another: DuckDB takes no other names of files.
+
+    What the terminal cannot show is escaped.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        environment = {**os.environ, "PYTHONUTF8": "1"}
+        os.execve(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]], environment)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

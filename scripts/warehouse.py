@@ -110,6 +110,22 @@ def project_vars(project_dir: Path) -> dict[str, Any]:
     return project(project_dir)["vars"]
 
 
+def full(error: Exception) -> UserError | None:
+    """What was full, memory or the disk that DuckDB spills to, and what helps; None for other errors."""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    if "No space left" in text or "max_temp_directory_size" in text or "offload" in text:
+        return UserError(
+            f"the disk that DuckDB spills to is full ({text}): make room there, or set "
+            "COPYMART_SPILL_FOLDER to a folder on another disk"
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return UserError(
+            f"DuckDB needs more memory than it may use ({text}): raise COPYMART_MEMORY_LIMIT, or the "
+            "memory_limit of the profile's target"
+        )
+    return None
+
+
 def connect(
     project_dir: Path, profiles_dir: Path | None = None, target: str | None = None, read_only: bool = False
 ) -> duckdb.DuckDBPyConnection:
@@ -127,6 +143,10 @@ def connect(
     # As in dbt, a relative path starts at the current folder.
     path = Path(settings["path"])
     _check_access(path, read_only)
+    limit = str((settings.get("settings") or {}).get("memory_limit", "")).strip()
+    # DuckDB takes -1 for no limit at all, and then the system ends the process
+    if limit.startswith("-"):
+        raise UserError(f"the memory limit is {limit}: set COPYMART_MEMORY_LIMIT to an amount such as 3500MB")
     try:
         connection = duckdb.connect(
             str(path), read_only=read_only, config=settings.get("config_options") or {}

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from scripts.land.plan import Plan, same_etag
-from scripts.land.records import PIECE_BYTES, Piece, read_pieces
+from scripts.land.readers import read_pieces
+from scripts.land.records import PIECE_BYTES, Piece
 from scripts.land.sources import Opened, Refused, SourceFile, open_files
 
 CHUNK_BYTES = 2 * PIECE_BYTES
@@ -31,14 +32,23 @@ class Chunk:
     unknown: dict[str, tuple[str, ...]]
     copied: dict[str, int] = field(default_factory=dict)
 
+    def uris(self) -> set[str]:
+        """The addresses of its files."""
+        return {opened.file.uri for opened in self.files.values()}
+
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file without rows to land: `refusal` is None when its content is landed already."""
+    """A file without rows to land.
+
+    `other_name`: the name under which the ledger has its content. Without it and a `refusal`, its content is
+    landed already.
+    """
 
     file: SourceFile
     refusal: Refused | None = None
     breaks_off: bool = False
+    other_name: str | None = None
 
 
 Item = TypeVar("Item")
@@ -59,6 +69,8 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
     for file in plan.files:
         if same_etag(plan, file):
             yield Skipped(file)
+        elif file.etag and (other := plan.other_name(file, file.etag)):
+            yield Skipped(file, other_name=other)
         else:
             fresh.append(file)
 
@@ -73,12 +85,18 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
             opened.stream.close()
             yield Skipped(opened.file)
             continue
+        if other := plan.other_name(opened.file, opened.digest):
+            opened.stream.close()
+            yield Skipped(opened.file, other_name=other)
+            continue
         pieces = read_pieces(opened, plan.dataset.columns)
         try:
             first, second = next(pieces), next(pieces, None)
         except Refused as refusal:
             yield Skipped(opened.file, refusal)
             continue
+        if len(first.table):
+            plan.take(opened.file, opened.digest)
         full = size + first.table.nbytes > CHUNK_BYTES or len(held) >= MOST_FILES
         if held and (second or full or not first.table.schema.equals(held[-1][1].table.schema)):
             yield _chunk(held)

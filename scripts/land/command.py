@@ -12,8 +12,9 @@ from scripts.console import SNOWFLAKE, WHAT
 from scripts.errors import UserError
 from scripts.land.duckdb import open_duckdb
 from scripts.land.engine import Engine
+from scripts.land.moved import move, plan_moves
 from scripts.land.plan import plan_landing
-from scripts.land.report import print_dry_run, print_outcomes, print_removals
+from scripts.land.report import print_dry_run, print_moves, print_outcomes, print_removals
 from scripts.land.rules import CALLS, EVENTS
 from scripts.land.sources import list_files, locate
 from scripts.land.transaction import run
@@ -25,6 +26,7 @@ copymart land --calls s3://acme/justai/calls \\
     --role-arn arn:aws:iam::123456789012:role/loader
 copymart land --calls s3://acme/justai/calls \\
     --backfill 2026-01-01 2026-01-08 --dry-run
+copymart land --moved /data/logs s3://acme/logs
 """
 
 
@@ -55,6 +57,24 @@ def land(
             rich_help_panel=WHAT,
         ),
     ] = False,
+    copies: Annotated[
+        bool,
+        typer.Option(
+            "--copies",
+            help="Also land files whose content has landed under another name. Without it they are held "
+            "back, because their rows would be there twice.",
+            rich_help_panel=WHAT,
+        ),
+    ] = False,
+    moved: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="OLD NEW",
+            help="The file or folder OLD lies at NEW now: its rows stay, under their new names. With "
+            "`--calls` or `--events`, land after that.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -88,7 +108,8 @@ def land(
     With a Snowflake target, Snowflake copies and parses JSON lines: local files through PUT, `s3://` through
     a stage.
 
-    Exit status 1 when a file was refused as a whole; all other files have landed.
+    Exit status 1 when a file was refused as a whole, or held back because its content has landed under
+    another name; all other files have landed.
 
     \f
     Raises:
@@ -103,7 +124,7 @@ def land(
                 "or leave it out"
             )
     named = [(dataset, uri) for dataset, uri in ((CALLS, calls), (EVENTS, events)) if uri is not None]
-    if not named:
+    if not named and not moved:
         raise UserError("nothing to land: give --calls URI, --events URI or both")
     span = _span(*backfill) if backfill else None
     if allow_empty and not span:
@@ -128,6 +149,11 @@ def land(
         if elsewhere
         else open_duckdb(*where) as engine
     ):
+        if moved:
+            moves = plan_moves(engine, *moved)
+            print_moves(moves, dry_run)
+            if not dry_run:
+                move(engine, moves)
         plans = [
             plan_landing(
                 engine.connection,
@@ -136,6 +162,7 @@ def land(
                 engine.list_files(location, store) if files is None else files,
                 span,
                 allow_empty,
+                copies,
             )
             for dataset, location, files in listed
         ]
@@ -146,8 +173,9 @@ def land(
                 print_dry_run(plan)
             return
         outcomes = [run(engine, plan, bounds, store) for plan in plans]
-    print_outcomes(outcomes)
-    if any(outcome.refused for outcome in outcomes):
+    if outcomes:
+        print_outcomes(outcomes)
+    if any(outcome.refused or outcome.copies for outcome in outcomes):
         raise typer.Exit(1)
 
 

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from scripts.errors import UserError
 from scripts.land.chunks import Chunk, Skipped, prefetched, read_chunks
-from scripts.land.engine import Stamp
+from scripts.land.engine import Move, Stamp
 from scripts.land.plan import Plan
-from scripts.land.rules import Dataset
+from scripts.land.rules import Dataset, duckdb_key, name
 from scripts.land.sources import Location, SourceFile, list_files
 from scripts.land.tables import ddl
-from scripts.warehouse import connect
+from scripts.warehouse import connect, full
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,48 @@ class DuckDB:
     def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:
         """Commit: only one process writes a DuckDB file, so the ledger is still the one of the plan."""
         self.connection.commit()
+
+    def rename(self, dataset: Dataset, stamp: Stamp, moves: list[Move]) -> None:
+        """Rename landed files; models recompute what their rows belong to, as if they had been replaced."""
+        execute = self.connection.execute
+        self.connection.register("moves", moves_table(moves))
+        keys = ", ".join(f"{duckdb_key(value)} as {name(column)}" for column, _, value in dataset.keys)
+        table = f"staging.{dataset.name}"
+        batch = {"batch_id": stamp.batch_id, "landed_at": stamp.landed_at}
+        self.connection.begin()
+        execute(
+            "insert into staging.landed_batches values ($batch_id, $dataset, $landed_at)",
+            {**batch, "dataset": dataset.name},
+        )
+        execute(
+            f"insert into {table}_removed by name select distinct $batch_id as batch_id, {keys} "
+            f"from {table} where _file in (select old_name from moves)",
+            {"batch_id": stamp.batch_id},
+        )
+        execute(
+            f"update {table} set _file = new_name, _batch_id = $batch_id, _loaded_at = $landed_at "
+            "from moves where _file = old_name",
+            batch,
+        )
+        execute(f"update {table}_rejects set _file = new_name from moves where _file = old_name")
+        rename_in_ledger(self.connection, dataset, stamp)
+        self.connection.commit()
+        self.connection.unregister("moves")
+
+
+def moves_table(moves: list[Move]) -> pa.Table:
+    """Moves as a table of old_name, new_name, path_hour."""
+    old, new, hours = zip(*moves, strict=True)
+    return pa.table({"old_name": old, "new_name": new, "path_hour": pa.array(hours, pa.timestamp("us"))})
+
+
+def rename_in_ledger(connection: duckdb.DuckDBPyConnection, dataset: Dataset, stamp: Stamp) -> None:
+    """Rename files in a ledger in DuckDB, by the table `moves`."""
+    connection.execute(
+        "update staging.landed_files set file = new_name, path_hour = moves.path_hour, batch_id = $batch_id "
+        "from moves where file = old_name and dataset = $dataset",
+        {"batch_id": stamp.batch_id, "dataset": dataset.name},
+    )
 
 
 @contextmanager
@@ -60,7 +103,9 @@ def open_duckdb(
         for statement in () if dry_run else ddl():
             connection.execute(statement)
         yield DuckDB(connection)
-    except (duckdb.IOException, duckdb.TransactionException) as error:
+    except (duckdb.IOException, duckdb.TransactionException, duckdb.OutOfMemoryException) as error:
+        if reason := full(error):
+            raise UserError(f"{reason}. Files landed before this one are complete") from error
         raise UserError(
             f"the warehouse cannot be written: {error}; files landed before this one are complete"
         ) from error

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from secrets import token_hex
 from typing import Any, Protocol
 
 import duckdb
@@ -12,6 +13,9 @@ from scripts.land.plan import Plan
 from scripts.land.rules import Dataset
 from scripts.land.sources import Location, SourceFile
 
+Move = tuple[str, str, datetime | None]
+"""A landed file that lies elsewhere now: old name, new name, and the hour in the new one's path."""
+
 
 @dataclass(frozen=True)
 class Stamp:
@@ -19,6 +23,12 @@ class Stamp:
 
     batch_id: str
     landed_at: datetime
+
+
+def new_stamp() -> Stamp:
+    """A stamp of now (UTC), whose id no other transaction has."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return Stamp(f"{now:%Y%m%dT%H%M%S%f}-{token_hex(4)}", now)
 
 
 class Engine(Protocol):
@@ -43,3 +53,6 @@ class Engine(Protocol):
         `before`: the files of the transaction with their content by the ledger until now, None for a new
         file.
         """
+
+    def rename(self, dataset: Dataset, stamp: Stamp, moves: list[Move]) -> None:
+        """Give landed files other names, in one transaction; their rows then belong to this batch."""

@@ -6,7 +6,10 @@ from rich.table import Table
 from rich.text import Text
 
 from scripts.console import console, error_console, listed
+from scripts.land.engine import Move
+from scripts.land.exports import EXPORT
 from scripts.land.plan import Plan, same_etag
+from scripts.land.rules import Dataset
 from scripts.land.sources import Refused, SourceFile, open_file, printable
 from scripts.land.transaction import Outcome
 
@@ -23,6 +26,16 @@ def print_removals(plan: Plan) -> None:
             console.print(Text(f"  {uri}"), soft_wrap=True)
 
 
+def print_moves(moves: dict[Dataset, list[Move]], dry_run: bool) -> None:
+    for dataset, files in moves.items():
+        old, new, _ = files[0]
+        does = (
+            "would be renamed in the ledger; nothing was changed" if dry_run else "are renamed in the ledger"
+        )
+        console.print(f"{dataset.name}: {len(files):,} file(s) {does}, the first:")
+        console.print(Text(f"  {printable(old)}\n  {printable(new)}"), soft_wrap=True)
+
+
 def print_dry_run(plan: Plan) -> None:
     counts: Counter[str] = Counter()
     for file in plan.files:
@@ -34,7 +47,7 @@ def print_dry_run(plan: Plan) -> None:
         counts[action] += 1
         if action in ("land", "replace"):
             console.print(Text(f"would {action} {file.uri}"), soft_wrap=True)
-    summary = ", ".join(f"{action} {counts[action]}" for action in ("land", "replace", "refuse"))
+    summary = ", ".join(f"{action} {counts[action]}" for action in ("land", "replace", "hold back", "refuse"))
     console.print(
         f"{plan.dataset.name}: would {summary}, remove {len(plan.removed)} file(s), "
         f"{counts['unchanged']} unchanged; nothing was changed"
@@ -42,15 +55,23 @@ def print_dry_run(plan: Plan) -> None:
 
 
 def _intention(plan: Plan, file: SourceFile) -> str:
-    """What a landing would do with a file; this reads only a local file that landed before."""
+    """What a landing would do with a file: by its ETag on S3, by the hash of its bytes on this machine."""
     known = plan.known.get(file.uri)
-    if file.format is None or (known and not file.etag):
+    if file.etag and file.format not in (None, EXPORT):
+        digest = file.etag
+        same = same_etag(plan, file)
+    else:
         opened = open_file(file)
         opened.stream.close()
-        return "unchanged" if known and known.digest == opened.digest else "replace"
-    if not known:
-        return "land"
-    return "unchanged" if same_etag(plan, file) else "replace"
+        digest = opened.digest
+        same = bool(known and known.digest == digest)
+    if same:
+        return "unchanged"
+    if other := plan.other_name(file, digest):
+        _print_copies([(file.uri, other)])
+        return "hold back"
+    plan.take(file, digest)
+    return "replace" if known else "land"
 
 
 def print_outcomes(outcomes: list[Outcome]) -> None:
@@ -85,11 +106,12 @@ def _print_notes(outcome: Outcome) -> None:
     if outcome.held_back:
         console.print(
             f"{outcome.dataset.name}: the rows of {outcome.held_back} file(s) that are gone were "
-            "not removed, because a file was refused: fix it and run again",
+            "not removed, because a file was refused or held back: see below, and run again",
             soft_wrap=True,
         )
     for uri, reason in outcome.refused:
         _print_refused(uri, reason)
+    _print_copies(outcome.copies)
 
 
 def unknown_notes(unknown: dict[str, set[str]]) -> list[str]:
@@ -112,6 +134,23 @@ def unknown_notes(unknown: dict[str, set[str]]) -> list[str]:
         count = sum(len(uris) for _, uris in rest)
         notes.append(f"ignored unknown field(s) {listed(others)} in {count:,} more files; {_NAMED}")
     return notes
+
+
+def _print_copies(copies: list[tuple[str, str]]) -> None:
+    """Name the files that were held back because their content has landed under another name."""
+    for uri, other in copies[:MOST_LINES]:
+        error_console.print(
+            Text.assemble(("held back: ", "red"), f"{printable(uri)} has the content of {printable(other)}"),
+            soft_wrap=True,
+        )
+    if len(copies) > MOST_LINES:
+        error_console.print(f"held back: {len(copies) - MOST_LINES:,} more such files", soft_wrap=True)
+    if copies:
+        error_console.print(
+            "  its rows would be there twice: if the file or its folder moved, "
+            "`copymart land --moved OLD NEW` renames it; --copies lands it all the same",
+            soft_wrap=True,
+        )
 
 
 def _print_refused(uri: str, reason: str) -> None:

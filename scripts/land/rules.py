@@ -38,11 +38,17 @@ create or replace temp macro land_text(x) as
     case when starts_with(x::varchar, '"') then nullif(x->>'$', '') else x::varchar end;
 -- true for what is neither a string nor a number: object, array, boolean, NaN, Infinity
 create or replace temp macro land_not_text(x) as regexp_matches(x::varchar, '^([{\[tfNI]|-I)');
--- whole numbers within int64, 41.0 too; a cast alone would make 42 of '41.5'
+-- a number with a fraction or an exponent, which writers keep as a double
+create or replace temp macro land_is_float(t) as
+    regexp_full_match(t, '-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?') and regexp_matches(t, '[.eE]');
+-- whole numbers within int64; 41.0 and 1e3 too, below the 2^53 from where a double loses digits. A cast alone
+-- would make 42 of '41.5'
 create or replace temp macro land_int(t) as
     case when try_cast(t as bigint)::varchar = t then try_cast(t as bigint)
-         when regexp_full_match(t, '-?[0-9]+(\.0*)?')
-         then try_cast(regexp_replace(t, '\.0*$', '') as bigint) end;
+         when regexp_full_match(t, '-?[0-9]+') then try_cast(t as bigint)
+         when land_is_float(t) and abs(try_cast(t as double)) < 9007199254740992
+             and try_cast(t as double) = floor(try_cast(t as double))
+         then try_cast(try_cast(t as double) as bigint) end;
 -- whole seconds, of seconds, milliseconds or microseconds by size
 create or replace temp macro land_unit(d) as
     case when d > 1e14 then d / 1e6 when d > 1e11 then d / 1e3 else d end;
@@ -57,6 +63,12 @@ create or replace temp macro land_trailing_comma(s) as
 create or replace temp macro land_not_a_number(s) as
     case when contains(s, 'NaN') or contains(s, 'Infinity')
          then regexp_matches(land_unquoted(s), 'NaN|Infinity') else false end;
+-- JSON but for half of a surrogate pair, which stands for no character
+create or replace temp macro land_has_lone_surrogate(s) as
+    regexp_matches(s, '\\u[dD][89a-fA-F]')
+    and json_valid(regexp_replace(
+        regexp_replace(s, '\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}', '', 'g'),
+        '\\u[dD][89a-fA-F][0-9a-fA-F]{2}', '', 'g'));
 -- a JSON object, also from text that holds one; nothing gives {}, anything else null
 create or replace temp macro land_object(x) as
     case when x is null then '{}'::json
@@ -85,6 +97,18 @@ def _map_rule(field: str) -> tuple[str, str]:
 
 def _id_rule(field: str) -> tuple[str, str]:
     return f"bad_{field}", f"v_{field} is null and t_{field} is not null"
+
+
+def _inexact_id_rule(column: str, members: tuple[str, ...]) -> tuple[str, str]:
+    """Ids in a JSON column that a writer kept as doubles of 2^53 or more may be those of something else."""
+    inexact = " or ".join(
+        f"(land_is_float(v_{column}->>'$.{member}') "
+        f"and abs(try_cast(v_{column}->>'$.{member}' as double)) >= 9007199254740992)"
+        for member in members
+    )
+    # the pattern keeps the JSON of ordinary events from being read again
+    seen = f"regexp_matches(v_{column}::varchar, '_id\":\"?-?[0-9]+[.eE]')"
+    return "inexact_id", f"case when {seen} then {inexact} else false end"
 
 
 def _text_rule(field: str) -> tuple[str, str]:
@@ -173,6 +197,7 @@ EVENTS = Dataset(
         _text_rule("metric"),
         _text_rule("event_type"),
         _map_rule("data"),
+        _inexact_id_rule("data", ("action_id", "parent_action_id", "campaign_id")),
         ("missing_metric", "v_metric is null and v_event_type is null"),
         # event_type: email_opened and metric: email_opened also name the channel
         (
@@ -231,7 +256,8 @@ def _line_fields(dataset: Dataset) -> str:
     select
         file_no, line, f, keys,
         case when fault is not null then fault
-             when f is null then case when json_valid(raw) then 'not_an_object' else 'malformed_json' end
+             when f is null then case when json_valid(raw) then 'not_an_object'
+                 when land_has_lone_surrogate(raw) then 'invalid_unicode' else 'malformed_json' end
              when not starts_with(raw, '{{') and not starts_with(ltrim(raw, E' \\t\\r\\n'), '{{')
              then 'not_an_object'
              when keys is null then null
@@ -249,9 +275,7 @@ def _column_fields(dataset: Dataset, schema: pa.Schema) -> str:
         f"{name(field)}: {_column_json(schema.field(field)) if field in schema.names else 'null::json'}"
         for field in dataset.columns.fields
     )
-    return (
-        f"select file_no, line, {{{packed}}} as f, null::varchar[] as keys, null::varchar as fault from chunk"
-    )
+    return f"select file_no, line, {{{packed}}} as f, null::varchar[] as keys, fault from chunk"
 
 
 def _column_json(field: pa.Field) -> str:

@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +19,16 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from scripts.errors import UserError
+from scripts.land.exports import (
+    EXPORT,
+    MANIFEST,
+    Read,
+    export_above,
+    exports,
+    holds_whole_calls,
+    is_export,
+    read_local,
+)
 from scripts.s3 import FAILURES, explain
 
 IN_MEMORY = 64 * 2**20
@@ -58,11 +68,15 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Location:
-    """What the user named: `root` is an absolute path or s3:// address without a slash at its end."""
+    """What the user named: `root` is an absolute path or s3:// address without a slash at its end.
+
+    `literal`: the s3:// address as it was given, if it also reads as a glob.
+    """
 
     given: str
     root: str
     pattern: re.Pattern[str] | None = None
+    literal: str | None = None
 
     @property
     def is_s3(self) -> bool:
@@ -71,9 +85,29 @@ class Location:
 
     def covers(self, uri: str) -> bool:
         """Whether a file with this URI belongs to this location."""
-        if not (uri == self.root or uri.startswith(self.root.rstrip("/") + "/")):
+        if self._is_literal(uri):
+            return True
+        if not _is_at(uri, self.root):
             return False
         return self.pattern is None or bool(self.pattern.fullmatch(uri))
+
+    def narrowed(self, uris: Iterable[str]) -> "Location":
+        """The location whose address is no glob, if one of these files lies there."""
+        found = self.literal and any(map(self._is_literal, uris))
+        return Location(self.given, self.literal) if self.literal and found else self
+
+    def _is_literal(self, uri: str) -> bool:
+        return self.literal is not None and _is_at(uri, self.literal)
+
+
+def _is_at(uri: str, root: str) -> bool:
+    """Whether an address is a root or lies below it; a key on S3 may hold an empty folder name."""
+    return uri == root or uri.startswith(_inside(root))
+
+
+def _inside(root: str) -> str:
+    """How the addresses begin that lie below a root."""
+    return root if root == "/" else root + "/"
 
 
 @dataclass
@@ -105,7 +139,9 @@ def locate(uri: str) -> Location:
             raise UserError(f"{uri} names no bucket (an unset variable?): give s3://BUCKET/PREFIX")
         if _MAGIC.search(bucket):
             raise UserError(f"{uri}: no glob may stand in the bucket's name; give s3://BUCKET/PREFIX")
-        return _location(uri, f"s3://{bucket}", key)
+        # each slash counts in a key; the one at the end only says that a folder is meant
+        location = _location(uri, f"s3://{bucket}", key.removesuffix("/").split("/") if key else [])
+        return replace(location, literal=uri.removesuffix("/")) if location.pattern else location
     if "://" in uri and not uri.startswith("file://"):
         raise UserError(f"{uri}: land reads local paths and s3://, not {uri.partition('://')[0]}://")
     path = Path(uri.removeprefix("file://")).expanduser()
@@ -118,18 +154,15 @@ def locate(uri: str) -> Location:
     folder = Path(*parts[:plain])
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist (from {uri})")
-    return _location(uri, os.path.realpath(folder), "/".join(parts[plain:]))
+    return _location(uri, os.path.realpath(folder), list(parts[plain:]))
 
 
-def _location(given: str, root: str, rest: str) -> Location:
-    parts = [part for part in rest.split("/") if part]
+def _location(given: str, root: str, parts: list[str]) -> Location:
     plain = next((number for number, part in enumerate(parts) if _MAGIC.search(part)), len(parts))
     base = "/".join([root.rstrip("/"), *parts[:plain]]) or "/"
     if plain == len(parts):
         return Location(given, base)
-    return Location(
-        given, base, re.compile(re.escape(base.rstrip("/") + "/") + _glob("/".join(parts[plain:])))
-    )
+    return Location(given, base, re.compile(re.escape(_inside(base)) + _glob("/".join(parts[plain:]))))
 
 
 def _glob(pattern: str) -> str:
@@ -150,24 +183,58 @@ def list_files(location: Location, s3: Any = None) -> list[SourceFile]:
         UserError: a folder or bucket cannot be listed.
     """
     if location.is_s3:
-        return listed_files(location, _objects(location, s3))
-    found = _list_local(location)
-    return sorted((file for file in found if location.covers(file.uri)), key=lambda file: file.uri)
+        return listed_files(location, _objects(location, s3), lambda address: _object_bytes(address, s3))
+    # a path of several names is one file
+    found = {
+        file.uri: file
+        for path, file in _list_local(location)
+        if file.format == EXPORT or location.covers(path)
+    }
+    return sorted(found.values(), key=lambda file: file.uri)
 
 
-def listed_files(location: Location, objects: Iterable[tuple[str, int, str]]) -> list[SourceFile]:
-    """The files among listed objects (address, size, ETag), as `list_files` gives them."""
-    found = []
-    for uri, size, etag in objects:
-        below = uri.removeprefix(location.root).split("/")[1:]
-        if location.covers(uri) and not uri.endswith("/") and not any(map(_hidden, below)):
+def listed_files(
+    location: Location, objects: Iterable[tuple[str, int, str]], read: Read = read_local
+) -> list[SourceFile]:
+    """The files among listed objects (address, size, ETag), as `list_files` gives them.
+
+    `read` gives the bytes of an object.
+    """
+    there = [found for found in objects if location.covers(found[0])]
+    narrowed = location.narrowed(uri for uri, _, _ in there)
+    closed = [
+        folder
+        for folder in exports([uri for uri, _, _ in there])
+        if not (_is_at(narrowed.root, folder) and holds_whole_calls(folder, read))
+    ]
+    found = [_export(folder) for folder in closed]
+    for uri, size, etag in there:
+        hidden = uri.endswith("/") or any(map(_hidden, uri.removeprefix(location.root).split("/")[1:]))
+        if narrowed.covers(uri) and not hidden and not any(_is_at(uri, folder) for folder in closed):
             found.append(_source(uri, size, etag))
     return sorted(found, key=lambda file: file.uri)
 
 
-def _list_local(location: Location) -> Iterator[SourceFile]:
+def _export(folder: str) -> SourceFile:
+    return SourceFile(f"{folder}/{MANIFEST}", 0, EXPORT)
+
+
+def _object_bytes(address: str, s3: Any) -> bytes:
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    try:
+        return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except (*FAILURES, *_BROKEN_OFF) as error:
+        raise OSError(explain(error)) from error
+
+
+def _list_local(location: Location) -> Iterator[tuple[str, SourceFile]]:
+    """Yield files by the path of the walk; what identifies a file is its path without symbolic links."""
+    own = export_above(location.root)
+    if own and not holds_whole_calls(own, read_local):
+        yield location.root, _export(own)
+        return
     if not os.path.isdir(location.root):
-        yield _source(location.root, os.stat(location.root).st_size)
+        yield location.root, _source(location.root, os.stat(location.root).st_size)
         return
 
     def fail(error: OSError) -> None:
@@ -178,12 +245,25 @@ def _list_local(location: Location) -> Iterator[SourceFile]:
     seen: set[str] = set()
     for folder, children, names in os.walk(location.root, followlinks=True, onerror=fail):
         real = os.path.realpath(folder)
+        if folder != location.root and real not in seen and is_export(Path(folder)):
+            children[:] = []
+            below = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
+            if any(map(location.covers, below)):
+                yield folder, _export(real)
+            continue
         children[:] = [] if real in seen else sorted(name for name in children if not _hidden(name))
         for name in names if real not in seen else ():
             if not _hidden(name):
                 path = os.path.join(folder, name)
                 # A dangling link is listed, so that it is refused by name instead of silently missing.
-                yield _source(path, os.stat(path).st_size if os.path.exists(path) else 0)
+                there = os.path.exists(path)
+                file = os.path.join(real, name) if not os.path.islink(path) else os.path.realpath(path)
+                yield (
+                    path,
+                    replace(
+                        _source(path, os.stat(path).st_size if there else 0), uri=file if there else path
+                    ),
+                )
         seen.add(real)
 
 
@@ -210,7 +290,7 @@ def _hidden(name: str) -> bool:
     return (
         name.startswith((".", "_"))
         or name.split(".")[0] == "manifest"
-        or name.endswith((".crc", ".manifest"))
+        or name.endswith((".crc", ".manifest", "_$folder$"))
     )
 
 
@@ -265,6 +345,11 @@ def open_file(file: SourceFile, s3: Any = None) -> Opened:
     Raises:
         Refused: it cannot be read, or land does not read its extension.
     """
+    if file.format == EXPORT:
+        raise Refused(
+            "its folder is an export of copymart, whose rows would count again: leave it out (an export of "
+            "calls with --layout full lands when its own folder is named)"
+        )
     if file.format is None:
         raise Refused(f"its extension is none that land reads ({FORMATS_TEXT}): convert it, or leave it out")
     if file.uri.startswith("s3://"):

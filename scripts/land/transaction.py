@@ -4,18 +4,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from secrets import token_hex
 from time import perf_counter
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from scripts.console import progress
 from scripts.land.chunks import Chunk, Skipped
-from scripts.land.engine import Engine, Stamp
+from scripts.land.engine import Engine, Stamp, new_stamp
 from scripts.land.plan import Plan
+from scripts.land.records import first_line
 from scripts.land.rules import (
     MACROS,
     Dataset,
@@ -33,8 +33,9 @@ from scripts.land.sources import Opened
 class Outcome:
     """What one run did for one dataset.
 
-    `unknown` maps a file to the fields in it that land ignored. `held_back` are the files that are gone but
-    whose rows a backfill did not remove, because a file was refused.
+    `unknown` maps a file to the fields in it that land ignored. `copies` are the files that were held back
+    because the ledger has their content under another name, with that name. `held_back` are the files that
+    are gone but whose rows a backfill did not remove, because a file was refused or held back.
     """
 
     dataset: Dataset
@@ -46,6 +47,7 @@ class Outcome:
     removed: int = 0
     held_back: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
+    copies: list[tuple[str, str]] = field(default_factory=list)
     unknown: dict[str, set[str]] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -53,7 +55,8 @@ class Outcome:
 def run(engine: Engine, plan: Plan, bounds: tuple[int, int], store: Any = None) -> Outcome:
     """Land the files of a plan; each is committed whole, together with its row in the ledger.
 
-    Then the rows of removed files are deleted, unless a file was refused, because it may hold the same rows.
+    Then the rows of removed files are deleted, unless a file was refused or held back, because it may hold
+    the same rows.
     `bounds`: the bounds [earliest, latest) of a record's time, in unix seconds. `store`: the S3 client.
     """
     started = perf_counter()
@@ -61,7 +64,7 @@ def run(engine: Engine, plan: Plan, bounds: tuple[int, int], store: Any = None) 
     engine.connection.execute(MACROS)
     with progress(f"landing {plan.dataset.name}", len(plan.files)) as advance:
         _land_files(engine, plan, bounds, engine.chunks(plan, bounds, store), outcome, advance)
-    if outcome.refused:
+    if outcome.refused or outcome.copies:
         outcome.held_back = len(plan.removed)
     elif plan.removed:
         _remove(engine, plan)
@@ -79,6 +82,7 @@ def _land_files(
     advance: Callable[[int], None],
 ) -> None:
     batch: Batch | None = None
+    broken: set[str] = set()
     try:
         for item in chunks:
             if isinstance(item, Skipped):
@@ -86,13 +90,22 @@ def _land_files(
                 if item.breaks_off and batch:
                     engine.connection.rollback()
                     batch = None
-                if item.refusal:
-                    outcome.refused.append((item.file.uri, str(item.refusal)))
-                else:
-                    outcome.unchanged += 1
+                _count_skipped(item, outcome)
+                continue
+            if broken & item.uris():
+                # the rest of a large file that is refused already
                 continue
             batch = batch or Batch(engine, plan, bounds)
-            batch.add(item)
+            try:
+                batch.add(item)
+            except duckdb.Error as error:
+                if not _is_of_a_file(error, item):
+                    raise
+                engine.connection.rollback()
+                batch = None
+                broken |= _land_one_by_one(engine, plan, bounds, item, outcome, error)
+                advance(len(item.files))
+                continue
             if item.closes:
                 batch.commit(outcome)
                 advance(len(batch.files))
@@ -105,13 +118,61 @@ def _land_files(
         raise
 
 
+def _count_skipped(item: Skipped, outcome: Outcome) -> None:
+    if item.other_name:
+        outcome.copies.append((item.file.uri, item.other_name))
+    elif item.refusal:
+        outcome.refused.append((item.file.uri, str(item.refusal)))
+    else:
+        outcome.unchanged += 1
+
+
+def _is_of_a_file(error: duckdb.Error, chunk: Chunk) -> bool:
+    """Whether an error may come from what a file holds: columns have types and values of many writers."""
+    general = (
+        duckdb.IOException,
+        duckdb.OutOfMemoryException,
+        duckdb.TransactionException,
+        duckdb.FatalException,
+    )
+    return (
+        not isinstance(error, (*general, duckdb.InterruptException)) and "raw" not in chunk.table.column_names
+    )
+
+
+def _land_one_by_one(
+    engine: Engine, plan: Plan, bounds: tuple[int, int], chunk: Chunk, outcome: Outcome, error: duckdb.Error
+) -> set[str]:
+    """Land each file of a chunk that failed in a transaction of its own; return those that are refused."""
+    broken = set()
+    for number, opened in chunk.files.items():
+        uri = opened.file.uri
+        if len(chunk.files) > 1:
+            table = chunk.table.filter(pc.equal(chunk.table["file_no"], number))
+            unknown = {uri: chunk.unknown[uri]} if uri in chunk.unknown else {}
+            batch = Batch(engine, plan, bounds)
+            try:
+                batch.add(Chunk(table, {number: opened}, True, unknown))
+                batch.commit(outcome)
+                continue
+            except duckdb.Error as other:
+                if not _is_of_a_file(other, chunk):
+                    raise
+                engine.connection.rollback()
+                error = other
+        broken.add(uri)
+        outcome.refused.append(
+            (uri, f"DuckDB cannot read it ({first_line(error)}): write it with other types")
+        )
+    return broken
+
+
 def _begin(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> Stamp:
     """Begin a transaction that leaves a row in landed_batches if it is committed."""
-    now = datetime.now(UTC).replace(tzinfo=None)
-    stamp = Stamp(f"{now:%Y%m%dT%H%M%S%f}-{token_hex(4)}", now)
+    stamp = new_stamp()
     connection.begin()
     connection.execute(
-        "insert into staging.landed_batches values (?, ?, ?)", [stamp.batch_id, dataset.name, now]
+        "insert into staging.landed_batches values (?, ?, ?)", [stamp.batch_id, dataset.name, stamp.landed_at]
     )
     return stamp
 

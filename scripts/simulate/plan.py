@@ -49,7 +49,8 @@ def macros(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
             coalesce('"' || replace(replace(v::varchar, '\\', '\\\\'), '"', '\\"') || '"', 'null');
         -- What is clicked: a link as it is counted, and as it is sent; some clicks name none.
         create macro link_path(k) as case when draw(k, 'no link') >= 0.01
-            then 'https://www.example.com/' || ['plan', 'offer', 'offer/terms'][draw_int(k, 'link', 1, 3)] end;
+            then 'https://www.example.com/' || ['plan', 'offer', 'offer/terms'][draw_int(k, 'link', 1, 3)]
+            end;
         create macro link_href(k, user_no) as link_path(k) || case draw_int(k, 'link form', 0, 4)
             when 0 then '?utm_source=mail&u=' || user_no when 1 then '#top' when 2 then '#top?u=' || user_no
             when 3 then '?u=' || user_no || '#top' else '' end;

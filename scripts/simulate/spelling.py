@@ -156,7 +156,8 @@ select hour, draw(line_no, 'place in file') as place, line_no, null::varchar as 
         || ',"data":{"event_type":"' || channel || '_' || metric || '",' || data || '}}'
     when style < 0.026 then envelope(event_id, object, channel || '_' || metric, instant, data)
     -- the two disagree, and object_type is right
-    when style < 0.0265 and channel = 'email' then envelope(event_id, ' email ', 'sms_' || metric, instant, data)
+    when style < 0.0265 and channel = 'email'
+        then envelope(event_id, ' email ', 'sms_' || metric, instant, data)
     when style < 0.05 then '{ "data" : {' || data || '} , "timestamp": "' || instant
         || '", "metric" :"' || metric || '", "object_type":"' || object
         || '","received":1,"event_id":"' || event_id || '" }'

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 from scripts.errors import UserError
+from scripts.warehouse import full
 
 
 @contextmanager
@@ -27,6 +28,8 @@ def explained(verb: str, uri: str, staging: Path, room: str, after: str) -> Iter
     except duckdb.Error as error:
         if "No space left" in str(error):
             raise UserError(f"no space left on the disk of {staging}: {room}. {after}") from error
+        if reason := full(error):
+            raise UserError(f"{reason}. {after}") from error
         raise UserError(f"cannot {verb} {uri}, run the same command again: {error}") from error
     except RuntimeError as error:
         # what DuckDB raises on a signal during a query

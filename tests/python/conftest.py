@@ -54,6 +54,7 @@ class Groups(LoadScopeScheduling):
         return group_of(nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
     """Let xdist use the groups, in the order of their first tests."""
     config.option.loadscopereorder = False

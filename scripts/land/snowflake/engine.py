@@ -16,14 +16,15 @@ import duckdb
 import pyarrow as pa
 
 from scripts.land.chunks import Chunk, Skipped
-from scripts.land.engine import Stamp
+from scripts.land.duckdb import moves_table, rename_in_ledger
+from scripts.land.engine import Move, Stamp
 from scripts.land.plan import Plan
 from scripts.land.rules import Dataset
 from scripts.land.snowflake.lines import staged_chunks
 from scripts.land.snowflake.session import Session, execute, open_session
 from scripts.land.snowflake.stage import Stage, find_stage, list_through
 from scripts.land.snowflake.tables import existing_tables, make_tables
-from scripts.land.snowflake.transaction import publish
+from scripts.land.snowflake.transaction import publish, rename_files
 from scripts.land.sources import Location, SourceFile
 from scripts.land.tables import ddl
 from scripts.warehouse import connect_snowflake
@@ -53,6 +54,13 @@ class Snowflake:
         """Load the transaction in one of Snowflake's; DuckDB keeps nothing of it."""
         publish(self.session, self.connection, dataset, stamp, before)
         self.connection.rollback()
+
+    def rename(self, dataset: Dataset, stamp: Stamp, moves: list[Move]) -> None:
+        """Rename landed files in one transaction of Snowflake, then in the copy of its ledger."""
+        rename_files(self.session, dataset, stamp, moves)
+        self.connection.register("moves", moves_table(moves))
+        rename_in_ledger(self.connection, dataset, stamp)
+        self.connection.unregister("moves")
 
 
 @contextmanager
@@ -98,13 +106,14 @@ def scratch(session: Session) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def _copy_ledger(session: Session, connection: duckdb.DuckDBPyConnection) -> None:
     query = (
-        "select dataset, file, date_part(epoch_second, path_hour), size_bytes, content_hash "
+        "select dataset, file, date_part(epoch_second, path_hour), size_bytes, content_hash, row_count, "
+        "reject_count "
         f"from {session.schema}.landed_files"
     )
     ledger = pa.table(
         dict(
             zip(
-                ("dataset", "file", "path_hour", "size_bytes", "content_hash"),
+                ("dataset", "file", "path_hour", "size_bytes", "content_hash", "row_count", "reject_count"),
                 map(list, zip(*execute(session, query), strict=True)),
                 strict=False,
             )

@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from secrets import token_hex
@@ -38,6 +38,9 @@ BATCH_BYTES = 512 * 2**20
 
 BATCH_FILES = 1_000
 """COPY INTO <table>, FILES: "The maximum number of files names that can be specified is 1000."."""
+
+SHORTEST = 64
+"""Bytes that a compressed file with one valid record has at least: a copy_id alone takes 36."""
 
 # COPY INTO <table>, formatTypeOptions of CSV, where another value would change a line or lose one:
 # field_delimiter: "Also accepts a value of NONE": the line is one field, $1.
@@ -95,8 +98,14 @@ def staged_chunks(
     for file in plan.files:
         if same_etag(plan, file):
             yield Skipped(file)
+        elif file.etag and (other := plan.other_name(file, file.etag)):
+            yield Skipped(file, other_name=other)
+        elif _copyable(file, stage):
+            if file.etag:
+                _take(plan, file, file.etag)
+            mine.append(file)
         else:
-            (mine if _copyable(file, stage) else rest).append(file)
+            rest.append(file)
     summary = Summary()
     for batch in _batches(mine):
         for item in _batch_chunks(session, stage, plan, bounds, batch, summary):
@@ -105,7 +114,13 @@ def staged_chunks(
             else:
                 yield item
     _print_summary(plan, summary)
-    yield from prefetched(read_chunks(Plan(plan.dataset, plan.location, rest, plan.known), store))
+    yield from prefetched(read_chunks(replace(plan, files=rest), store))
+
+
+def _take(plan: Plan, file: SourceFile, digest: str) -> None:
+    # what is shorter than a record may be empty in many hours, and doubles nothing
+    if file.size >= SHORTEST:
+        plan.take(file, digest)
 
 
 def _copyable(file: SourceFile, stage: Stage | None) -> bool:
@@ -203,7 +218,10 @@ def _put(
                 yield file
             elif known and known.digest == found[0]:
                 yield Skipped(file)
+            elif other := plan.other_name(file, found[0]):
+                yield Skipped(file, other_name=other)
             else:
+                _take(plan, file, found[0])
                 name = f"{number:04d}{_COMPRESSIONS[file.codec][1]}"
                 Path(folder, name).symlink_to(file.uri)
                 path = place.partition("/")[2] + name

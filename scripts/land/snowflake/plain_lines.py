@@ -97,9 +97,9 @@ def classify_query(dataset: Dataset, lines: str, earliest: int, latest: int) -> 
     """Snowflake query over the table `lines` (file, line, text: one row per physical line of a file).
 
     Gives file, line, plain, odd, text and the columns of the landing table. `text` is null for a plain line,
-    the columns are null for every other. `odd`: the line says that its file is no file of lines at all, which
-    is for the reader of files to tell: a NUL, no text, or the first bytes of Parquet or Avro. A plain line's
-    time lies in [earliest, latest), unix seconds.
+    the columns are null for every other. `odd`: the line says that its file may be no file of lines, which
+    is for the reader of files to tell: a NUL, no text, or a first line that is no record. A plain line's time
+    lies in [earliest, latest), unix seconds.
     """
     maps = [column for column, kind, _ in dataset.table if kind == "json"]
     own = _VALUES[dataset.name]
@@ -145,8 +145,8 @@ classified as (
 )
 select
     file, line, plain,
-    coalesce(contains(text, chr(0)) or (line = 1 and (startswith(text, 'PAR1')
-        or startswith(text, 'Obj' || chr(1)))), true) as odd,
+    coalesce(contains(text, chr(0))
+        or (line = 1 and not (startswith(text, '{{"') and right(record, 1) = '}}')), true) as odd,
     case when not plain then text end as text, {columns}
 from classified"""
 

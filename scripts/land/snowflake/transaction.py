@@ -5,7 +5,8 @@ plain lines that Snowflake has copied itself. All of a batch, ledger included, i
 """
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +14,7 @@ import duckdb
 from snowflake.connector.errors import Error
 
 from scripts.errors import UserError
-from scripts.land.engine import Stamp
+from scripts.land.engine import Move, Stamp
 from scripts.land.rules import Dataset
 from scripts.land.snowflake.session import PlainLines, Session, execute
 from scripts.land.snowflake.tables import STAGE, TYPES, column_type, landing_tables
@@ -42,15 +43,8 @@ def publish(
     """
     with TemporaryDirectory(prefix="copymart-batch-") as folder:
         staged = _stage(session, connection, dataset, stamp, Path(folder))
-    execute(session, "begin")
-    try:
-        _lock(session, dataset, stamp, before)
-        execute(
-            session,
-            f"insert into {session.schema}.landed_batches (batch_id, dataset, landed_at) "
-            "select %s, %s, to_timestamp_ntz(%s)",
-            (stamp.batch_id, dataset.name, stamp.landed_at.isoformat(sep=" ")),
-        )
+    with _transaction(session, dataset, stamp):
+        _check_ledger(session, dataset, before)
         replaced = [file for file, digest in before.items() if digest is not None]
         for first in range(0, len(replaced), _FILES_PER_STATEMENT):
             _delete(session, dataset, replaced[first : first + _FILES_PER_STATEMENT], stamp)
@@ -59,6 +53,58 @@ def publish(
         _insert_plain(
             session, dataset, stamp, {file: session.plain[file] for file in before if file in session.plain}
         )
+
+
+def rename_files(session: Session, dataset: Dataset, stamp: Stamp, moves: list[Move]) -> None:
+    """Give landed files other names, in one transaction; their rows then belong to this batch."""
+    table, files = f"{session.schema}.{dataset.name}", f"{session.schema}.landed_files"
+    with _transaction(session, dataset, stamp):
+        for first in range(0, len(moves), _FILES_PER_STATEMENT):
+            some = moves[first : first + _FILES_PER_STATEMENT]
+            _note_removed(session, dataset, json.dumps([old for old, _, _ in some]), stamp)
+            listed = json.dumps(
+                [
+                    {"old": old, "new": new, "hour": hour and hour.isoformat(sep=" ")}
+                    for old, new, hour in some
+                ]
+            )
+            execute(
+                session,
+                f"update {table} set _file = new_name, _batch_id = %s, _loaded_at = to_timestamp_ntz(%s) "
+                f"from {_MOVES} where _file = old_name",
+                (stamp.batch_id, stamp.landed_at.isoformat(sep=" "), listed),
+            )
+            execute(
+                session,
+                f"update {table}_rejects set _file = new_name from {_MOVES} where _file = old_name",
+                (listed,),
+            )
+            execute(
+                session,
+                f"update {files} set file = new_name, path_hour = new_hour, batch_id = %s "
+                f"from {_MOVES} where file = old_name and dataset = %s",
+                (stamp.batch_id, listed, dataset.name),
+            )
+
+
+@contextmanager
+def _transaction(session: Session, dataset: Dataset, stamp: Stamp) -> Iterator[None]:
+    """One transaction of a landing, after those of other landings of the dataset."""
+    execute(session, "begin")
+    try:
+        # on Snowflake, inserts alone never wait for each other
+        execute(
+            session,
+            f"update {session.schema}.landing_lock set batch_id = %s where dataset = %s",
+            (stamp.batch_id, dataset.name),
+        )
+        execute(
+            session,
+            f"insert into {session.schema}.landed_batches (batch_id, dataset, landed_at) "
+            "select %s, %s, to_timestamp_ntz(%s)",
+            (stamp.batch_id, dataset.name, stamp.landed_at.isoformat(sep=" ")),
+        )
+        yield
         execute(session, "commit")
     except BaseException:
         # a lost session has rolled back; its error must not hide the first one
@@ -103,13 +149,8 @@ def _place(session: Session, table: str, stamp: Stamp) -> str:
     return f"@{session.schema}.{STAGE}/{stamp.batch_id}/{table}/"
 
 
-def _lock(session: Session, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:
-    """Wait for other landings of the dataset: on Snowflake, inserts alone never wait for each other."""
-    execute(
-        session,
-        f"update {session.schema}.landing_lock set batch_id = %s where dataset = %s",
-        (stamp.batch_id, dataset.name),
-    )
+def _check_ledger(session: Session, dataset: Dataset, before: dict[str, str | None]) -> None:
+    """Stop where another landing has landed one of the files meanwhile."""
     files = list(before)
     for first in range(0, len(files), _FILES_PER_STATEMENT):
         some = files[first : first + _FILES_PER_STATEMENT]
@@ -130,25 +171,35 @@ def _lock(session: Session, dataset: Dataset, stamp: Stamp, before: dict[str, st
 
 
 _FILES = "select value::varchar from table(flatten(input => parse_json(%s)))"
+_MOVES = (
+    "(select value:old::varchar as old_name, value:new::varchar as new_name, "
+    "to_timestamp_ntz(value:hour::varchar) as new_hour from table(flatten(input => parse_json(%s)))) as moves"
+)
 
 
 def _delete(session: Session, dataset: Dataset, files: list[str], stamp: Stamp) -> None:
     schema = session.schema
-    names = ", ".join(column for column, _, _ in dataset.keys)
-    keys = ", ".join(_key(value) for _, _, value in dataset.keys)
     listed = json.dumps(files)
-    execute(
-        session,
-        f"insert into {schema}.{dataset.name}_removed (batch_id, {names}) select distinct %s, {keys} "
-        f"from {schema}.{dataset.name} where _file in ({_FILES})",
-        (stamp.batch_id, listed),
-    )
+    _note_removed(session, dataset, listed, stamp)
     for table in (dataset.name, f"{dataset.name}_rejects"):
         execute(session, f"delete from {schema}.{table} where _file in ({_FILES})", (listed,))
     execute(
         session,
         f"delete from {schema}.landed_files where dataset = %s and file in ({_FILES})",
         (dataset.name, listed),
+    )
+
+
+def _note_removed(session: Session, dataset: Dataset, files: str, stamp: Stamp) -> None:
+    """Keep the keys of the rows of files (a JSON list): models find by them what to recompute."""
+    table = f"{session.schema}.{dataset.name}"
+    names = ", ".join(column for column, _, _ in dataset.keys)
+    keys = ", ".join(_key(value) for _, _, value in dataset.keys)
+    execute(
+        session,
+        f"insert into {table}_removed (batch_id, {names}) select distinct %s, {keys} "
+        f"from {table} where _file in ({_FILES})",
+        (stamp.batch_id, files),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 from scripts.cli import main
 from support.land import (
     HOURS,
+    call,
     event,
     hourly,
     write,
@@ -76,7 +77,7 @@ def test_the_command(tmp_path: Path, copymart: Callable[..., Done]) -> None:
     (gone.parent / "x.csv").write_text("a,b")
     done = copymart("--calls", logs, *span)
     assert done.returncode == 1
-    assert "1 file(s) that are gone were not removed, because a file was refused: fix it" in done.stdout
+    assert "1 file(s) that are gone were not removed, because a file was refused or held back" in done.stdout
     (gone.parent / "x.csv").unlink()
     for extra, removed in ((("--dry-run",), 0), ((), 1)):
         done = copymart("--calls", logs, *span, *extra)
@@ -123,3 +124,57 @@ def test_a_warehouse_in_use_or_out_of_reach(
     monkeypatch.setenv("COPYMART_DUCKDB", str(tmp_path / "no/such/w.duckdb"))
     done = copymart("--calls", logs)
     assert (done.returncode, "does not exist" in done.stderr) == (1, True), done.stderr
+
+
+def test_copies_and_moves(tmp_path: Path, copymart: Callable[..., Done]) -> None:
+    logs = tmp_path / "logs"
+    hourly(logs, *HOURS)
+    assert copymart("--calls", logs).returncode == 0
+    logs.rename(tmp_path / "moved")
+    moved = ("--calls", tmp_path / "moved")
+    for extra in (("--dry-run",), ()):
+        done = copymart(*moved, *extra)
+        assert done.returncode == (0 if extra else 1)
+        assert f"held back: {tmp_path}/moved/{HOURS[0]}" in done.stderr
+        assert f"has the content of {logs}/{HOURS[0]}" in done.stderr
+        assert "--moved OLD NEW" in done.stderr
+    done = copymart("--moved", logs, tmp_path / "moved", "--dry-run")
+    assert (done.returncode, "4 file(s) would be renamed" in done.stdout) == (0, True), done.stderr
+    done = copymart("--moved", logs, tmp_path / "moved", *moved)
+    assert (done.returncode, "4 file(s) are renamed" in done.stdout) == (0, True), done.stderr
+    line = next(line.split() for line in done.stdout.splitlines() if line.startswith("justai_calls "))
+    assert line[:5] == ["justai_calls", "0", "0", "0", "4"]
+    done = copymart("--moved", logs, tmp_path / "moved")
+    assert (done.returncode, "the ledger has no file" in done.stderr) == (1, True)
+
+
+def test_memory_that_is_too_small_or_no_amount(
+    tmp_path: Path, copymart: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "calls.jsonl", *(call(user_id=f"u{number}" * 50) for number in range(40_000)))
+    monkeypatch.setenv("COPYMART_MEMORY_LIMIT", "-1")
+    done = copymart("--calls", tmp_path / "calls.jsonl")
+    assert (done.returncode, "set COPYMART_MEMORY_LIMIT to an amount" in done.stderr) == (1, True), (
+        done.stderr
+    )
+    monkeypatch.setenv("COPYMART_MEMORY_LIMIT", "20MB")
+    done = copymart("--calls", tmp_path / "calls.jsonl")
+    assert done.returncode == 1
+    assert "raise COPYMART_MEMORY_LIMIT" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    "variables", [{"PYTHONUTF8": "0", "LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}], ids=str
+)
+def test_without_utf_8(tmp_path: Path, variables: dict[str, str]) -> None:
+    write(tmp_path / "Grüße/全.jsonl", call())
+    write(tmp_path / "Grüße/b.csv", "a")
+    environment = {**settings(tmp_path / "profile"), **variables}
+    command = [BIN / "copymart", "land", "--calls", tmp_path / "Grüße"]
+    done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, check=False)
+    assert (done.returncode, b"Traceback" in done.stderr) == (1, False), done.stderr
+    assert b"b.csv: its extension is none" in done.stderr
+    with duckdb.connect(str(tmp_path / "profile/warehouse.duckdb")) as connection:
+        files = connection.execute("select file from staging.landed_files").fetchall()
+    assert files == [(str(tmp_path / "Grüße/全.jsonl"),)]

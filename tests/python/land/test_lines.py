@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.land.records import lines_table
+from scripts.land.json_lines import lines_table
 from support.land import call, land_path, landed, rejected, rows, text, warehouse, write
 
 

@@ -103,6 +103,7 @@ def land_there(
     allow_empty: bool = False,
     store: Any = None,
     stage: str | None = None,
+    copies: bool = True,
 ) -> Outcome:
     """Land a folder, file or prefix as the command does on a Snowflake target."""
     make_tables(session)
@@ -110,7 +111,7 @@ def land_there(
     with scratch(session) as connection:
         engine = Snowflake(connection, session, find_stage(session, stage))
         files = engine.list_files(location, store)
-        plan = plan_landing(connection, dataset, location, files, span, allow_empty)
+        plan = plan_landing(connection, dataset, location, files, span, allow_empty, copies)
         return run(engine, plan, BOUNDS, store)
 
 

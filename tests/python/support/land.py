@@ -99,10 +99,11 @@ def land_path(
     span: tuple[datetime, datetime] | None = None,
     allow_empty: bool = False,
     store: Any = None,
+    copies: bool = True,
 ) -> Outcome:
-    """Land a folder, glob, file or prefix as the command does."""
+    """Land a folder, glob, file or prefix as the command does; copies too, which many tests land."""
     location = locate(str(path))
-    plan = plan_landing(connection, dataset, location, list_files(location, store), span, allow_empty)
+    plan = plan_landing(connection, dataset, location, list_files(location, store), span, allow_empty, copies)
     return run(DuckDB(connection), plan, BOUNDS, store)
 
 

@@ -21,9 +21,12 @@ from typer.main import get_command
 from scripts.cli import app
 from scripts.dev.check_grammar import faults
 from scripts.errors import UserError
+from scripts.land.duckdb import DuckDB
+from scripts.land.moved import move, plan_moves
 from scripts.land.rules import CALLS, EVENTS, Dataset
 from scripts.land.snowflake import lines as land_lines
 from scripts.land.snowflake import transaction
+from scripts.land.snowflake.engine import Snowflake, scratch
 from scripts.land.snowflake.session import PlainLines, Session, open_session
 from scripts.snowflake import verify as verify_snowflake
 from scripts.snowflake.verify import SKIPPED
@@ -148,7 +151,7 @@ def test_a_file_that_another_process_landed_meanwhile_does_not_land_twice(
     assert land_there(session, tmp_path).unchanged == 1
 
 
-@pytest.mark.parametrize("step", ["_lock", "_delete", "_copy", "_insert_plain"])
+@pytest.mark.parametrize("step", ["_check_ledger", "_delete", "_copy", "_insert_plain"])
 def test_a_landing_that_breaks_off_leaves_nothing_of_its_batch(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -171,6 +174,22 @@ def test_a_landing_that_breaks_off_leaves_nothing_of_its_batch(
     land_path(connection, tmp_path)
     land_there(session, tmp_path)
     assert differences(connection, session) == {}
+
+
+def test_moved_files_are_renamed_as_on_duckdb(session: Session, tmp_path: Path) -> None:
+    hourly(tmp_path / "old", *HOURS)
+    connection = warehouse()
+    land_path(connection, tmp_path / "old")
+    land_there(session, tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    addresses = (str(tmp_path / "old"), str(tmp_path / "new"))
+    with scratch(session) as copied:
+        for engine in (DuckDB(connection), Snowflake(copied, session, None)):
+            assert move(engine, plan_moves(engine, *addresses)) == len(HOURS)
+    assert differences(connection, session) == {}
+    removed = "select count(*), count(distinct batch_id) from staging.justai_calls_removed"
+    assert everything(session, removed) == connection.execute(removed).fetchall()
+    assert land_there(session, tmp_path / "new", copies=False).unchanged == len(HOURS)
 
 
 def test_other_counts_than_staged_undo_the_batch(

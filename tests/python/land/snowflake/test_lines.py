@@ -1,6 +1,7 @@
 """JSON lines that an emulated Snowflake copies from its stages: the same tables as on DuckDB."""
 
 import gzip
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +17,7 @@ from scripts import s3
 from scripts.cli import app
 from scripts.dev.check_grammar import faults
 from scripts.errors import UserError
-from scripts.land.records import lines_table
+from scripts.land.json_lines import lines_table
 from scripts.land.rules import EVENTS
 from scripts.land.snowflake import lines as land_lines
 from scripts.land.snowflake.lines import Staged, lines_of
@@ -142,8 +143,8 @@ def test_a_file_that_is_no_text_goes_the_other_way_and_no_other_with_it(
         "b_utf8.jsonl": good + b'{"user_id":"\xff"}\n' + good,
         "c_cut.jsonl.gz": gzip.compress(good * 50, mtime=0)[:-20],
         "d_good.jsonl.gz": gzip.compress(good, mtime=0),
-        "e_gzip.jsonl": gzip.compress(good, mtime=0),
-        "f_no_gzip.jsonl.gz": good,
+        "e_gzip.jsonl": gzip.compress(good * 2, mtime=0),
+        "f_no_gzip.jsonl.gz": good * 2,
         "g_parquet.json": parquet([call()]),
         "h_avro.jsonl": avro([call()]),
         "i_hole.jsonl": b"\0" * 70_000 + good,
@@ -154,16 +155,22 @@ def test_a_file_that_is_no_text_goes_the_other_way_and_no_other_with_it(
         "n_empty.jsonl.gz": b"",
         "o_nothing.jsonl.gz": gzip.compress(b"", mtime=0),
         "p_zstd.jsonl.zst": b"no zstd",
+        "q_array.json": json.dumps([call(), call(copy_id="x")]).encode(),
+        "r_pretty.json": json.dumps(call(), indent=1).encode(),
+        "s_copy.jsonl": good,
+        "t_table.json": b"a,b\n1,2\n",
+        "u_unicode.jsonl": good.replace(b'"0"', b'"\\ud800"'),
     }.items():
         (tmp_path / name).write_bytes(data)
     connection = warehouse()
-    here, there = land_path(connection, tmp_path), land_there(session, tmp_path)
+    here, there = land_path(connection, tmp_path, copies=False), land_there(session, tmp_path, copies=False)
     assert (here.rows, here.rejected, here.files) == (there.rows, there.rejected, there.files)
     assert sorted(here.refused) == sorted(there.refused)
-    assert len(here.refused) > 7 and here.files > 5
+    assert len(here.copies) == 1 and here.copies == there.copies
+    assert len(here.refused) > 9 and here.files > 5
     assert differences(connection, session) == {}
     said = " ".join(capsys.readouterr().out.split())
-    assert "justai_calls: Snowflake took 6 of 6 lines by itself" in said
+    assert "justai_calls: Snowflake took 8 of 9 lines by itself" in said
     assert "Snowflake cannot copy 8 file(s) as lines, so this machine reads them" in said
 
 

@@ -216,11 +216,20 @@ def test_long_lines_and_files_that_are_none_are_told(cursor: Any) -> None:
     assert classified(cursor, EVENTS, [long, text(event()).strip()]).keys() == {2}
     cursor.execute("delete from lines")
     heads = ((1, "PAR1"), (2, "PAR1"), (1, "Obj\x01"), (3, "a\0b"), (1, ""), (4, None), (5, "Obj"))
+    heads += ((1, "{"), (1, "["), (1, text(event()).strip()))
     for number, line in heads:
         cursor.execute("insert into lines select 'f', %s, %s", (number, line))
     query = f"select line, text from ({classify_query(EVENTS, 'lines', *BOUNDS)}) where odd"
     odd = cursor.execute(query).fetchall()
-    assert sorted(odd, key=str) == [(1, "Obj\x01"), (1, "PAR1"), (3, "a\0b"), (4, None)]
+    assert sorted(odd, key=str) == [
+        (1, ""),
+        (1, "Obj\x01"),
+        (1, "PAR1"),
+        (1, "["),
+        (1, "{"),
+        (3, "a\0b"),
+        (4, None),
+    ]
 
 
 def test_a_time_lies_within_the_bounds(cursor: Any) -> None:

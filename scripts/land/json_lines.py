@@ -1,0 +1,239 @@
+"""JSON lines as numbered lines; a file that is one JSON array gives one line per element."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from itertools import chain
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import zstandard
+
+from scripts.land import records
+from scripts.land.records import BLANK, LINES, Columns, Piece, lines_of_texts
+from scripts.land.sources import Opened, Refused
+
+MAX_LINE_BYTES = 512 * 2**20
+MAX_ARRAY_BYTES = 512 * 2**20
+
+_BOM = b"\xef\xbb\xbf"
+_MAGIC = {
+    b"\x1f\x8b": ("gzip data", ".gz"),
+    b"\x28\xb5\x2f\xfd": ("zstd data", ".zst"),
+    b"PAR1": ("Parquet", ".parquet"),
+    b"Obj\x01": ("Avro", ".avro"),
+}
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+# what zstd --long=31 needs; by default, decoders refuse more than 128 MB
+_ZSTD_WINDOW = 2**31
+_ONE_PER_LINE = "write one record per line (jq -c does)"
+
+
+def read_json_lines(opened: Opened, columns: Columns) -> Iterator[Piece]:
+    """Yield the lines of a file, or the elements of the one array in it.
+
+    Raises:
+        Refused: it holds other data, or JSON that is neither lines nor an array.
+    """
+    if opened.file.codec and opened.file.size == 0:
+        raise Refused("it is empty (0 bytes), which no compressed file is: copy it again from its source")
+    blocks = _whole_lines(_blocks(opened))
+    first = next(blocks, b"").removeprefix(_BOM)
+    _check_text(first, opened.file.codec)
+    blocks = chain((first,), blocks)
+    if not _has_record(first) and first.strip(BLANK):
+        if first.lstrip(BLANK).startswith(b"["):
+            yield from _array(blocks)
+            return
+        _check_records(first)
+    number = 1
+    for block in blocks:
+        table, count = lines_table(block, number)
+        number += count
+        yield Piece(table, True)
+
+
+def _blocks(opened: Opened) -> Iterator[bytes]:
+    """Decompressed bytes in blocks of at most about PIECE_BYTES; gzip members or zstd frames may be many."""
+    if opened.file.codec == "zstd":
+        yield from _zstd_blocks(opened.stream)
+        return
+    stream = gzip.GzipFile(fileobj=opened.stream, mode="rb") if opened.file.codec == "gzip" else opened.stream
+    while block := stream.read(records.PIECE_BYTES):
+        yield block
+
+
+def _zstd_blocks(stream: BinaryIO) -> Iterator[bytes]:
+    # zstandard's stream_reader ends a truncated file silently; a decompressobj knows whether its frame ended.
+    decoder = None
+    while data := stream.read(2**16):
+        while data:
+            decoder = decoder or zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+            yield decoder.decompress(data)
+            data = decoder.unused_data if decoder.eof else b""
+            decoder = None if decoder.eof else decoder
+    if decoder is not None:
+        raise EOFError("the last zstd frame has no end")
+
+
+def _whole_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    held: list[bytes] = []
+    size = 0
+    for block in blocks:
+        held.append(block)
+        size += len(block)
+        if size < records.PIECE_BYTES or b"\n" not in block:
+            if size > MAX_LINE_BYTES:
+                raise Refused(
+                    f"it holds a line longer than {MAX_LINE_BYTES >> 20} MB: is it JSON lines at all?"
+                )
+            continue
+        cut = block.rfind(b"\n") + 1
+        held[-1] = block[:cut]
+        yield b"".join(held)
+        held, size = [block[cut:]], len(block) - cut
+    if size:
+        yield b"".join(held)
+
+
+def _check_text(block: bytes, codec: str) -> None:
+    for magic, (name, extension) in _MAGIC.items():
+        if block.startswith(magic) and codec:
+            raise Refused(f"it holds {name} within {codec} data: decompress it once")
+        if block.startswith(magic):
+            raise Refused(f"it holds {name}, not JSON lines: name it {extension}")
+    if block.startswith(_UTF_16):
+        raise Refused("it holds UTF-16 text, not JSON lines: save it as UTF-8")
+    head = block[: 2**16]
+    # NUL bytes may be one damaged line of a log; without any line that looks like a record, it is no log.
+    if b"\0" in head and not any(line[:1] == b"{" and b"\0" not in line for line in head.split(b"\n")):
+        raise Refused("it holds binary data, not JSON lines: convert it, or leave it out")
+
+
+def _has_record(block: bytes) -> bool:
+    """Whether a line is a JSON object; most files say so with their first one."""
+    start = 0
+    while start < len(block):
+        end = block.find(b"\n", start) + 1 or len(block)
+        line = block[start:end].strip(BLANK)
+        start = end
+        if line.startswith(b"{") and line.endswith(b"}"):
+            try:
+                json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            return True
+    return False
+
+
+def _check_records(block: bytes) -> None:
+    """Refuse a file without any record that is clearly no log; broken records are rejects, line by line."""
+    text = block.decode(errors="replace").lstrip(BLANK.decode())
+    if not any(line.lstrip(BLANK).startswith(b"{") for line in block.split(b"\n")):
+        raise Refused(f"none of its lines is a JSON object: {_ONE_PER_LINE}, or leave it out")
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        end = 0
+    if "\n" in text[:end] or text.partition("\n")[0].strip() == "{":
+        raise Refused(f"its records span several lines, as pretty-printed JSON does: {_ONE_PER_LINE}")
+
+
+def _array(blocks: Iterator[bytes]) -> Iterator[Piece]:
+    """Yield the elements of one JSON array as lines, numbered from 1."""
+    data = bytearray()
+    for block in blocks:
+        data += block
+        if len(data) > MAX_ARRAY_BYTES:
+            raise Refused(f"it is a JSON array of more than {MAX_ARRAY_BYTES >> 20} MB: {_ONE_PER_LINE}")
+    text = bytes(data).decode(errors="surrogateescape").strip(BLANK.decode())
+    held: list[str] = []
+    first, size = 1, 0
+    for element in _elements(text):
+        held.append(element)
+        size += len(element)
+        if size >= records.PIECE_BYTES:
+            yield Piece(lines_of_texts(held, first), True)
+            first += len(held)
+            held, size = [], 0
+    yield Piece(lines_of_texts(held, first), True)
+
+
+def _elements(text: str) -> Iterator[str]:
+    """The text of each element of a JSON array, as it stands there."""
+    decoder = json.JSONDecoder(strict=False)
+    at = _skip(text, 1)
+    while not text.startswith("]", at) or at == len(text):
+        try:
+            _, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            raise _broken_array(text, at) from error
+        yield text[at:end]
+        at = _skip(text, end)
+        if text.startswith(",", at):
+            at = _skip(text, at + 1)
+        elif not text.startswith("]", at):
+            raise _broken_array(text, at)
+    if at + 1 != len(text):
+        raise _broken_array(text, at + 1)
+
+
+def _skip(text: str, at: int) -> int:
+    while text[at : at + 1].isspace():
+        at += 1
+    return at
+
+
+def _broken_array(text: str, at: int) -> Refused:
+    line, character = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    return Refused(
+        f"it begins as a JSON array, but is none from line {line}, character {character}: "
+        f"copy it again from its source, or {_ONE_PER_LINE}"
+    )
+
+
+def lines_table(block: bytes, first_line: int) -> tuple[pa.Table, int]:
+    """Split whole lines into a LINES table without copying them; return it and the physical lines' count."""
+    if not block:
+        return LINES.empty_table(), 0
+    data = np.frombuffer(block, dtype=np.uint8)
+    ends = np.flatnonzero(data == ord("\n"))
+    has_tail = not block.endswith(b"\n")
+    bounds = np.zeros(len(ends) + 1 + has_tail, dtype=np.int32)
+    bounds[1 : len(ends) + 1] = ends + 1
+    bounds[-1] = len(block)
+    starts, stops = bounds[:-1], bounds[1:].copy()
+    stops[: len(ends)] -= 1
+    stops -= ((stops > starts) & (data[np.maximum(stops - 1, 0)] == ord("\r"))).astype(np.int32)
+    sizes = stops - starts
+    blank = sizes == 0
+    for number in np.flatnonzero(~blank & np.isin(data[starts], np.frombuffer(BLANK, dtype=np.uint8))):
+        blank[number] = not block[starts[number] : stops[number]].strip(BLANK)
+
+    count = len(sizes)
+    raw = pa.StringArray.from_buffers(count, pa.py_buffer(np.ascontiguousarray(bounds)), pa.py_buffer(block))
+    fault = pa.nulls(count, pa.string())
+    try:
+        raw.validate(full=True)
+    except pa.ArrowInvalid:
+        raw, fault = _mark_invalid(block, starts, stops)
+    table = pa.Table.from_arrays(
+        [pa.array(np.arange(first_line, first_line + count)), raw, pa.array(sizes.astype(np.int64)), fault],
+        schema=LINES,
+    )
+    return (table.filter(pa.array(~blank)) if blank.any() else table), count
+
+
+def _mark_invalid(block: bytes, starts: np.ndarray, stops: np.ndarray) -> tuple[pa.Array, pa.Array]:
+    texts: list[str] = []
+    faults: list[str | None] = []
+    for start, stop in zip(starts, stops, strict=True):
+        line = block[start:stop]
+        try:
+            texts.append(line.decode())
+            faults.append(None)
+        except UnicodeDecodeError:
+            texts.append(line.decode(errors="backslashreplace"))
+            faults.append("invalid_utf8")
+    return pa.array(texts, pa.string()), pa.array(faults, pa.string())

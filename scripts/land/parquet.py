@@ -1,0 +1,154 @@
+"""Parquet as Arrow tables that DuckDB can scan: types that it knows, and text that is UTF-8."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from scripts.land import records
+from scripts.land.records import Columns, Piece, check_columns, first_line
+from scripts.land.sources import Opened, Refused
+
+Mask = np.ndarray
+"""One boolean per value of an array: whether it holds bytes that are no text."""
+
+_TEXTS = (
+    *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
+)
+_LISTS = (
+    *(pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list),
+    *(pa.types.is_list_view, pa.types.is_large_list_view),
+)
+
+
+def read_parquet(opened: Opened, columns: Columns) -> Iterator[Piece]:
+    """Yield the rows of a Parquet file.
+
+    Raises:
+        Refused: it is damaged, lacks a column, or a column has a type without a meaning here.
+    """
+    try:
+        source = pq.ParquetFile(opened.stream)
+        names = source.schema_arrow.names
+        known = check_columns(names, columns)
+        unknown = tuple(sorted(set(names) - set(known)))
+        first_row = 1
+        for table in _pieces(source, known):
+            numbers = pa.array(np.arange(first_row, first_row + len(table)))
+            first_row += len(table)
+            yield Piece(readable(table).add_column(0, "line", numbers), False, unknown)
+    except pa.ArrowException as error:
+        raise Refused(
+            f"it is no readable Parquet ({first_line(error)}): copy it again from its source"
+        ) from error
+
+
+def _pieces(source: pq.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
+    held: list[pa.RecordBatch] = []
+    size = 0
+    for batch in source.iter_batches(batch_size=16_384, columns=names):
+        held.append(batch)
+        size += batch.nbytes
+        if size >= records.PIECE_BYTES:
+            yield pa.Table.from_batches(held)
+            held, size = [], 0
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def readable(table: pa.Table) -> pa.Table:
+    """The columns with types that DuckDB scans, and `fault`: why a row is no text (`invalid_utf8`), or null.
+
+    A byte that is no text becomes `\\xNN`, as in a line. A map becomes a list of {key, value}, because DuckDB
+    would fail at a key that occurs twice.
+
+    Raises:
+        Refused: the type of a column has no meaning here.
+    """
+    broken = np.zeros(len(table), dtype=bool)
+    arrays = []
+    for number, field in enumerate(table.schema):
+        # an array for the whole column, also of a table without rows
+        column = table.column(number).combine_chunks()
+        array, faults = _readable(column, field.name, top=True)
+        arrays.append(array)
+        broken |= faults
+    fault = pc.if_else(pa.array(broken), "invalid_utf8", pa.scalar(None, pa.string()))
+    return pa.table([*arrays, fault], [*table.schema.names, "fault"])
+
+
+def _readable(array: pa.Array, path: str, top: bool = False) -> tuple[pa.Array, Mask]:
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return _readable(array.dictionary_decode(), path, top)
+    if isinstance(kind, pa.BaseExtensionType) and not isinstance(kind, pa.UuidType):
+        return _readable(array.storage, path, top)
+    if any(is_text(kind) for is_text in _TEXTS):
+        return _text(array)
+    if pa.types.is_map(kind):
+        if not top:
+            raise Refused(f"its column {path} is a map below the top: write it as JSON text")
+        entry = pa.struct([pa.field("key", kind.key_type), pa.field("value", kind.item_type)])
+        return _list(array.cast(pa.list_(entry)), path)
+    if any(is_list(kind) for is_list in _LISTS):
+        return _list(array, path)
+    if pa.types.is_struct(kind) and kind.num_fields:
+        return _struct(array, path)
+    return _number_or_time(array, path), np.zeros(len(array), dtype=bool)
+
+
+def _text(array: pa.Array) -> tuple[pa.Array, Mask]:
+    data = array.cast(pa.binary())
+    try:
+        # this cast reads every byte, unlike the check of a string column that Parquet's reader leaves out
+        return data.cast(pa.string()), np.zeros(len(array), dtype=bool)
+    except pa.ArrowInvalid:
+        texts = [
+            None if value is None else value.decode(errors="backslashreplace") for value in data.to_pylist()
+        ]
+        same = pc.equal(pa.array(texts, pa.string()).cast(pa.binary()), data).fill_null(True)
+        return pa.array(texts, pa.string()), ~same.to_numpy(zero_copy_only=False)
+
+
+def _struct(array: pa.Array, path: str) -> tuple[pa.Array, Mask]:
+    names = [array.type.field(number).name for number in range(array.type.num_fields)]
+    if names[:2] == ["metadata", "value"] and pa.types.is_binary(array.type.field(0).type):
+        raise Refused(f"its column {path} is of type VARIANT: write it as MAP, STRUCT or JSON text")
+    faults = np.zeros(len(array), dtype=bool)
+    members = []
+    for name, member in zip(names, array.flatten(), strict=True):
+        values, broken = _readable(member, f"{path}.{name}")
+        members.append(values)
+        faults |= broken
+    return pa.StructArray.from_arrays(members, names, mask=array.is_null()), faults
+
+
+def _list(array: pa.Array, path: str) -> tuple[pa.Array, Mask]:
+    lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+    ends = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    values, broken = _readable(array.flatten(), path)
+    counts = np.concatenate(([0], np.cumsum(broken)))
+    lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values, mask=array.is_null())
+    return lists, counts[ends[1:]] > counts[ends[:-1]]
+
+
+def _number_or_time(array: pa.Array, path: str) -> pa.Array:
+    kind = array.type
+    if pa.types.is_timestamp(kind):
+        # nanoseconds are cut to microseconds, of which seconds are kept
+        return array.cast(pa.timestamp("us", kind.tz), safe=kind.unit != "ns")
+    if pa.types.is_float16(kind):
+        return array.cast(pa.float32())
+    if pa.types.is_decimal256(kind):
+        try:
+            return array.cast(pa.decimal128(38, kind.scale))
+        except pa.ArrowInvalid as error:
+            raise Refused(
+                f"its column {path} of type {kind} holds more than 38 digits: write it as text"
+            ) from error
+    if pa.types.is_fixed_size_binary(kind):
+        raise Refused(f"its column {path} of type {kind} holds bytes of an unknown meaning: write it as text")
+    return array

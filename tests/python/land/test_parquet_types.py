@@ -1,0 +1,175 @@
+"""Columns of other writers: text that is none, types that DuckDB does not scan, lists of many kinds."""
+
+import json
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from scripts.land import transaction
+from support.land import COPY, call, land_path, landed, rejected, warehouse, write
+
+GOOD, BAD = "Grün".encode(), b"Gr\xc3"
+ENTRY = pa.struct([("key", pa.string()), ("value", pa.string())])
+
+
+def of_bytes(values: list[bytes | None], kind: pa.DataType) -> pa.Array:
+    """Strings of any bytes, which Arrow and Parquet store without looking at them."""
+    data = pa.array(values, pa.binary())
+    return data.view(pa.string()) if pa.types.is_string(kind) else data.cast(kind)
+
+
+def entries(value: pa.Array) -> dict[str, pa.Array]:
+    """`vars` of {subject: value} in every shape that holds the value as it is, one per row."""
+    offsets = pa.array(range(len(value) + 1), pa.int32())
+    keys = pa.array(["subject"] * len(value)).cast(
+        value.type if pa.types.is_string(value.type) else pa.string()
+    )
+    pairs = pa.StructArray.from_arrays([keys, value], ["key", "value"])
+    binary_keys = keys.cast(pa.binary())
+    return {
+        "map": pa.MapArray.from_arrays(offsets, keys, value),
+        "map of binary keys": pa.MapArray.from_arrays(offsets, binary_keys, value),
+        "struct": pa.StructArray.from_arrays([value], ["subject"]),
+        "list of entries": pa.ListArray.from_arrays(offsets, pairs),
+        "large list": pa.LargeListArray.from_arrays(offsets.cast(pa.int64()), pairs),
+        "fixed-size list": pa.FixedSizeListArray.from_arrays(pairs, 1),
+    }
+
+
+def calls(path: Path, rows: int = 2, **columns: pa.Array) -> Path:
+    """A Parquet file of calls with these columns beside those that must be there."""
+    base = {
+        "event_timestamp": pa.array([1767268801] * rows),
+        "copy_id": pa.array([COPY] * rows),
+        "template_id": pa.array(["t"] * rows),
+    }
+    pq.write_table(pa.table({**base, **columns}), path)
+    return path
+
+
+TEXT_TYPES = [
+    pa.string(),
+    pa.binary(),
+    pa.large_binary(),
+    pa.binary_view(),
+    pa.dictionary(pa.int32(), pa.binary()),
+]
+SHAPES = list(entries(pa.array(["x"])))
+
+
+# pyarrow writes no list of binary_view
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        (kind, shape)
+        for kind in TEXT_TYPES
+        for shape in SHAPES
+        if not (pa.types.is_binary_view(kind) and "list" in shape)
+    ],
+    ids=str,
+)
+def test_bytes_are_text_or_reject_their_row(tmp_path: Path, kind: pa.DataType, shape: str) -> None:
+    values = of_bytes([GOOD, BAD], pa.binary())
+    value = values.dictionary_encode() if pa.types.is_dictionary(kind) else of_bytes([GOOD, BAD], kind)
+    calls(tmp_path / "calls.parquet", vars=entries(value)[shape])
+    write(tmp_path / "z.jsonl", call(user_id="after"))
+    connection = warehouse()
+    outcome = land_path(connection, tmp_path)
+    assert not outcome.refused
+    assert [json.loads(row["vars"]).get("subject") for row in landed(connection)][:1] == ["Grün"]
+    assert [row["user_id"] for row in landed(connection)] == [None, "after"]
+    (reject,) = rejected(connection)
+    assert (reject[0], reject[2]) == (2, "invalid_utf8")
+    assert "Gr\\xc3" in json.loads(reject[1])["vars"].values()
+
+
+def test_a_column_at_the_top_may_hold_what_is_no_text(tmp_path: Path) -> None:
+    calls(tmp_path / "calls.parquet", 3, user_id=of_bytes([b"u", BAD, None], pa.string()))
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    assert [row["user_id"] for row in landed(connection)] == ["u", None]
+    assert [(line, reason) for line, _, reason in rejected(connection)] == [(2, "invalid_utf8")]
+
+
+def test_numbers_that_duckdb_does_not_scan(tmp_path: Path) -> None:
+    half = pa.array(np.array([1.5], dtype=np.float16))
+    wide = pa.array([Decimal("1234567890123456789")], pa.decimal256(60, 0))
+    content = pa.StructArray.from_arrays([half, wide], ["half", "wide"])
+    calls(tmp_path / "calls.parquet", 1, campaign_id=wide, vars=content)
+    connection = warehouse()
+    assert not land_path(connection, tmp_path).refused
+    (row,) = landed(connection)
+    assert row["campaign_id"] == 1234567890123456789
+    assert json.loads(row["vars"]) == {"half": 1.5, "wide": 1234567890123456789}
+
+
+VARIANT = pa.struct([pa.field("metadata", pa.binary(), nullable=False), pa.field("value", pa.binary())])
+REFUSED: dict[str, tuple[pa.Array, str]] = {
+    "wide": (pa.array([Decimal(10) ** 45], pa.decimal256(60, 0)), "vars of type decimal256(60, 0)"),
+    "variant": (pa.array([{"metadata": b"\x01", "value": b"\x0c"}], VARIANT), "vars is of type VARIANT"),
+    "bytes": (pa.array([b"1234"], pa.binary(4)), "vars of type fixed_size_binary[4]"),
+    "below": (
+        pa.array([{"a": [("k", "v")]}], pa.struct([("a", pa.map_(pa.string(), pa.string()))])),
+        "vars.a is a map below the top",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_type_without_meaning_refuses_its_file_alone(tmp_path: Path, name: str) -> None:
+    column, reason = REFUSED[name]
+    calls(tmp_path / "a.parquet", 1, vars=column)
+    write(tmp_path / "b.jsonl", call())
+    connection = warehouse()
+    outcome = land_path(connection, tmp_path)
+    assert [Path(uri).name for uri, _ in outcome.refused] == ["a.parquet"]
+    assert reason in outcome.refused[0][1]
+    assert len(landed(connection)) == 1
+
+
+def test_what_duckdb_itself_refuses_is_the_fault_of_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of one chunk land each by itself when DuckDB fails on one of them."""
+    for name in ("a", "b", "c"):
+        calls(tmp_path / f"{name}.parquet", 1, user_id=pa.array([name]))
+    query = transaction.check_query
+
+    def failing(*arguments: Any) -> str:
+        fault = "case when user_id = 'b' then error('no such type') else true end"
+        return f"select * from ({query(*arguments)}) where {fault}"
+
+    monkeypatch.setattr(transaction, "check_query", failing)
+    connection = warehouse()
+    outcome = land_path(connection, tmp_path)
+    assert [(Path(uri).name, "no such type" in reason) for uri, reason in outcome.refused] == [
+        ("b.parquet", True)
+    ]
+    ledger = connection.execute("select file, row_count from staging.landed_files order by 1").fetchall()
+    assert [(os.path.basename(file), count) for file, count in ledger] == [("a.parquet", 1), ("c.parquet", 1)]
+
+
+def test_a_large_file_that_duckdb_refuses_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = pa.array([f"u{number}" for number in range(40_000)])
+    calls(tmp_path / "a.parquet", len(users), user_id=users)
+    write(tmp_path / "b.jsonl", call())
+    query = transaction.check_query
+
+    def failing(*arguments: Any) -> str:
+        fault = "case when user_id = 'u20000' then error('no such type') else true end"
+        return f"select * from ({query(*arguments)}) where {fault}"
+
+    monkeypatch.setattr("scripts.land.records.PIECE_BYTES", 100_000)
+    monkeypatch.setattr(transaction, "check_query", failing)
+    connection = warehouse()
+    outcome = land_path(connection, tmp_path)
+    assert [Path(uri).name for uri, _ in outcome.refused] == ["a.parquet"]
+    assert [row["user_id"] for row in landed(connection)] == ["u-1001"]
