@@ -107,7 +107,10 @@ CASES = {
         join before_deliveries as delivered on delivered.template_id = now.control_template_id
         join marts.control_metrics_daily as counted
             on counted.template_id = now.template_id and counted.delivery_date = delivered.delivery_date
-        where not exists (from before_controls as old where old.template_id = now.template_id)""",
+        where not exists (
+            from before_controls as old
+            where old.template_id = now.template_id and old.control_template_id = now.control_template_id
+        )""",
     "a control template is taken back": """
         select 1
         from before_controls as old

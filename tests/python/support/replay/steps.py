@@ -230,8 +230,8 @@ def edit_control(history: History, draw: Random) -> None:
             rows.append(row)
         row["control_copy_id"] = copy
         others = sorted({str(other["template_id"]) for other in calls} - {row["template_id"]})
-        if others and draw.random() < 0.6:
-            row["control_template_id"] = draw.choice(others) if draw.random() < 0.7 else ""
+        if others and draw.random() < 0.9:
+            row["control_template_id"] = draw.choice(others) if draw.random() < 0.8 else ""
         history.save("template_settings")
 
 
