@@ -54,6 +54,16 @@
 {%- endmacro %}
 
 
+{# Text as a number with four decimal places, null if it is not one or has more than 14 digits before the point. A
+   decimal and not a double: its sums do not depend on the order of rows, so both engines agree to the last digit. #}
+{% macro text_to_decimal(text) -%}
+    case
+            when {{ matches_all_of(text, '-?[0-9]+([.][0-9]*)?([eE][-+]?[0-9]+)?') }}
+                then try_cast({{ text }} as decimal(18, 4))
+        end
+{%- endmacro %}
+
+
 {# Text as a boolean, null if it is neither true nor false. dbt.safe_cast fails on other text on DuckDB. #}
 {% macro text_to_boolean(text) -%}
     case

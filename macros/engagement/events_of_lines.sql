@@ -8,6 +8,7 @@
     'journey_id', 'machine', 'parent_action_id', 'prefetched', 'synthetic', 'variables.campaign.id',
     'variables.delivery_id',
 ] %}
+{% if var('conversion_value_path') %}{% do paths.append(var('conversion_value_path') | string) %}{% endif %}
 {% set payload_paths = [
     'broadcast_id', 'content', 'content_id', 'email_address', 'headers', 'identifiers.cio_id', 'identifiers.email',
     'inbound_event_id', 'link_id', 'newsletter_id', 'proxied', 'recipient', 'recipients', 'subject', 'to',
@@ -120,6 +121,7 @@
         ---------- what was sent, and what happened to it
         {{ json_field('fields', 'failure_message') }} as failure_message,
         {{ json_field('fields', 'href') }} as href,
+        {{ conversion_value('fields') }} as conversion_value,
         {%- if with_payload %}
         {{ json_field('fields', 'subject') }} as subject,
         {{ json_field('fields', 'content') }} as content,

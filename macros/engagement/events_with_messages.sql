@@ -24,6 +24,7 @@ select
         when events.metric = 'clicked' then coalesce(events.is_machine_click, false)
         else false
     end as is_machine,
+    case when metric_names.counts_as = 'converted' then events.conversion_value end as conversion_value,
     messages.delivery_key,
     messages.copy_id,
     messages.delivery_date,
@@ -37,6 +38,7 @@ select
     case
         when messages.unmatched_reason is not null then 'unmatched'
         when events.event_at > messages.window_ends_at then 'outside_window'
+        {{ when_conversion_is_outside_window('metric_names.counts_as', 'events.event_at', 'messages.first_event_at') }}
         when metric_names.metric is null then 'unknown_metric'
         when metric_names.counts_as is null then 'not_counted'
     end as uncounted_reason

@@ -36,18 +36,19 @@
 
 
 {# Aggregates over the events of one metric (counts_as). 32 conditional counts over all events would cost several times
-   as much as these five counts, and then the 32 over a few rows per cell. #}
+   as much as these few, and then the 32 over a few rows per cell. #}
 {% macro event_counts() -%}
     count(*) as event_count,
         count(case when not is_machine then 1 end) as human_event_count,
         count(case when is_first then 1 end) as first_count,
         count(case when is_first_human then 1 end) as first_human_count,
-        count(case when is_first_reached then 1 end) as first_reached_count
+        count(case when is_first_reached then 1 end) as first_reached_count,
+        sum(conversion_value) as conversion_value
 {%- endmacro %}
 
 
 {# Sums over rows of event_counts(): per metric, the deliveries or messages whose first event of it is in the cell, and
-   its events. #}
+   its events; and the value of its conversions. #}
 {% macro metric_sums() -%}
     {%- for metric in engagement_metrics() %}
         {%- set human = 'human_' if metric.startswith('human_') else '' %}
@@ -59,7 +60,8 @@
             sum(case when counts_as = '{{ counts_as }}' then {{ human }}event_count else 0 end) as {{ dbt.type_bigint() }}
         ) as {{ metric }}_events,
     {%- endfor %}
-        cast(sum(first_reached_count) as {{ dbt.type_bigint() }}) as reached
+        cast(sum(first_reached_count) as {{ dbt.type_bigint() }}) as reached,
+        cast(coalesce(sum(conversion_value), 0) as decimal(38, 4)) as conversion_value
 {%- endmacro %}
 
 

@@ -135,7 +135,10 @@
    next build must stop too. So such a model names the catalogue among what it depends on. #}
 {% macro settings() %}
     {%- set values = {} -%}
-    {%- for name in ['engagement_window_days', 'match_lookback_days', 'match_skew_days', 'reporting_timezone'] -%}
+    {%- for name in [
+        'conversion_lookback_days', 'conversion_offset_days', 'conversion_value_path', 'engagement_window_days',
+        'match_lookback_days', 'match_skew_days', 'reporting_timezone',
+    ] -%}
         {%- do values.update({name: var(name)}) -%}
     {%- endfor -%}
     {%- if execute and model.depends_on.nodes | select('equalto', 'seed.copymart.engagement_metrics') | list -%}

@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -28,18 +29,28 @@ def _date(days: int, *_: Any) -> str | int:
 
 # An error in one value would end the file. So a time is the file's number in whole seconds, and one beyond
 # Python's years reaches the rules. fastavro has no reader for a uuid of 16 bytes (Avro 1.12).
-LOGICAL_READERS.update(
-    {
-        **{
-            f"long-{local}timestamp-{unit}": lambda value, *_, by=by: value // by
-            for local in ("", "local-")
-            for unit, by in (("millis", 10**3), ("micros", 10**6), ("nanos", 10**9))
-        },
-        "int-date": _date,
-        "fixed-uuid": lambda value, *_: str(UUID(bytes=value)),
-        "string-uuid": lambda value, *_: value,
-    }
-)
+_TYPES = {
+    **{
+        f"long-{local}timestamp-{unit}": lambda value, *_, by=by: value // by
+        for local in ("", "local-")
+        for unit, by in (("millis", 10**3), ("micros", 10**6), ("nanos", 10**9))
+    },
+    "int-date": _date,
+    "fixed-uuid": lambda value, *_: str(UUID(bytes=value)),
+    "string-uuid": lambda value, *_: value,
+}
+
+
+@contextmanager
+def _readers_of_types() -> Iterator[None]:
+    """Let fastavro read logical types as land does; its readers are those of the whole process."""
+    before = dict(LOGICAL_READERS)
+    LOGICAL_READERS.update(_TYPES)
+    try:
+        yield
+    finally:
+        LOGICAL_READERS.clear()
+        LOGICAL_READERS.update(before)
 
 
 def read_avro(opened: Opened, columns: Columns) -> Iterator[Piece]:
@@ -48,6 +59,11 @@ def read_avro(opened: Opened, columns: Columns) -> Iterator[Piece]:
     Raises:
         Refused: it is damaged, or its schema is not that of records with the columns of the dataset.
     """
+    with _readers_of_types():
+        yield from _pieces(opened, columns)
+
+
+def _pieces(opened: Opened, columns: Columns) -> Iterator[Piece]:
     first = 1
     try:
         # with surrogateescape, bytes that are no text are seen in the record that has them

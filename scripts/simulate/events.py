@@ -203,6 +203,7 @@ select event_no, id_no, id_ms, message_no, story_no, ordinal, channel, kind, met
     user_no, case when rival or kind = 'legacy' or {IS_NAMED} then 'u-' || user_no end as user_id,
     case when metric = 'clicked' then link_path(id_no) end as link,
     case when metric = 'clicked' then link_href(id_no, user_no) end as href,
+    case when metric = 'converted' and kind <> 'legacy' then value_of(id_no) end as conversion_value,
     delivery_no, delivery_key, copy_no, copy_id, control, lacks, journey, action, parent, campaign,
     is_machine, case when not rival then flags when is_machine then 'accused' else 'denied' end as flags,
     case when control is not null then 'control'

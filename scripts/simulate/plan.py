@@ -54,6 +54,9 @@ def macros(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
         create macro link_href(k, user_no) as link_path(k) || case draw_int(k, 'link form', 0, 4)
             when 0 then '?utm_source=mail&u=' || user_no when 1 then '#top' when 2 then '#top?u=' || user_no
             when 3 then '?u=' || user_no || '#top' else '' end;
+        -- The value of a conversion; some have none.
+        create macro value_of(k) as case when draw(k, 'value') < 0.7
+            then (draw_int(k, 'amount', -500, 20000) / 100.0)::decimal(18, 2) end;
         -- The payload of a click in mail as int_distinct_events orders it, a null for each field it lacks.
         create macro click_payload(
             id_no, instant, delivery, journey, action, parent, campaign, user_no, machine) as
@@ -62,7 +65,8 @@ def macros(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
                 field(parent), field(campaign), 'null,null,null,null,null,null', field('u-' || user_no),
                 field(user_no || '@example.com'), field('c' || user_no), 'null',
                 field(user_no || '@example.com'), 'null', '"Edition"', 'null,null,null',
-                field(link_href(id_no, user_no)), '"3"', 'null,null,null,null,null,null', field(machine)));
+                field(link_href(id_no, user_no)), '"3"', 'null,null,null,null,null,null',
+                field(machine), 'null'));
         create macro plan_start() as {plan.start}::bigint;
         create macro plan_days() as {plan.days}::bigint;
         create macro day_of(instant) as (date '1970-01-01' + (instant // 86400)::integer);

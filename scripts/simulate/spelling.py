@@ -98,6 +98,9 @@ part as (
             else ',"recipient":"+49' || user_no || note || '"' end as addressed,
         case when metric = 'clicked'
                 then coalesce(',"href":"' || link_href(id_no, user_no) || '"', '') || ',"link_id":3'
+            when metric = 'converted' and kind <> 'legacy' then coalesce(
+                ',"variables":{"value":' || case when draw(spelling, 'value as text') < 0.1
+                    then quoted(value_of(id_no)) else value_of(id_no)::varchar end || '}', '')
             when metric = 'replied' then ',"inbound_event_id":"i1","to":"+1"'
             when metric = 'cio_subscription_preferences_changed' and kind <> 'legacy'
                 then ',"email_address":"' || address || '","content":"{\"topics\":{\"topic_1\":false}}"'

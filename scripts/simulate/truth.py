@@ -46,7 +46,7 @@ FACT_SQL = {
             at_utc(instant) as event_at, channel, metric, counts_as,
             cio_delivery_id(message_no) as delivery_id, journey as journey_id, action::bigint as action_id,
             parent::bigint as parent_action_id, campaign::bigint as campaign_id, user_id, href, is_machine,
-            delivery_key, copy_id,
+            conversion_value::decimal(18, 4) as conversion_value, delivery_key, copy_id,
             control as control_template_id, method as match_method,
             case when method is null then reason end as unmatched_reason, uncounted is null as counts,
             uncounted as uncounted_reason
@@ -72,10 +72,11 @@ ADD_UP = {
             select copy_no, delivery_no, metric, min(day_of(instant)) as day from counted
             where delivery_no is not null group by all
         )
-        select day, copy_no, metric, sum(uniques) as uniques, sum(events) as events from (
-            select day, copy_no, metric, 1 as uniques, 0 as events from first
+        select day, copy_no, metric, sum(uniques) as uniques, sum(events) as events, sum(value) as value
+        from (
+            select day, copy_no, metric, 1 as uniques, 0 as events, null as value from first
             union all
-            select day_of(instant), copy_no, metric, 0, 1 from counted where delivery_no is not null
+            select day_of(instant), copy_no, metric, 0, 1, value from counted where delivery_no is not null
         ) group by all
     """,
     "day_link": """
@@ -88,7 +89,7 @@ ADD_UP = {
     """,
     "cohort_metric": """
         select day_of(d.last_at) as day, d.copy_no, c.metric, count(distinct c.delivery_no) as uniques,
-            count(*) as events
+            count(*) as events, sum(c.value) as value
         from counted c join delivery_plan d using (delivery_no) group by all
     """,
     "cohort_reached": """
@@ -97,10 +98,10 @@ ADD_UP = {
     """,
     "control_metric": """
         select day_of(first_at) as day, control, metric, count(distinct message_no) as uniques,
-            count(*) as events
+            count(*) as events, sum(value) as value
         from counted where control is not null group by all
         union all
-        select day_of(a.last_at), a.control, c.metric, count(distinct c.delivery_no), count(*)
+        select day_of(a.last_at), a.control, c.metric, count(distinct c.delivery_no), count(*), sum(c.value)
         from counted c join control_arm a using (delivery_no) group by all
     """,
     "control_reached": """
@@ -144,7 +145,7 @@ ADD_UP = {
 
 COUNTED = """
 create temp table counted as
-select delivery_no, message_no, control, copy_no, instant, first_at, link,
+select delivery_no, message_no, control, copy_no, instant, first_at, link, conversion_value as value,
     unnest(case
         when counts_as in ('opened', 'clicked') and not is_machine then [counts_as, 'human_' || counts_as]
         else [counts_as] end) as metric,
@@ -228,12 +229,14 @@ def finish(
 
 
 def metric_columns(alias: str) -> str:
-    """Two columns for each metric: unique units and events."""
-    return ", ".join(
+    """Two columns for each metric, unique units and events, and the value of all conversions."""
+    value = f", coalesce(sum({alias}.value), 0)::decimal(38, 4) as conversion_value"
+    counts = ", ".join(
         f"coalesce(sum({alias}.uniques) filter ({alias}.metric = '{m}'), 0)::bigint as {m}, "
         f"coalesce(sum({alias}.events) filter ({alias}.metric = '{m}'), 0)::bigint as {m}_events"
         for m in METRICS
     )
+    return counts + value
 
 
 def rate_columns() -> str:

@@ -343,7 +343,7 @@ def _text(engine: str, column: str, kind: str) -> str:
     if kind in ("DOUBLE", "FLOAT"):
         return f"cast(cast(round({column} * 1000000000) as bigint) as varchar)"
     if kind.startswith("DECIMAL"):
-        return f"cast(cast({column} as decimal(38, 0)) as varchar)"
+        return f"cast(cast({column} as decimal(38, 4)) as varchar)"
     if kind in _WHOLE:
         return f"cast(cast({column} as bigint) as varchar)"
     return f"cast({column} as varchar)"

@@ -68,6 +68,7 @@ subjects as (
         {%- for metric in engagement_metrics() %}
         count(case when {{ is_metric(metric) }} then 1 end) as {{ metric }}_events,
         {%- endfor %}
+        sum(conversion_value) as conversion_value,
         {{ dbt.bool_or(is_reached()) }} as is_reached
     from events
     left join control_deliveries
@@ -85,6 +86,7 @@ expected as (
         coalesce(sum({{ arm }}_times * {{ metric }}_events), 0) as {{ arm }}_{{ metric }}_events,
         coalesce(sum(case when {{ metric }}_events > 0 then {{ arm }}_times end), 0) as {{ arm }}_{{ metric }},
         {%- endfor %}
+        coalesce(sum({{ arm }}_times * conversion_value), 0) as {{ arm }}_conversion_value,
         coalesce(sum(case when is_reached then {{ arm }}_times end), 0) as {{ arm }}_reached{{ ',' if not loop.last }}
         {%- endfor %}
     from subjects
@@ -103,6 +105,7 @@ expected as (
         coalesce(sum({{ metric }}), 0) as {{ metric }},
         coalesce(sum({{ metric }}_events), 0) as {{ metric }}_events,
         {%- endfor %}
+        coalesce(sum(conversion_value), 0) as conversion_value,
         coalesce(sum(reached), 0) as reached
     from {{ mart }}
 
@@ -123,6 +126,8 @@ final as (
         or served.api_calls != cohorts_sums.api_calls
         or expected.copy_reached != cohorts_sums.reached
         or expected.control_reached != controls_sums.reached
+        or expected.copy_conversion_value != cohorts_sums.conversion_value
+        or expected.control_conversion_value != controls_sums.conversion_value
         {%- for metric in engagement_metrics() %}
         or expected.copy_{{ metric }} != cohorts_sums.{{ metric }}
         or expected.copy_{{ metric }}_events != cohorts_sums.{{ metric }}_events

@@ -29,8 +29,9 @@ events_of_days as (
         metric_date,
         copy_id,
         {%- for metric in engagement_metrics() %}
-        count(case when {{ is_metric(metric) }} then 1 end) as {{ metric }}_events{{ ',' if not loop.last }}
+        count(case when {{ is_metric(metric) }} then 1 end) as {{ metric }}_events,
         {%- endfor %}
+        coalesce(sum(conversion_value), 0) as conversion_value
     from events
     group by metric_date, copy_id
 
@@ -49,6 +50,7 @@ wrong_days as (
         {%- for metric in engagement_metrics() %}
         or events_of_days.{{ metric }}_events != days.{{ metric }}_events
         {%- endfor %}
+        or events_of_days.conversion_value != days.conversion_value
 
 ),
 
@@ -60,6 +62,7 @@ wrong_days as (
         coalesce(sum({{ metric }}), 0) as {{ metric }},
         coalesce(sum({{ metric }}_events), 0) as {{ metric }}_events,
         {%- endfor %}
+        coalesce(sum(conversion_value), 0) as conversion_value,
         coalesce(sum(served), 0) as served,
         coalesce(sum(api_calls), 0) as api_calls
     from {{ mart }}
@@ -75,6 +78,7 @@ wrong_sums as (
     where
         days_sums.served != cohorts_sums.served
         or days_sums.api_calls != cohorts_sums.api_calls
+        or days_sums.conversion_value != cohorts_sums.conversion_value
         {%- for metric in engagement_metrics() %}
         or days_sums.{{ metric }} != cohorts_sums.{{ metric }}
         or days_sums.{{ metric }}_events != cohorts_sums.{{ metric }}_events

@@ -12,7 +12,7 @@
     'email', 'cio_id', 'email_address', 'recipient', json_without_nulls('recipients'), 'subject', 'content',
     json_without_nulls('headers'), 'failure_message',
     'href', 'link_id', 'tracked_response', 'inbound_event_id', 'inbound_to', 'is_proxied', 'is_prefetched',
-    'is_synthetic', 'is_machine_click',
+    'is_synthetic', 'is_machine_click', 'conversion_value',
 ] %}
 
 {% set with_touched_ids -%}
@@ -144,6 +144,7 @@ final as (
         events.user_id,
         case when events.metric = 'clicked' then events.href end as href,
         events.failure_message,
+        events.conversion_value,
         events.is_prefetched,
         events.is_synthetic,
         events.is_machine_click,

@@ -132,6 +132,7 @@ final as (
         judged.user_id,
         judged.href,
         judged.is_machine,
+        judged.conversion_value,
         judged.delivery_key,
         judged.copy_id,
         judged.delivery_date,

@@ -41,6 +41,7 @@ events as (
         delivery_date,
         control_template_id as template_id,
         counts_as,
+        conversion_value,
         is_machine,
         is_first,
         is_first_human,
@@ -57,6 +58,7 @@ events as (
         delivered.delivery_date,
         control_deliveries.template_id,
         delivered.counts_as,
+        delivered.conversion_value,
         delivered.is_machine,
         delivered.is_first,
         delivered.is_first_human,
@@ -103,6 +105,7 @@ final as (
         {{ metric }}_events,
         {% endfor -%}
         reached,
+        conversion_value,
         {{ outcome_rates() }}
     from summed
 

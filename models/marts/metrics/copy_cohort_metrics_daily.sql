@@ -93,7 +93,8 @@ cells as (
         coalesce(outcomes.{{ metric }}, 0) as {{ metric }},
         coalesce(outcomes.{{ metric }}_events, 0) as {{ metric }}_events,
         {%- endfor %}
-        coalesce(outcomes.reached, 0) as reached
+        coalesce(outcomes.reached, 0) as reached,
+        coalesce(outcomes.conversion_value, 0) as conversion_value
     from served
     inner join newest
         on
@@ -124,6 +125,7 @@ final as (
         {{ metric }}_events,
         {% endfor -%}
         reached,
+        conversion_value,
         {{ outcome_rates() }}
     from cells
 

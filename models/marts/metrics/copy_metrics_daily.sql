@@ -139,8 +139,9 @@ final as (
         coalesce(calls.served, 0) as served,
         {%- for metric in engagement_metrics() %}
         coalesce(outcomes.{{ metric }}, 0) as {{ metric }},
-        coalesce(outcomes.{{ metric }}_events, 0) as {{ metric }}_events{{ ',' if not loop.last }}
+        coalesce(outcomes.{{ metric }}_events, 0) as {{ metric }}_events,
         {%- endfor %}
+        coalesce(outcomes.conversion_value, 0) as conversion_value
     from cells
     inner join {{ ref('fct_deliveries') }} as deliveries
         on

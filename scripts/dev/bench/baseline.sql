@@ -366,7 +366,8 @@ create temp macro payload_hash(event_timestamp, channel, metric, data) as md5(co
     quoted(truth(nullif(data->>'$.proxied', ''))),
     quoted(truth(nullif(data->>'$.prefetched', ''))),
     quoted(truth(nullif(data->>'$.synthetic', ''))),
-    quoted(truth(nullif(data->>'$.machine', '')))
+    quoted(truth(nullif(data->>'$.machine', ''))),
+    quoted(try_cast(nullif(data->>'$.variables.value', '') as decimal(18, 4)))
 ));
 create temp table repeated_ids as
 select hash(event_id) as id_hash from staging.customerio_events group by id_hash having count(*) > 1;
@@ -408,6 +409,7 @@ select
     coalesce(whole(f.campaign_id), whole(f.variables->>'$.campaign.id')) as campaign_id,
     coalesce(nullif(f.identifiers->>'$.id', ''), nullif(f.customer_id, '')) as user_id,
     case when metric = 'clicked' then nullif(f.href, '') end as href,
+    case when counts_as = 'converted' then try_cast(nullif(f.variables->>'$.value', '') as decimal(18, 4)) end as conversion_value,
     case when metric = 'opened' then truth(f.prefetched) end as is_prefetched,
     case when metric = 'opened' then truth(f.synthetic) end as is_synthetic,
     case when metric = 'clicked' then truth(f.machine) end as is_machine_click
@@ -640,6 +642,7 @@ select
         when metric = 'clicked' then coalesce(is_machine_click, false)
         else false
     end as is_machine,
+    conversion_value,
     delivery_key,
     copy_id,
     control_template_id,
@@ -677,14 +680,14 @@ inner join verdicts using (delivery_id);
 create table baseline.fct_engagement_events (
     event_id varchar $id_storage, event_date date, event_at timestamp, metric_date date, channel varchar, metric varchar, counts_as varchar,
     delivery_id varchar $id_storage, journey_id varchar $id_storage, action_id bigint, parent_action_id bigint,
-    campaign_id bigint, user_id varchar, href varchar, is_machine boolean, delivery_key varchar $id_storage, copy_id varchar, control_template_id varchar,
+    campaign_id bigint, user_id varchar, href varchar, is_machine boolean, conversion_value decimal(18, 4), delivery_key varchar $id_storage, copy_id varchar, control_template_id varchar,
     match_method varchar, unmatched_reason varchar, counts boolean, uncounted_reason varchar, delivery_date date,
     last_called_at timestamp, is_first boolean, is_first_human boolean, is_first_reached boolean
 );
 insert into baseline.fct_engagement_events
 select
     event_id, event_date, event_at, event_date, channel, metric, counts_as, delivery_id, journey_id, action_id, parent_action_id,
-    campaign_id, user_id, href, is_machine, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
+    campaign_id, user_id, href, is_machine, conversion_value, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
     uncounted_reason, delivery_date, last_called_at,
     counts as is_first, counts and not is_machine as is_first_human, counts and is_reached as is_first_reached
 from judged
@@ -706,7 +709,7 @@ set variable untold_from = (
 insert into baseline.fct_engagement_events
 select
     event_id, event_date, event_at, event_date, channel, metric, counts_as, delivery_id, journey_id, action_id, parent_action_id,
-    campaign_id, user_id, href, is_machine, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
+    campaign_id, user_id, href, is_machine, conversion_value, delivery_key, copy_id, control_template_id, match_method, unmatched_reason, counts,
     uncounted_reason, delivery_date, last_called_at,
     counts and row_number() over (
         partition by coalesce(delivery_key, delivery_id), counts, counts_as order by event_at, event_id
@@ -734,7 +737,8 @@ select
     count(*) as row_count,
     count(*) filter (is_first) as firsts,
     count(*) filter (is_first_human) as first_humans,
-    count(*) filter (is_first_reached) as first_reached
+    count(*) filter (is_first_reached) as first_reached,
+    sum(conversion_value) as conversion_value
 from baseline.fct_engagement_events
 where counts
 group by all;
@@ -785,13 +789,14 @@ with summed as (
         coalesce(cast(sum(row_count) filter (counts_as = 'replied') as bigint), 0) as replied_events,
         coalesce(cast(sum(firsts) filter (counts_as = 'deferred') as bigint), 0) as deferred,
         coalesce(cast(sum(row_count) filter (counts_as = 'deferred') as bigint), 0) as deferred_events,
-        cast(sum(first_reached) as bigint) as reached
+        cast(sum(first_reached) as bigint) as reached,
+        cast(coalesce(sum(conversion_value), 0) as decimal(38, 4)) as conversion_value
     from cells
     where control_template_id is not null
     group by all
 )
 select
-    delivery_date, template_id, attempted, attempted_events, sent, sent_events, delivered, delivered_events, opened, opened_events, human_opened, human_opened_events, clicked, clicked_events, human_clicked, human_clicked_events, converted, converted_events, unsubscribed, unsubscribed_events, bounced, bounced_events, dropped, dropped_events, spammed, spammed_events, failed, failed_events, undeliverable, undeliverable_events, replied, replied_events, deferred, deferred_events, reached,
+    delivery_date, template_id, attempted, attempted_events, sent, sent_events, delivered, delivered_events, opened, opened_events, human_opened, human_opened_events, clicked, clicked_events, human_clicked, human_clicked_events, converted, converted_events, unsubscribed, unsubscribed_events, bounced, bounced_events, dropped, dropped_events, spammed, spammed_events, failed, failed_events, undeliverable, undeliverable_events, replied, replied_events, deferred, deferred_events, reached, conversion_value,
     cast(delivered as double) / nullif(sent, 0) as delivery_rate,
     cast(opened as double) / nullif(reached, 0) as open_rate,
     cast(human_opened as double) / nullif(reached, 0) as human_open_rate,
@@ -866,7 +871,8 @@ with engaged as (
         coalesce(cast(sum(row_count) filter (counts_as = 'replied') as bigint), 0) as replied_events,
         coalesce(cast(sum(firsts) filter (counts_as = 'deferred') as bigint), 0) as deferred,
         coalesce(cast(sum(row_count) filter (counts_as = 'deferred') as bigint), 0) as deferred_events,
-        cast(sum(first_reached) as bigint) as reached
+        cast(sum(first_reached) as bigint) as reached,
+        cast(coalesce(sum(conversion_value), 0) as decimal(38, 4)) as conversion_value
     from cells
     where copy_id is not null
     group by all
@@ -900,7 +906,7 @@ summed as (
     coalesce(undeliverable, 0) as undeliverable, coalesce(undeliverable_events, 0) as undeliverable_events,
     coalesce(replied, 0) as replied, coalesce(replied_events, 0) as replied_events,
     coalesce(deferred, 0) as deferred, coalesce(deferred_events, 0) as deferred_events,
-        coalesce(reached, 0) as reached
+        coalesce(reached, 0) as reached, coalesce(conversion_value, 0) as conversion_value
     from totals
     left join engaged using (delivery_date, copy_id)
     inner join owners using (copy_id)
@@ -908,7 +914,7 @@ summed as (
 )
 select
     delivery_date, copy_id, template_id, campaign_id, control_copies.copy_id is not null as is_control, api_calls, served,
-    attempted, attempted_events, sent, sent_events, delivered, delivered_events, opened, opened_events, human_opened, human_opened_events, clicked, clicked_events, human_clicked, human_clicked_events, converted, converted_events, unsubscribed, unsubscribed_events, bounced, bounced_events, dropped, dropped_events, spammed, spammed_events, failed, failed_events, undeliverable, undeliverable_events, replied, replied_events, deferred, deferred_events, reached,
+    attempted, attempted_events, sent, sent_events, delivered, delivered_events, opened, opened_events, human_opened, human_opened_events, clicked, clicked_events, human_clicked, human_clicked_events, converted, converted_events, unsubscribed, unsubscribed_events, bounced, bounced_events, dropped, dropped_events, spammed, spammed_events, failed, failed_events, undeliverable, undeliverable_events, replied, replied_events, deferred, deferred_events, reached, conversion_value,
     cast(delivered as double) / nullif(sent, 0) as delivery_rate,
     cast(opened as double) / nullif(reached, 0) as open_rate,
     cast(human_opened as double) / nullif(reached, 0) as human_open_rate,
@@ -955,7 +961,8 @@ with engaged as (
         coalesce(cast(sum(firsts) filter (counts_as = 'replied') as bigint), 0) as replied,
         coalesce(cast(sum(row_count) filter (counts_as = 'replied') as bigint), 0) as replied_events,
         coalesce(cast(sum(firsts) filter (counts_as = 'deferred') as bigint), 0) as deferred,
-        coalesce(cast(sum(row_count) filter (counts_as = 'deferred') as bigint), 0) as deferred_events
+        coalesce(cast(sum(row_count) filter (counts_as = 'deferred') as bigint), 0) as deferred_events,
+        cast(coalesce(sum(conversion_value), 0) as decimal(38, 4)) as conversion_value
     from cells
     where copy_id is not null
     group by all
@@ -995,7 +1002,8 @@ select
     coalesce(failed, 0) as failed, coalesce(failed_events, 0) as failed_events,
     coalesce(undeliverable, 0) as undeliverable, coalesce(undeliverable_events, 0) as undeliverable_events,
     coalesce(replied, 0) as replied, coalesce(replied_events, 0) as replied_events,
-    coalesce(deferred, 0) as deferred, coalesce(deferred_events, 0) as deferred_events
+    coalesce(deferred, 0) as deferred, coalesce(deferred_events, 0) as deferred_events,
+    coalesce(conversion_value, 0) as conversion_value
 from called
 full join engaged using (metric_date, copy_id)
 inner join owners using (copy_id)

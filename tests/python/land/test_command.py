@@ -164,6 +164,7 @@ def test_memory_that_is_too_small_or_no_amount(
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "variables", [{"PYTHONUTF8": "0", "LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}], ids=str
 )

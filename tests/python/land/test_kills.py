@@ -37,6 +37,7 @@ land_path(warehouse(sys.argv[1]), sys.argv[2])
 """
 
 
+@pytest.mark.integration
 def test_killed_at_any_moment_and_run_again(tmp_path: Path) -> None:
     """Kill landings at random moments, then let one end: the state is that of one undisturbed run."""
     logs, database = tmp_path / "logs", tmp_path / "warehouse.duckdb"

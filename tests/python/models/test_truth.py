@@ -163,6 +163,11 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "count(distinct delivery_key)",
         "count(delivery_key)",
     ),
+    "conversions of messages outside the window have a value": (
+        "fct_engagement_events",
+        "case when metric_names.counts_as = 'converted' then events.conversion_value end",
+        "cast(null as decimal(18, 4))",
+    ),
     # R11: the control arm
     "control ignores the campaign": (
         "int_unmatched_messages",

@@ -41,6 +41,8 @@ SPELLED = {
         r'"object_type":"twilio"': 100,
         r'"object_type":"EMAIL"': 50,
         r'"object_type":" email ","metric":"sms_': 10,
+        r'"variables":\{"value":-?\d+\.\d\d\}': 100,
+        r'"variables":\{"value":"-?\d+\.\d\d"\}': 10,
         r'"object_type":"\w+","metric":"cio_subscription_preferences_changed","timestamp': 50,
         r'"action_id":1234567890123456789,': 20,
         r'"action_id":\d+e1,': 20,

@@ -121,6 +121,7 @@ def start_unload(warehouse: Warehouse, to: Path) -> Running:
     return run
 
 
+@pytest.mark.integration
 def test_a_killed_run_leaves_whole_files_and_the_next_completes_it(warehouse: Warehouse) -> None:
     warehouse.execute(
         "insert into marts.fct_calls select 1767225600 + (i * 7919) % (400 * 3600), 'u' || i, 7, 41, "
