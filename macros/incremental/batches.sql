@@ -76,7 +76,7 @@
 
 {# Post-hook: marks batches as read. An incremental run, with all models upstream, has read what was pending when the
    run began. A full rebuild has read what had landed then, as far as the tables upstream have. What lands during a run
-   is left for the next one. #}
+   is left for the next one. A rebuild by --empty has read nothing, with no settings: the next build reads all. #}
 {% macro consume_batches() %}
     {%- if config.get('incremental_strategy') == 'replace_touched' -%}
         {{ adapter.dispatch('in_one_transaction')(consume_statements()) }}
@@ -85,6 +85,7 @@
 
 {% macro consume_statements() %}
     {%- set is_rebuild = not is_incremental() %}
+    {%- set built_with = dbt.string_literal('' if flags.EMPTY else dbt.escape_single_quotes(settings())) %}
     {%- set above = [] %}
     {%- if execute and is_rebuild -%}
         {%- for found in tables_above(model.unique_id, 'replace_touched') -%}
@@ -94,7 +95,13 @@
         {%- if is_rebuild %}
         delete from {{ state_table('built_with') }} where model = '{{ this.identifier }}';
         insert into {{ state_table('built_with') }} (model, settings)
-        values ('{{ this.identifier }}', {{ dbt.string_literal(dbt.escape_single_quotes(settings())) }});
+        values ('{{ this.identifier }}', {{ built_with }});
+        {%- else %}
+        update {{ state_table('built_with') }} set settings = {{ built_with }}
+        where model = '{{ this.identifier }}' and settings = '';
+        {%- endif %}
+        {%- if is_rebuild and flags.EMPTY %}
+        delete from {{ state_table('consumed_batches') }} where model = '{{ this.identifier }}';
         {%- endif %}
         insert into {{ state_table('consumed_batches') }} (model, batch_id)
         select
@@ -144,11 +151,12 @@
 {% endmacro %}
 
 
+{# What --empty built has no settings, and it has none itself, as the metric catalogue is empty. #}
 {% macro stop_on_other_settings() %}
     {%- set built = run_query(
         'select settings from ' ~ state_table('built_with') ~ " where model = '" ~ this.identifier ~ "'"
     ) -%}
-    {%- for row in built.rows if row[0] != settings() -%}
+    {%- for row in built.rows if not flags.EMPTY and row[0] not in ('', settings()) -%}
         {{ exceptions.raise_compiler_error(
             this.identifier ~ " was built with other settings, and an incremental build would mix the two. Run"
             ~ " `dbt build --full-refresh`, or restore them.\n  built with: " ~ row[0] ~ "\n  now:        " ~ settings()

@@ -11,6 +11,36 @@
 {%- endmacro %}
 
 
+{# `dbt run` does not load the seeds. Until they are there, with all columns that models read, it would fail with an
+   error of the engine. A deferred build may read those of another database. #}
+{% macro require_seeds() -%}
+    {%- if execute and flags.WHICH in ('build', 'run') and not flags.DEFER -%}
+        {%- set missing = [] -%}
+        {%- for node in graph.nodes.values()
+            if node.resource_type == 'model' and node.unique_id in selected_resources -%}
+            {%- for parent in node.depends_on.nodes
+                if parent.startswith('seed.') and parent not in selected_resources and parent not in missing -%}
+                {%- set seed = graph.nodes[parent] -%}
+                {%- set loaded = adapter.get_relation(seed.database, seed.schema, seed.alias) -%}
+                {%- set names = [] -%}
+                {%- for column in (adapter.get_columns_in_relation(loaded) if loaded is not none else []) -%}
+                    {%- do names.append(column.name | lower) -%}
+                {%- endfor -%}
+                {%- if seed.columns.keys() | reject('in', names) | list -%}
+                    {%- do missing.append(parent) -%}
+                {%- endif -%}
+            {%- endfor -%}
+        {%- endfor -%}
+        {%- if missing -%}
+            {{ exceptions.raise_compiler_error(
+                "not loaded with the columns of today: " ~ missing | map('replace', 'seed.' ~ project_name ~ '.', 'the seed ') | sort | join(', ')
+                ~ ". Run `dbt seed` first, or `dbt build`, which loads them. Nothing was built"
+            ) }}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
 {# dbt writes the SQL that it ran for a seed to target/run/<path of the seed>. An absolute path would leave the target
    folder, and dbt would overwrite the owner's CSV. #}
 {% macro require_seeds_in_project() -%}

@@ -29,7 +29,7 @@ roles as (
 
 ),
 
-templates as (
+served as (
 
     select
         template_id,
@@ -39,19 +39,54 @@ templates as (
 
 ),
 
+served_copies as (
+
+    select distinct copy_id
+    from deliveries
+
+),
+
+templates as (
+
+    select template_id
+    from served
+
+    union
+
+    select template_id
+    from template_settings
+
+    union
+
+    select template_id
+    from template_actions
+
+),
+
 final as (
 
     select
         templates.template_id,
-        templates.delivery_count,
+        coalesce(served.delivery_count, 0) as delivery_count,
         template_settings.template_id is not null as has_settings,
         coalesce(roles.has_webhook_action, false) as has_webhook_action,
-        coalesce(roles.has_message_action, false) as has_message_action
+        coalesce(roles.has_message_action, false) as has_message_action,
+        served.template_id is null
+        or (
+            (template_settings.control_copy_id is null or served_copies.copy_id is not null)
+            and (template_settings.control_template_id is null or served_controls.template_id is not null)
+        ) as is_control_served
     from templates
+    left join served
+        on templates.template_id = served.template_id
     left join template_settings
         on templates.template_id = template_settings.template_id
     left join roles
         on templates.template_id = roles.template_id
+    left join served_copies
+        on lower(template_settings.control_copy_id) = served_copies.copy_id
+    left join served as served_controls
+        on template_settings.control_template_id = served_controls.template_id
 
 )
 

@@ -24,7 +24,7 @@ _VARIANTS = """
     select
         cohorts.template_id,
         case
-            when cohorts.copy_id is null then 'control, sent without JustAI'
+            when cohorts.copy_id is null then 'control arm'
             else coalesce(
                 nullif(any_value(variants.subject), ''), nullif(any_value(variants.body), ''), cohorts.copy_id
             )

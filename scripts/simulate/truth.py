@@ -100,10 +100,16 @@ ADD_UP = {
         select day_of(first_at) as day, control, metric, count(distinct message_no) as uniques,
             count(*) as events, sum(value) as value
         from counted where control is not null group by all
+        union all
+        select day_of(a.last_at), a.control, c.metric, count(distinct c.delivery_no), count(*), sum(c.value)
+        from counted c join control_arm a using (delivery_no) group by all
     """,
     "control_reached": """
         select day_of(first_at) as day, control, count(distinct message_no) as n
         from counted where control is not null and reaches group by all
+        union all
+        select day_of(a.last_at), a.control, count(distinct c.delivery_no)
+        from counted c join control_arm a using (delivery_no) where c.reaches group by all
     """,
     "day_cell": """
         with contribution as (
@@ -147,6 +153,13 @@ select delivery_no, message_no, control, copy_no, instant, first_at, link, conve
 from event_plan where uncounted is null
 """
 
+# The deliveries that are the control arm of another template.
+CONTROL_ARM = """
+create or replace temp view control_arm as
+select d.delivery_no, d.last_at, t.name as control
+from delivery_plan d join template t on t.control_template = d.template_id
+"""
+
 
 class Facts:
     """The open Parquet files of the fact tables."""
@@ -175,6 +188,7 @@ def add_up(con: duckdb.DuckDBPyConnection) -> None:
     """Add the chunk's sums to the tables that `finish` merges."""
     con.execute("drop table if exists counted")
     con.execute(COUNTED)
+    con.execute(CONTROL_ARM)
     for name, query in ADD_UP.items():
         con.execute(f"create table if not exists sum_{name} as select * from ({query}) limit 0")
         con.execute(f"insert into sum_{name} {query}")

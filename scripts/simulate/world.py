@@ -18,7 +18,7 @@ class Template:
 
     `call_action` is the action id in the call log; `action` and `parent` are those on the message's events,
     `method` the rule that matches the two (None: no rule). `settings` false leaves the template out of both
-    seeds.
+    seeds. The deliveries of `control_template` are the control arm.
     """
 
     name: str
@@ -31,13 +31,19 @@ class Template:
     parent: int | None = None
     key_metric: str = "clicked"
     control_arm: bool = False
+    control_template: str | None = None
     settings: bool = True
     share: float = 0.0
 
 
 TEMPLATES = (
     Template("welcome-email", "email", 101, 5, 1010, 1011, "action_map", control_arm=True, share=0.30),
-    Template("plan-nudge", "email", 102, 4, 1020, 1021, "action_map", key_metric="converted", share=0.20),
+    Template(
+        *("plan-nudge", "email", 102, 4, 1020, 1021, "action_map"),
+        key_metric="converted",
+        control_template="digest-offer",
+        share=0.20,
+    ),
     Template(
         "cart-push", "push", 103, 3, 1031, 1031, "direct", key_metric="opened", control_arm=True, share=0.10
     ),
@@ -49,9 +55,14 @@ TEMPLATES = (
     Template("digest-offer", "email", 108, 3, 1082, 1083, "action_map", share=0.01),
     Template("ghost-direct", "email", 109, 3, 1091, 1091, "direct", settings=False, share=0.04),
     Template("ghost-webhook", "email", 110, 3, 1100, 1101, None, settings=False, share=0.02),
-    Template("split-parent", "email", 111, 3, 1110, 1119, "parent_direct", parent=1110, share=0.03),
+    Template(
+        *("split-parent", "email", 111, 3, 1110, 1119, "parent_direct"),
+        parent=1110,
+        control_template="split-map",
+        share=0.03,
+    ),
     Template("split-map", "email", 112, 3, 1120, 1122, "parent_map", parent=1121, share=0.03),
-    Template("clash-hook", "email", 113, 3, 1130, 1131, None, share=0.005),
+    Template("clash-hook", "email", 113, 3, 1130, 1131, None, control_template="split-map", share=0.005),
     Template("cart-banner", "in_app", 103, 3, 1035, 1031, "action_map", share=0.005),
 )
 TEMPLATE = {template.name: template for template in TEMPLATES}
@@ -234,7 +245,7 @@ def bandit(day: float, template: Template) -> list[float]:
     return [sum(weights[: arm + 1]) / total for arm in range(template.arms)]
 
 
-def settings_rows() -> list[tuple[str, str, str, str, str, int]]:
+def settings_rows() -> list[tuple[str, str, str, str, str, int, str]]:
     """Rows of scripts/simulate/sample_seeds/template_settings.csv for the simulator's templates."""
     return [
         (
@@ -244,6 +255,7 @@ def settings_rows() -> list[tuple[str, str, str, str, str, int]]:
             template.key_metric,
             variant(template, 0).copy_id if template.control_arm else "",
             1_000,
+            template.control_template or "",
         )
         for template in TEMPLATES
         if template.settings

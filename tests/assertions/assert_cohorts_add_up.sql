@@ -1,5 +1,5 @@
 -- R7, R8: the cohort mart counts the deliveries, calls and events of the facts; the control mart counts the messages of
--- the control arm.
+-- the control arm, and the deliveries of a template for each one whose control it is.
 with
 
 deliveries as (
@@ -30,6 +30,24 @@ controls as (
 
 ),
 
+control_templates as (
+
+    select * from {{ ref('int_control_templates') }}
+
+),
+
+control_deliveries as (
+
+    select
+        deliveries.delivery_key,
+        count(*) as template_count
+    from deliveries
+    inner join control_templates
+        on deliveries.template_id = control_templates.control_template_id
+    group by deliveries.delivery_key
+
+),
+
 served as (
 
     select
@@ -43,28 +61,33 @@ served as (
 subjects as (
 
     select
-        delivery_key is null as is_control,
-        coalesce(delivery_key, delivery_id) as subject,
+        coalesce(events.delivery_key, events.delivery_id) as subject,
+        case when events.delivery_key is null then 0 else 1 end as copy_times,
+        case when events.delivery_key is null then 1 else coalesce(max(control_deliveries.template_count), 0) end
+            as control_times,
         {%- for metric in engagement_metrics() %}
         count(case when {{ is_metric(metric) }} then 1 end) as {{ metric }}_events,
         {%- endfor %}
         sum(conversion_value) as conversion_value,
         {{ dbt.bool_or(is_reached()) }} as is_reached
     from events
-    group by delivery_key is null, coalesce(delivery_key, delivery_id)
+    left join control_deliveries
+        on events.delivery_key = control_deliveries.delivery_key
+    group by events.delivery_key, coalesce(events.delivery_key, events.delivery_id)
 
 ),
+
 
 expected as (
 
     select
-        {%- for arm, is_control in [('copy', 'not is_control'), ('control', 'is_control')] %}
+        {%- for arm in ['copy', 'control'] %}
         {%- for metric in engagement_metrics() %}
-        coalesce(sum(case when {{ is_control }} then {{ metric }}_events end), 0) as {{ arm }}_{{ metric }}_events,
-        count(case when {{ is_control }} and {{ metric }}_events > 0 then 1 end) as {{ arm }}_{{ metric }},
+        coalesce(sum({{ arm }}_times * {{ metric }}_events), 0) as {{ arm }}_{{ metric }}_events,
+        coalesce(sum(case when {{ metric }}_events > 0 then {{ arm }}_times end), 0) as {{ arm }}_{{ metric }},
         {%- endfor %}
-        coalesce(sum(case when {{ is_control }} then conversion_value end), 0) as {{ arm }}_conversion_value,
-        count(case when {{ is_control }} and is_reached then 1 end) as {{ arm }}_reached{{ ',' if not loop.last }}
+        coalesce(sum({{ arm }}_times * conversion_value), 0) as {{ arm }}_conversion_value,
+        coalesce(sum(case when is_reached then {{ arm }}_times end), 0) as {{ arm }}_reached{{ ',' if not loop.last }}
         {%- endfor %}
     from subjects
 

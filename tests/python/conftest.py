@@ -23,7 +23,7 @@ from support.s3_servers import swift as run_swift  # noqa: E402
 collect_ignore = [] if sys.platform == "linux" else ["support/test_s3_servers.py", "unload/test_swift.py"]
 
 # Fixtures that start a server or run dbt: `make check` leaves out the tests that use one, at whatever remove.
-COSTLY = {"built", "endpoint", "example", "manifest", "port", "swift"}
+COSTLY = {"built", "endpoint", "example", "manifest", "port", "seeded", "swift"}
 
 
 # What takes longest begins first, so that at the end no worker waits for another; beside it the tests of

@@ -1,5 +1,6 @@
 {# A log of each template's settings in the owner's seeds, so that a changed row is a batch like any other and acts on
-   history. Other models take these settings only from here (int_template_actions, int_control_copies): a model that
+   history. Other models take these settings only from here (int_template_actions, int_control_copies,
+   int_control_templates): a model that
    read the seed could be rebuilt with rows that this log never saw, and when the seed went back nothing would look
    changed. A full refresh keeps the log: models outside of it must still lose what the old rows gave them, and a new
    log would reuse the batch ids of earlier changes. #}
@@ -27,6 +28,7 @@ rows_of_seeds as (
         role,
         action_id,
         cast(null as {{ dbt.type_string() }}) as control_copy_id,
+        cast(null as {{ dbt.type_string() }}) as control_template_id,
         role || ' action ' || cast(action_id as {{ dbt.type_string() }})
         || coalesce(' of campaign ' || cast(campaign_id as {{ dbt.type_string() }}), '') as description
     from template_actions
@@ -39,9 +41,23 @@ rows_of_seeds as (
         cast(null as {{ dbt.type_string() }}) as role,
         cast(null as {{ dbt.type_bigint() }}) as action_id,
         lower(control_copy_id) as control_copy_id,
+        cast(null as {{ dbt.type_string() }}) as control_template_id,
         'control copy ' || lower(control_copy_id) as description
     from template_settings
     where control_copy_id is not null
+
+    union all
+
+    select
+        template_id,
+        cast(null as {{ dbt.type_bigint() }}) as campaign_id,
+        cast(null as {{ dbt.type_string() }}) as role,
+        cast(null as {{ dbt.type_bigint() }}) as action_id,
+        cast(null as {{ dbt.type_string() }}) as control_copy_id,
+        control_template_id,
+        'control template ' || control_template_id as description
+    from template_settings
+    where control_template_id is not null
 
 ),
 
@@ -113,7 +129,7 @@ changes as (
 
 ),
 
--- a template without rows in the seeds gets one row without action and copy
+-- a template without rows in the seeds gets one row without action and control
 final as (
 
     select
@@ -124,7 +140,8 @@ final as (
         rows_of_seeds.role,
         rows_of_seeds.campaign_id,
         rows_of_seeds.action_id,
-        rows_of_seeds.control_copy_id
+        rows_of_seeds.control_copy_id,
+        rows_of_seeds.control_template_id
     from changes
     left join rows_of_seeds
         on changes.template_id = rows_of_seeds.template_id

@@ -70,6 +70,16 @@ changed_copies as (
 
 ),
 
+changed_control_templates as (
+
+    select distinct control_template_id
+    from settings_changes
+    where
+        control_template_id is not null
+        and template_id in (select template_id from changed_templates)
+
+),
+
 -- dates on which deliveries count, or counted before their calls or messages changed
 dates as (
 
@@ -107,6 +117,12 @@ dates as (
     select metric_date
     from {{ ref('fct_engagement_events') }}
     where copy_id in (select control_copy_id from changed_copies)
+
+    union
+
+    select call_date as metric_date
+    from {{ ref('int_distinct_calls') }}
+    where template_id in (select control_template_id from changed_control_templates)
 
 ),
 

@@ -5,17 +5,70 @@
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
 
+{% set if_touched -%}
+    {%- if is_incremental() -%}
+    and delivery_date in (select metric_date from {{ ref('int_touched_dates') }})
+    {%- endif -%}
+{%- endset %}
+
 with
 
+control_templates as (
+
+    select * from {{ ref('int_control_templates') }}
+
+),
+
+-- a template may be the control of several
+control_deliveries as (
+
+    select
+        deliveries.delivery_key,
+        control_templates.template_id
+    from {{ ref('fct_deliveries') }} as deliveries
+    inner join control_templates
+        on deliveries.template_id = control_templates.control_template_id
+    where
+        true
+        {{ if_touched }}
+
+),
+
+-- messages that JustAI never saw, and deliveries of a template that is the control of another one
 events as (
 
-    select * from {{ ref('fct_engagement_events') }}
+    select
+        delivery_date,
+        control_template_id as template_id,
+        counts_as,
+        conversion_value,
+        is_machine,
+        is_first,
+        is_first_human,
+        is_first_reached
+    from {{ ref('fct_engagement_events') }}
     where
         counts
         and control_template_id is not null
-        {% if is_incremental() -%}
-        and delivery_date in (select metric_date from {{ ref('int_touched_dates') }})
-        {%- endif %}
+        {{ if_touched }}
+
+    union all
+
+    select
+        delivered.delivery_date,
+        control_deliveries.template_id,
+        delivered.counts_as,
+        delivered.conversion_value,
+        delivered.is_machine,
+        delivered.is_first,
+        delivered.is_first_human,
+        delivered.is_first_reached
+    from {{ ref('fct_engagement_events') }} as delivered
+    inner join control_deliveries
+        on delivered.delivery_key = control_deliveries.delivery_key
+    where
+        delivered.counts
+        {{ if_touched }}
 
 ),
 
@@ -23,11 +76,11 @@ counted as (
 
     select
         delivery_date,
-        control_template_id as template_id,
+        template_id,
         counts_as,
         {{ event_counts() }}
     from events
-    group by delivery_date, control_template_id, counts_as
+    group by delivery_date, template_id, counts_as
 
 ),
 

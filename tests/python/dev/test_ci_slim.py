@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.dev import ci_slim
 from support.project import PROJECT
 
 pytestmark = pytest.mark.integration
@@ -113,6 +114,18 @@ def test_only_the_changed_model_and_its_descendants_are_built(repo: Path) -> Non
     assert set(built[2].split(", ")) == families[changed]
     assert int(built[1]) == len(families[changed]) < len(readers)
     assert int(built[3]) > 0
+
+
+def test_an_edited_seed_is_a_change(origin: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(origin, tree, ignore=shutil.ignore_patterns(".git"))
+    ci_slim._profile(tmp_path, tree)
+    parse = ci_slim._dbt("parse", "--target", "head", "--target-path", tmp_path / "state")
+    ci_slim._run(tmp_path, tree, "base", "parse base", parse)
+    assert ci_slim._changed(tmp_path, tree) == []
+    with (tree / "seeds/template_actions.csv").open("a") as file:
+        file.write("t,7,message,42\n")
+    assert "template_actions" in ci_slim._changed(tmp_path, tree)
 
 
 def test_a_change_beside_the_models_builds_nothing(repo: Path) -> None:

@@ -14,7 +14,10 @@ import pytest
 from support.project import BIN, PROJECT, Built, attempt, run
 
 BUILD = ("build", "--resource-type", "seed", "--resource-type", "model")
-MARTS = ("fct_calls", "fct_deliveries", "dim_copy_variants", "fct_engagement_events", "copy_metrics_daily")
+MARTS = (
+    *("fct_calls", "fct_deliveries", "dim_copy_variants", "fct_engagement_events", "copy_metrics_daily"),
+    "control_metrics_daily",
+)
 
 
 @pytest.fixture
@@ -200,6 +203,20 @@ def test_a_model_and_all_that_follows_is_built_with_all_above(copied: Built) -> 
     assert sums(copied.warehouse) == selected
     run(copied.environment, "dbt", *BUILD, "--full-refresh")
     assert sums(copied.warehouse) == selected
+
+
+@pytest.mark.parametrize(("refresh", "empties"), [((), False), (("--full-refresh",), True)])
+def test_a_build_after_an_empty_one_builds_everything(
+    copied: Built, refresh: tuple[str, ...], empties: bool
+) -> None:
+    before = sums(copied.warehouse)
+    run(copied.environment, "dbt", *BUILD, "--empty", *refresh)
+    assert ({rows for rows, _ in sums(copied.warehouse).values()} == {0}) == empties
+    run(copied.environment, "dbt", *BUILD)
+    assert sums(copied.warehouse) == before
+    # and it records with which settings it did so
+    output = failing_dbt(copied, *BUILD, "--vars", "{engagement_window_days: 1}")
+    assert "was built with other settings" in output
 
 
 def test_nothing_new_writes_nothing(copied: Built) -> None:

@@ -193,6 +193,22 @@ def test_settings_that_return_after_a_full_refresh_apply(example: Example) -> No
         assert unequal_to_full(history, example.recorded) == {}
 
 
+def test_a_control_template_acts_on_history(example: Example) -> None:
+    """Named, replaced by another one, and taken back, it moves the deliveries of all days."""
+    count = "select sum(sent) from marts.control_metrics_daily where template_id = 'feature-inapp'"
+    with history_of(Plan(0, 1, 160, True, 0.9, ()), example.recorded) as history:
+        rows = history.settings["template_settings"]
+        row = next(row for row in rows if row["template_id"] == "feature-inapp")
+        counts = []
+        for control in ("welcome-email", "cart-push", ""):
+            row["control_template_id"] = control
+            history.save("template_settings")
+            history.build()
+            counts += history.connection.execute(count).fetchall()
+            assert unequal_to_full(history, example.recorded) == {}
+    assert counts[0] != counts[1] and counts[2] == (None,)
+
+
 def test_a_full_refresh_that_dies_forgets_no_action(example: Example) -> None:
     with history_of(Plan(0, 1, 80, True, 0.9, ()), example.recorded) as history:
         rows = history.settings["template_actions"]

@@ -174,6 +174,11 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "template_actions.campaign_id = unmatched_ids.campaign_id",
         "true",
     ),
+    "deliveries of a control template are no control arm": (
+        "control_metrics_daily",
+        "deliveries.template_id = control_templates.control_template_id",
+        "false",
+    ),
     "a matched message is control too": ("int_unmatched_messages", "matches.delivery_id is null", "true"),
 }
 

@@ -30,6 +30,7 @@ BOOKKEEPING = (
 
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 _TEMPORARY = re.compile(r'create temporary table\s+("[^"]+")')
+_INSERTED = re.compile(r"(insert into \S+) \(.*", re.DOTALL)
 _READS = ("select", "describe", "with")
 _WRITES = (*("begin", "commit", "create", "alter", "drop", "delete", "insert", "update", "truncate", "copy"),)
 
@@ -95,25 +96,33 @@ def dbt_build(project: Path, environment: dict[str, str], log: Path, *options: s
         *("build", "--resource-type", "seed", "--resource-type", "model", *options),
         project=project,
     )
-    return tuple(nodes_of(log / "dbt.log"))
+    return tuple(nodes_of(log / "dbt.log", project / environment["COPYMART_SEEDS"]))
 
 
-def nodes_of(log: Path) -> Iterator[Node]:
-    """The nodes of a run with their statements, from dbt's debug log in JSON."""
+def nodes_of(log: Path, seeds: Path) -> Iterator[Node]:
+    """The nodes of a run with their statements, from dbt's debug log in JSON.
+
+    A seed's rows come from its file in `seeds`: dbt does not log them.
+    """
     statements: dict[str, list[str]] = {"schemas": []}
     for line in log.read_text().splitlines():
         entry = json.loads(line)
         if entry["info"]["name"] != "SQLQuery":
             continue
-        # seeds: dbt-duckdb logs how COPY goes on as ...
-        statement = entry["data"]["sql"].rstrip().removesuffix("...")
+        statement = entry["data"]["sql"].rstrip()
         word = _COMMENT.sub("", statement).split(maxsplit=1)[0].lower()
         assert word in _READS + _WRITES, f"is this a statement that only reads?\n{statement}"
         if word in _READS:
             continue
         node = (entry["data"].get("node_info") or {}).get("unique_id")
         if node:
-            statements.setdefault(node.rsplit(".", 1)[-1], []).append(statement)
+            name = node.rsplit(".", 1)[-1]
+            if name in SEEDS and word == "insert":
+                statement = _INSERTED.sub(
+                    rf"\1 by name from read_csv('{seeds}/{name}.csv', header = true, all_varchar = true)",
+                    statement,
+                )
+            statements.setdefault(name, []).append(statement)
         elif "create schema" in statement:
             statements["schemas"].append(statement)
     for node, sent in statements.items():

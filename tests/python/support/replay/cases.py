@@ -13,6 +13,7 @@ _KEPT = {
     "deliveries": "marts.fct_deliveries",
     "events": "marts.fct_engagement_events",
     "cohorts": "marts.copy_cohort_metrics_daily",
+    "controls": "intermediate.int_control_templates",
 }
 
 _OLD = "(select batch_id from before_batches)"
@@ -100,6 +101,26 @@ CASES = {
         from marts.copy_cohort_metrics_daily as now
         join before_cohorts as old using (delivery_date, copy_id)
         where now.is_control != old.is_control""",
+    "a control template is named later": """
+        select 1
+        from intermediate.int_control_templates as now
+        join before_deliveries as delivered on delivered.template_id = now.control_template_id
+        join marts.control_metrics_daily as counted
+            on counted.template_id = now.template_id and counted.delivery_date = delivered.delivery_date
+        where not exists (
+            from before_controls as old
+            where old.template_id = now.template_id and old.control_template_id = now.control_template_id
+        )""",
+    "a control template is taken back": """
+        select 1
+        from before_controls as old
+        join before_deliveries as delivered on delivered.template_id = old.control_template_id
+        join before_events as events
+            on events.delivery_key = delivered.delivery_key and events.counts
+        where not exists (
+            from intermediate.int_control_templates as now
+            where now.template_id = old.template_id and now.control_template_id = old.control_template_id
+        )""",
     "the action map changes later": f"""
         select 1
         from intermediate.int_messages as now

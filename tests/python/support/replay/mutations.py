@@ -176,6 +176,12 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
         f"where copy_id in (select control_copy_id from changed_copies) and {_since('event_at')}",
         1,
     ),
+    "dates of the deliveries of control templates": Mutation(
+        "int_touched_dates",
+        "where template_id in (select control_template_id from changed_control_templates)",
+        "where template_id in (select control_template_id from changed_control_templates) "
+        f"and {_since('called_at')}",
+    ),
     # hours
     "hours of calls": Mutation(
         "int_touched_hours",
@@ -231,4 +237,5 @@ NEEDED = {
     "hours of the deliveries of removed calls": {"land_gone", "land_edited"},
     "dates of the calls of control copies": {"edit_control"},
     "dates of the events of control copies": {"edit_control"},
+    "dates of the deliveries of control templates": {"edit_control"},
 }

@@ -215,7 +215,7 @@ def journey_of(line: Line) -> str:
 
 
 def edit_control(history: History, draw: Random) -> None:
-    """The owner names a template's control copy, another one or none."""
+    """The owner names a template's control copy and control template, others or none."""
     calls = [line.data for line in history.landed(CALLS.name)]
     mapped = {row["template_id"] for row in history.settings["template_actions"]}
     # a change of these touches no message, so nothing else leads to the dates of their events
@@ -229,6 +229,9 @@ def edit_control(history: History, draw: Random) -> None:
             row = {"template_id": call["template_id"], "name": call["template_id"], "min_sends": "1"}
             rows.append(row)
         row["control_copy_id"] = copy
+        others = sorted({str(other["template_id"]) for other in calls} - {row["template_id"]})
+        if others and draw.random() < 0.9:
+            row["control_template_id"] = draw.choice(others) if draw.random() < 0.8 else ""
         history.save("template_settings")
 
 
