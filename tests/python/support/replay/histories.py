@@ -107,6 +107,12 @@ def _texts(path: Path) -> Iterator[str]:
             yield raw.decode()
 
 
+def rows_of(seed: Path) -> list[Record]:
+    """The rows of a seed's file."""
+    with seed.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 @dataclass(frozen=True)
 class Step:
     """Something that happens to the warehouse; `seed` decides the details."""
@@ -152,8 +158,7 @@ class History:
         if not self.seeds.exists():
             shutil.copytree(SAMPLE_SEEDS, self.seeds)
         for seed in self.seeds.glob("*.csv"):
-            with seed.open() as file:
-                self.settings[seed.stem] = list(csv.DictReader(file))
+            self.settings[seed.stem] = rows_of(seed)
 
     @property
     def seeds(self) -> Path:
@@ -201,13 +206,13 @@ class History:
         land_path(self.connection, self.folder / FOLDERS[dataset], DATASETS[dataset], span, True)
 
     def save(self, seed: str) -> None:
-        """Write a seed as it is in `settings` now."""
+        """Write a seed as it is in `settings` now, like a spreadsheet: byte order mark, CRLF, all quoted."""
         path = self.seeds / f"{seed}.csv"
-        with path.open() as file:
-            self.earlier.append((seed, list(csv.DictReader(file))))
-        names = path.read_text().splitlines()[0].split(",")
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, names)
+        self.earlier.append((seed, rows_of(path)))
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            names = next(csv.reader(file))
+        with path.open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.DictWriter(file, names, quoting=csv.QUOTE_ALL)
             writer.writeheader()
             writer.writerows(self.settings[seed])
 
