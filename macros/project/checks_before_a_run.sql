@@ -14,7 +14,7 @@
 {# `dbt run` does not load the seeds. Until they are there, with all columns that models read, it would fail with an
    error of the engine. A deferred build may read those of another database. #}
 {% macro require_seeds() -%}
-    {%- if execute and flags.WHICH in ('build', 'run') and not flags.DEFER -%}
+    {%- if execute and flags.WHICH in ('build', 'run') and not invocation_args_dict.get('defer') -%}
         {%- set missing = [] -%}
         {%- for node in graph.nodes.values()
             if node.resource_type == 'model' and node.unique_id in selected_resources -%}
