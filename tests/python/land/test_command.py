@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from scripts.cli import main
+from scripts.warehouse import full
 from support.land import (
     HOURS,
     call,
@@ -162,6 +163,29 @@ def test_memory_that_is_too_small_or_no_amount(
     assert done.returncode == 1
     assert "raise COPYMART_MEMORY_LIMIT" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (
+            duckdb.OutOfMemoryException("could not allocate block"),
+            "COPYMART_MEMORY_LIMIT",
+        ),
+        (
+            duckdb.OutOfMemoryException("failed to offload block"),
+            "COPYMART_SPILL_FOLDER",
+        ),
+        (
+            duckdb.IOException("cannot write: No space left on device"),
+            "COPYMART_SPILL_FOLDER",
+        ),
+        (duckdb.IOException("no such file"), None),
+    ],
+)
+def test_what_was_full_names_its_setting(error: duckdb.Error, remedy: str | None) -> None:
+    reason = full(error)
+    assert (remedy in str(reason)) if remedy else reason is None
 
 
 @pytest.mark.integration

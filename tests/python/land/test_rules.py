@@ -158,6 +158,9 @@ REJECTED_EVENTS: list[tuple[dict[str, Any] | str, str]] = [
     (event(data=[]), "bad_data"),
     (event(data="sent"), "bad_data"),
     (event(data={"x": float("inf")}), "bad_data"),
+    (event(data={"action_id": 9007199254740992.0}), "inexact_id"),
+    (event(data={"parent_action_id": "1e16"}), "inexact_id"),
+    (event(data='{"campaign_id": -9007199254740993.0}'), "inexact_id"),
     (event(metric=...), "missing_metric"),
     (event(object_type=...), "missing_object_type"),
     (event(object_type="", metric="opened"), "missing_object_type"),
@@ -181,6 +184,8 @@ READ_EVENTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (event(data=...), {"data": "{}"}),
     (event(data='{"delivery_id": "x"}'), {"data": '{"delivery_id":"x"}'}),
     (event(timestamp=1767268806123), {"timestamp": 1767268806}),
+    (event(data={"action_id": 1e3, "campaign_id": 2**62}), {"timestamp": 1767268806}),
+    (event(data={"content_id": 1e17, "order_id": "1e99"}), {"timestamp": 1767268806}),
 ]
 
 
