@@ -63,8 +63,10 @@ from support.replay.steps import (
 
 EXAMPLES = int(os.environ.get("COPYMART_REPLAY_EXAMPLES", "0"))
 SEED = int(os.environ.get("COPYMART_REPLAY_SEED") or time.time())
-# Of so many examples each case must be met by a tenth.
+# Of so many examples each case must be met by a tenth, but for those that take two edits of one template: the
+# second is met by 2 %, and test_a_control_template_acts_on_history plays it.
 ENOUGH = 100
+SHARES = {"a control template is named later": 0.05, "a control template is taken back": 0.0}
 # Together they meet every case.
 SHORT = (75, 101, 175, 232)
 # Mutations of the short form, and the numbers of plans that notice them.
@@ -174,7 +176,11 @@ def test_incremental_builds_equal_a_full_refresh(
         print(f"\n{examples} histories in {time.monotonic() - began:.0f} s, seed {SEED}: none unequal")
         for case in ALL_CASES:
             print(f"{met[case]:6} {met[case] / examples:6.1%}  {case}")
-    rare = [case for case in ALL_CASES if met[case] < (0.1 * examples if examples >= ENOUGH else 1)]
+    rare = [
+        case
+        for case in ALL_CASES
+        if met[case] < (SHARES.get(case, 0.1) * examples if examples >= ENOUGH else 1)
+    ]
     assert (EXAMPLES and examples < ENOUGH) or not rare, f"too rare: {rare}"
 
 
