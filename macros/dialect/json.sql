@@ -67,9 +67,9 @@
 {%- endmacro %}
 
 
-{# Text of a JSON value in which absent and null members are the same at every depth; for comparing only. First what can
-   stand in a string is told apart from what cannot: escaped characters and < > become control characters, which JSON
-   text does not hold, and then each string "a" is written <a>. #}
+{# Text of a JSON value in which absent and null members are the same at every depth; for comparing only. First
+   escaped characters and < > become control characters, which JSON text does not hold. Then each string "a" is written
+   <a>, so that the patterns match only whole strings. #}
 {% macro json_without_nulls(json_text) -%}
     {%- set plain = namespace(text=json_text) -%}
     {%- for special in [backslash() * 2, backslash() ~ '"', '<', '>'] -%}

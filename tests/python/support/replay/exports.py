@@ -78,7 +78,7 @@ def _opened(row: dict[str, Any]) -> Line:
 
 
 def move_files(history: History, draw: Random) -> None:
-    """A folder of an hour gets another name, and the ledger is told."""
+    """The folder of an hour gets another name, in the ledger too, as by `copymart land --moved`."""
     folders = sorted({path.parent for path in history.files})
     if folders:
         old = draw.choice(folders)
