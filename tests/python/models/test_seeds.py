@@ -282,7 +282,7 @@ def test_seeds_are_asked_for_before_anything_runs(owner: Owner) -> None:
     )
     assert "START sql" not in said
     owner.seed()
-    run(owner.environment, "dbt", "run", "--select", "+int_control_templates", project=owner.project)
+    run(owner.environment, "dbt", "run", "--select", "+int_landed_batches", project=owner.project)
 
 
 def test_a_seed_may_lack_an_optional_column(owner: Owner) -> None:
