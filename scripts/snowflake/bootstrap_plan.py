@@ -300,7 +300,9 @@ def _pipe(setup: Setup) -> Iterator[Step]:
         "sysadmin",
         "Snowpipe: each line of each JSONL file as one text, with its file and line, for your own use: "
         "copymart land\n"
-        "does not read it. `desc pipe` shows the queue to which the bucket must send its events.",
+        "does not read it. `desc pipe` shows the queue to which the bucket must send its events. It costs "
+        "beside\n"
+        "the warehouse: no resource monitor bounds it.",
         (
             f"create table if not exists {table} (line varchar, source_file varchar, line_number number, "
             "landed_at timestamp_ltz)",

@@ -16,14 +16,12 @@ from snowflake.connector.errors import Error
 from scripts.errors import UserError
 from scripts.land.engine import Move, Stamp
 from scripts.land.rules import Dataset
-from scripts.land.snowflake.session import PlainLines, Session, execute
+from scripts.land.snowflake.session import PlainLines, Session, execute, pieces
 from scripts.land.snowflake.tables import STAGE, TYPES, column_type, landing_tables
 from scripts.snowflake.names import literal
 
 PART_BYTES = 128 * 2**20
 """Size of one staged file; Snowflake advises 100 to 250 MB compressed."""
-
-_FILES_PER_STATEMENT = 2_000
 
 
 def publish(
@@ -46,8 +44,8 @@ def publish(
     with _transaction(session, dataset, stamp):
         _check_ledger(session, dataset, before)
         replaced = [file for file, digest in before.items() if digest is not None]
-        for first in range(0, len(replaced), _FILES_PER_STATEMENT):
-            _delete(session, dataset, replaced[first : first + _FILES_PER_STATEMENT], stamp)
+        for some in pieces(replaced):
+            _delete(session, dataset, some, stamp)
         for table, count in staged.items():
             _copy(session, table, count, stamp)
         _insert_plain(
@@ -59,8 +57,7 @@ def rename_files(session: Session, dataset: Dataset, stamp: Stamp, moves: list[M
     """Give landed files other names, in one transaction; their rows then belong to this batch."""
     table, files = f"{session.schema}.{dataset.name}", f"{session.schema}.landed_files"
     with _transaction(session, dataset, stamp):
-        for first in range(0, len(moves), _FILES_PER_STATEMENT):
-            some = moves[first : first + _FILES_PER_STATEMENT]
+        for some in pieces(moves):
             _note_removed(session, dataset, json.dumps([old for old, _, _ in some]), stamp)
             listed = json.dumps(
                 [
@@ -151,9 +148,7 @@ def _place(session: Session, table: str, stamp: Stamp) -> str:
 
 def _check_ledger(session: Session, dataset: Dataset, before: dict[str, str | None]) -> None:
     """Stop where another landing has landed one of the files meanwhile."""
-    files = list(before)
-    for first in range(0, len(files), _FILES_PER_STATEMENT):
-        some = files[first : first + _FILES_PER_STATEMENT]
+    for some in pieces(list(before)):
         found = dict(
             execute(
                 session,

@@ -21,9 +21,13 @@ from fakesnow.transforms.options import parse_options
 from snowflake.connector.errors import Error, ProgrammingError
 from sqlglot import exp, parse_one
 
+from support import emulated_transactions
 from support.emulated_unload import is_unload, unload
 
 _execute = FakeSnowflakeCursor.execute
+
+# user-guide/query-size-limits: the text of a statement has at most 1 MB
+LONGEST_STATEMENT = 1_048_576
 
 
 def execute(self: FakeSnowflakeCursor, command: str, *args: Any, **kwargs: Any) -> FakeSnowflakeCursor:
@@ -32,10 +36,16 @@ def execute(self: FakeSnowflakeCursor, command: str, *args: Any, **kwargs: Any) 
     And unload to stages, and know of queries that run.
     """
     try:
+        if len(command.encode()) > LONGEST_STATEMENT:
+            raise ProgrammingError(msg="SQL compilation error: the statement is longer than 1 MB", errno=1)
+        if re.match(r"\s*alter table \S+ cluster by", command, re.IGNORECASE):
+            # user-guide/tables-auto-reclustering: a table with a clustering key is reclustered, serverless
+            raise ProgrammingError(msg="a clustering key starts Automatic Clustering", errno=1)
         if command.lower().startswith("copy into '@"):
             expression = parse_one(command, read="snowflake")
             command = unload(self, expression) if is_unload(expression) else command
-        return _execute(self, list_s3(self, running_queries(command)), *args, **kwargs)
+        command = list_s3(self, running_queries(command))
+        return emulated_transactions.execute(self, command, _execute, *args, **kwargs)
     except Error:
         raise
     except Exception as error:
@@ -78,6 +88,10 @@ def transform(self: FakeSnowflakeCursor, expression: exp.Expression, *args: Any)
         self._duck_conn.execute("use memory")
         self._duck_conn.execute(f"detach database if exists {name}")
         return parse_one("select 'successfully dropped' as status", read="duckdb")
+    for kind in expression.find_all(exp.DataType):
+        if kind.this == exp.DataType.Type.TIMESTAMP:
+            # parameters, TIMESTAMP_TYPE_MAPPING: an account or a user may make it one with a time zone
+            raise ProgrammingError(msg="TIMESTAMP is what TIMESTAMP_TYPE_MAPPING says", errno=1)
     # in place: copies of the tree were two fifths of a statement's time
     expression = expression.transform(text_in_a_format, copy=False).transform(try_parse_json, copy=False)
     return _transform(self, expression, *args).transform(md5_number_lower64, copy=False)
@@ -151,7 +165,7 @@ def copy_lines(
     COPY INTO <table>: "blank lines produce an end-of-record error"; without replace_invalid_characters "the
     load operation produces an error when invalid UTF-8 character encoding is detected"; `skip_file`: "Skip a
     file when an error is found". A file that is damaged below its text fails the statement, the worst it may
-    do. One that was loaded into the table before is skipped.
+    do. One that was loaded into the table before is skipped. The page writes the status in lower case.
     """
     options = {param.this.name.lower(): param for param in expression.args["params"]}
     kind = parse_options(options["file_format"].expressions)
@@ -168,12 +182,12 @@ def copy_lines(
         inside = shown.split("/", 3)[3] if shown.startswith("s3://") else shown.partition("/")[2]
         ((there,),) = connection.execute(f"select count(*) from {table} where file = ?", [inside]).fetchall()
         if there:
-            results.append((shown, "LOAD_SKIPPED", 0, 0, 1, 1, "File was loaded before.", None, None, None))
+            results.append((shown, "load_skipped", 0, 0, 1, 1, "File was loaded before.", None, None, None))
             continue
         try:
             lines = list(read_lines(f"{place}{name}", kind["COMPRESSION"]))
         except ValueError as error:
-            results.append((shown, "LOAD_FAILED", 1, 0, 1, 1, str(error), 1, 1, None))
+            results.append((shown, "load_failed", 1, 0, 1, 1, str(error), 1, 1, None))
             continue
         rows = pa.table({"line": pa.array(range(1, len(lines) + 1)), "text": pa.array(lines, pa.string())})
         connection.register("_lines", rows)
@@ -181,7 +195,7 @@ def copy_lines(
             f"insert into {table} (file, line, text) select ?, line, text from _lines", [inside]
         )
         connection.unregister("_lines")
-        results.append((shown, "LOADED", len(lines), len(lines), 1, 0, None, None, None, None))
+        results.append((shown, "loaded", len(lines), len(lines), 1, 0, None, None, None, None))
         if options["purge"].expression.name.lower() == "true" and not place.startswith("s3://"):
             Path(f"{place}{name}").unlink()
     columns = ["file", "status", "rows_parsed", "rows_loaded", "error_limit", "errors_seen", "first_error"]
