@@ -33,7 +33,7 @@ def created(keys: bool, automatic: bool) -> list[str]:
         "optional": lambda *_: "",
         "var": {"snowflake_cluster_keys": keys}.__getitem__,
     }
-    environment.globals["dbt_snowflake"] = environment.from_string(MACROS.read_text()).module
+    environment.globals["dbt"] = environment.from_string(MACROS.read_text()).module
     ours = environment.from_string((PROJECT / "macros/dialect/cluster_keys.sql").read_text()).module
     sql = ours.snowflake__create_table_info_schema_sql("D.S.T", "select 1 as call_date")  # type: ignore[attr-defined]
     return [

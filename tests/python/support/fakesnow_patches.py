@@ -142,16 +142,20 @@ def regex_substr(node: exp.Expression) -> exp.Expression:
 
 
 def try_parse_json(node: exp.Expression) -> exp.Expression:
-    """Give null for JSON with a duplicate key in an object.
+    """Refuse JSON with a duplicate key in an object, at any depth: TRY_PARSE_JSON gives null, PARSE_JSON fails.
 
-    TRY_PARSE_JSON: "Don't allow duplicate keys in JSON objects (strict). This value is the default." DuckDB
-    takes them.
+    PARSE_JSON: "Don't allow duplicate keys in JSON objects (strict). This value is the default."; 'd' allows
+    them. DuckDB takes them.
     """
-    if isinstance(node, exp.ParseJSON) and node.args.get("safe"):
-        parsed = f"try_cast({node.this.sql(dialect='duckdb')} as json)"
-        once = f"select count(*) = count(distinct fullkey) from json_tree({parsed})"
-        return parse_one(f"case when ({once}) then {parsed} end", read="duckdb")
-    return node
+    if not isinstance(node, exp.ParseJSON) or isinstance(node.this, exp.Literal):
+        return node
+    text = node.this.sql(dialect="duckdb")
+    parsed = f"try_cast({text} as json)" if node.args.get("safe") else f"cast({text} as json)"
+    if node.args.get("expression"):
+        return parse_one(parsed, read="duckdb")
+    once = f"select count(*) = count(distinct fullkey) from json_tree({parsed})"
+    other = "" if node.args.get("safe") else " else cast(error('duplicate object attribute') as json)"
+    return parse_one(f"case when ({once}) then {parsed}{other} end", read="duckdb")
 
 
 _copy_into = copy_into.copy_into

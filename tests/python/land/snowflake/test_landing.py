@@ -17,6 +17,7 @@ import zstandard
 from jinja2 import Environment
 from snowflake.connector import Error
 from snowflake.connector.cursor import SnowflakeCursor
+from snowflake.connector.errors import ProgrammingError
 from typer.main import get_command
 
 from scripts.cli import app
@@ -329,9 +330,13 @@ def test_json_is_read_alike(session: Session) -> None:
     )
     results = []
     for engine in ("duckdb", "snowflake"):
-        values = [getattr(macros, f"{engine}__canonical_json")("v")]
+        values = [getattr(macros, f"{engine}__canonical_json")("v", "p")]
         values += [getattr(macros, f"{engine}__json_member")("v", key) for key in keys]
-        query = f"select {', '.join(f'{value} as c{number}' for number, value in enumerate(values))} from t"
+        parsed = getattr(macros, f"{engine}__parsed_json")("v")
+        query = (
+            f"select {', '.join(f'{value} as c{number}' for number, value in enumerate(values))} "
+            f"from (select *, {parsed} as p from t)"
+        )
         if engine == "snowflake":
             query = query.replace(
                 "from t", f"from (select column1 as n, column2 as v from values {literals}) as t"
@@ -345,6 +350,35 @@ def test_json_is_read_alike(session: Session) -> None:
     assert results[0] == results[1]
     canonical = '{"C":"-0","a":"x 1, 2","b":41.5,"big":18446744073709551615,"e":"1E+2"}'
     assert results[0][0][0] == canonical
+
+
+READ_ON_ONE_ENGINE_ONLY = (
+    '{"a":1,"a":2}',
+    '{"a":{"b":1,"b":2}}',
+    "broken",
+    "",
+)
+
+
+def test_no_text_stops_a_query_that_reads_it(session: Session) -> None:
+    """What PARSE_JSON refuses is null to the models, or stays as it is, and a key twice is the last."""
+    macros: Any = Environment(extensions=["jinja2.ext.do"]).from_string(
+        (PROJECT / "macros/dialect/json.sql").read_text()
+    )
+    macros = macros.module
+    listed = ", ".join(f"('{text}')" for text in READ_ON_ONE_ENGINE_ONLY)
+    texts = f"(select column1 as v from values {listed}) as t"
+    with pytest.raises(ProgrammingError, match="duplicate object attribute"):
+        everything(session, f"select parse_json(v) from {texts} where v = '{READ_ON_ONE_ENGINE_ONLY[1]}'")
+    canonical = macros.snowflake__canonical_json("v", "p")
+    assert canonical.count("parse_json") == 0
+    read = (
+        f"select v, {canonical}, {macros.snowflake__json_member('v', 'a')} "
+        f"from (select *, {macros.snowflake__parsed_json('v')} as p from {texts})"
+    )
+    found = {text: (written, member) for text, written, member in everything(session, read)}
+    assert found["broken"] == ("broken", None) and found[""] == ("", None)
+    assert set(found) == set(READ_ON_ONE_ENGINE_ONLY)
 
 
 def test_developers_have_schemas_of_their_own() -> None:
