@@ -315,10 +315,10 @@ def _member_names(kind: pa.DataType) -> list[str]:
 
 def repeated_keys_query(dataset: Dataset) -> str:
     """Query over the table `checked` that gives (field, value) of the distinct maps with a duplicate key, at
-    whatever depth: Snowflake's parser takes none.
+    any depth: Snowflake's parser refuses them.
     """
-    # `times` keeps the optimiser from testing every record instead of every distinct value; only few maps hold
-    # an object or are worth walking through
+    # `times` keeps the optimiser from testing every record instead of every distinct value; maps are walked
+    # through only if they hold an object
     return " union all ".join(
         f"""
 select {quoted(column)} as field, value from (

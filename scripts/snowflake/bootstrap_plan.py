@@ -81,7 +81,12 @@ class Setup:
 
 def exports(setup: Setup) -> str:
     """The line of a shell that gives each verb its role: dbt and unload, land, share."""
-    return "export " + " ".join(f"{variable}={setup.prefix}_{name}" for variable, name in VERBS_TAKE.items())
+    return "export " + " ".join(f"{variable}={role}" for variable, role in roles_of_verbs(setup).items())
+
+
+def roles_of_verbs(setup: Setup) -> dict[str, str]:
+    """The environment that gives each verb its role."""
+    return {variable: f"{setup.prefix}_{name}" for variable, name in VERBS_TAKE.items()}
 
 
 def setup_steps(setup: Setup) -> Iterator[Step]:

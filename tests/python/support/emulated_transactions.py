@@ -32,6 +32,7 @@ _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _LAST_COMMENT = re.compile(r"/\*[^*]*\*/\s*;?\s*$")
 
 Run = Callable[..., Any]
+"""Runs a statement in a cursor: run(cursor, command, …)."""
 
 
 def execute(cursor: Any, command: str, run: Run, *arguments: Any, **options: Any) -> Any:

@@ -7,10 +7,12 @@ import gzip
 import re
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import boto3
+import fakesnow
 import pyarrow as pa
 import zstandard
 from fakesnow import copy_into, cursor, transforms
@@ -20,11 +22,22 @@ from fakesnow.transforms import stage
 from fakesnow.transforms.options import parse_options
 from snowflake.connector.errors import Error, ProgrammingError
 from sqlglot import exp, parse_one
+from sqlglot.dialects import Snowflake
+from sqlglot.helper import seq_get
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
-from support import emulated_transactions
+from support import emulated_account, emulated_transactions
 from support.emulated_unload import is_unload, unload
 
 _execute = FakeSnowflakeCursor.execute
+# the package has a function of the module's name, which is called, and asked for the module's app
+_start = fakesnow.server
+server = import_module("fakesnow.server")
+_start.app = server.app  # type: ignore[attr-defined]
+fakesnow.server = _start  # type: ignore[assignment]
+_login_request = server.login_request
 
 # user-guide/query-size-limits: the text of a statement has at most 1 MB
 LONGEST_STATEMENT = 1_048_576
@@ -35,21 +48,44 @@ def execute(self: FakeSnowflakeCursor, command: str, *args: Any, **kwargs: Any) 
 
     And unload to stages, and know of queries that run.
     """
+    # dbt itself casts the rows of its unit tests to TIMESTAMP
+    self.of_unit_test = '"node_id": "unit_test.' in command  # type: ignore[attr-defined]
     try:
         if len(command.encode()) > LONGEST_STATEMENT:
             raise ProgrammingError(msg="SQL compilation error: the statement is longer than 1 MB", errno=1)
         if re.match(r"\s*alter table \S+ cluster by", command, re.IGNORECASE):
             # user-guide/tables-auto-reclustering: a table with a clustering key is reclustered, serverless
             raise ProgrammingError(msg="a clustering key starts Automatic Clustering", errno=1)
+        if command.lower().startswith(("copy into '@", "list ")):
+            emulated_account.answer(self, command)
         if command.lower().startswith("copy into '@"):
             expression = parse_one(command, read="snowflake")
             command = unload(self, expression) if is_unload(expression) else command
         command = list_s3(self, running_queries(command))
-        return emulated_transactions.execute(self, command, _execute, *args, **kwargs)
+        return emulated_transactions.execute(self, command, checked, *args, **kwargs)
     except Error:
         raise
     except Exception as error:
         raise ProgrammingError(msg=f"{type(error).__name__}: {error}", errno=1, sqlstate="XX000") from error
+
+
+def checked(self: FakeSnowflakeCursor, command: str, *args: Any, **kwargs: Any) -> FakeSnowflakeCursor:
+    """Run a statement that the account lets the session's role run."""
+    answered = emulated_account.answer(self, command)
+    if answered is not None:
+        command, args, kwargs = values(self._duck_conn, *answered), (), {}
+    # fakesnow's stages know of no integration
+    command = re.sub(r"^(create stage .*) storage_integration = \S+$", r"\1", command, flags=re.IGNORECASE)
+    return _execute(self, command, *args, **kwargs)
+
+
+async def login_request(request: Request) -> JSONResponse:
+    """Begin a session as the role that the client names."""
+    before = set(server.sessions)
+    response = await _login_request(request)
+    for token in set(server.sessions) - before:
+        emulated_account.admit(server.sessions[token], request.query_params.get("roleName"))
+    return response
 
 
 # Queries that go on although their client is gone, by id, with their tags; tests make them by
@@ -88,7 +124,7 @@ def transform(self: FakeSnowflakeCursor, expression: exp.Expression, *args: Any)
         self._duck_conn.execute("use memory")
         self._duck_conn.execute(f"detach database if exists {name}")
         return parse_one("select 'successfully dropped' as status", read="duckdb")
-    for kind in expression.find_all(exp.DataType):
+    for kind in () if self.of_unit_test else expression.find_all(exp.DataType):
         if kind.this == exp.DataType.Type.TIMESTAMP:
             # parameters, TIMESTAMP_TYPE_MAPPING: an account or a user may make it one with a time zone
             raise ProgrammingError(msg="TIMESTAMP is what TIMESTAMP_TYPE_MAPPING says", errno=1)
@@ -142,12 +178,14 @@ def regex_substr(node: exp.Expression) -> exp.Expression:
 
 
 def try_parse_json(node: exp.Expression) -> exp.Expression:
-    """Refuse JSON with a duplicate key in an object, at any depth: TRY_PARSE_JSON gives null, PARSE_JSON fails.
+    """Refuse JSON with a duplicate key, at any depth: TRY_PARSE_JSON gives null, PARSE_JSON fails.
 
     PARSE_JSON: "Don't allow duplicate keys in JSON objects (strict). This value is the default."; 'd' allows
     them. DuckDB takes them.
     """
-    if not isinstance(node, exp.ParseJSON) or isinstance(node.this, exp.Literal):
+    if not isinstance(node, exp.ParseJSON) or (
+        isinstance(node.this, exp.Literal) and not node.args.get("safe")
+    ):
         return node
     text = node.this.sql(dialect="duckdb")
     parsed = f"try_cast({text} as json)" if node.args.get("safe") else f"cast({text} as json)"
@@ -156,6 +194,12 @@ def try_parse_json(node: exp.Expression) -> exp.Expression:
     once = f"select count(*) = count(distinct fullkey) from json_tree({parsed})"
     other = "" if node.args.get("safe") else " else cast(error('duplicate object attribute') as json)"
     return parse_one(f"case when ({once}) then {parsed}{other} end", read="duckdb")
+
+
+# sqlglot leaves out the parameter of TRY_PARSE_JSON.
+Snowflake.Parser.FUNCTIONS["TRY_PARSE_JSON"] = lambda args: exp.ParseJSON(
+    this=seq_get(args, 0), expression=seq_get(args, 1), safe=True
+)
 
 
 _copy_into = copy_into.copy_into
@@ -266,9 +310,13 @@ def values(connection: Any, columns: list[str], rows: list[tuple[Any, ...]]) -> 
     return query
 
 
+FakeSnowflakeCursor.of_unit_test = False  # type: ignore[attr-defined]
 FakeSnowflakeCursor.execute = execute  # type: ignore[method-assign]
 FakeSnowflakeCursor._transform = transform  # type: ignore[method-assign]
 cursor.copy_into = copy_lines
+for _number, _route in enumerate(server.app.router.routes):
+    if getattr(_route, "endpoint", None) is _login_request:
+        server.app.router.routes[_number] = Route(_route.path, login_request, methods=["POST"])  # type: ignore[attr-defined]
 transforms.regex_substr = regex_substr
 transforms.integer_precision = whole_numbers
 transforms.numeric_agg_implicit_cast = whole_sums

@@ -32,6 +32,7 @@ from scripts.land.snowflake.engine import Snowflake, scratch
 from scripts.land.snowflake.session import PlainLines, Session, open_session
 from scripts.land.snowflake.tables import make_tables
 from scripts.snowflake import verify as verify_snowflake
+from scripts.snowflake.throwaway import Place, set_up, throwaway_setup
 from scripts.snowflake.verify import SKIPPED
 from scripts.warehouse import layer_schema
 from support.emulated_snowflake import PROFILE, connect, differences, everything, land_there
@@ -39,6 +40,7 @@ from support.event_lines import EVENT_LINES
 from support.formats import avro, parquet
 from support.land import HOURS, SPAN, call, event, hourly, land_path, text, warehouse, write
 from support.project import PROJECT
+from support.s3_servers import aws, environment
 
 
 @pytest.fixture
@@ -439,23 +441,73 @@ def test_the_verification_also_unloads_and_shares(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(verify_snowflake, "_start", start)
     duck, snow = (verify_snowflake.Side(name, {}, tmp_path) for name in ("duckdb", "snowflake"))
-    verify_snowflake._unload(duck, snow, "s3://b/p", "D.S.N")
+    assert verify_snowflake._unload(duck, snow, Place("s3://b/p", None, None)).startswith("SKIPPED: unload")
+    assert sent == []
+    verify_snowflake._unload(duck, snow, Place("s3://b/p", "arn:aws:iam::123456789012:role/r", "id"))
     assert [each[:3] for each in sent] == [
         ("snowflake", "unload", "--to"),
         ("snowflake", "verify", "s3://b/p"),
         ("duckdb", "verify", "s3://b/p"),
     ]
     with pytest.raises(UserError, match="share failed:\nnot as planned"):
-        verify_snowflake._share(snow, "COPYMART_VERIFY_1", "ACCOUNTADMIN")
+        verify_snowflake._share(snow, "COPYMART_VERIFY_1")
     assert sent[-1][-2:] == ("--revoke", "--yes")
 
 
-def test_the_whole_way_is_the_same_on_both_engines(port: int, tmp_path: Path) -> None:
-    """`make verify-snowflake` against the emulated Snowflake: land, build, land more, build, compare."""
+def test_the_emulated_snowflake_checks_what_the_roles_of_bootstrap_do(port: int) -> None:
+    """Without this the whole way below would prove nothing about roles."""
+    setup = throwaway_setup(Place(None, None, None))
+    administrator = connect(port, "OTHER")
+    staging = f"{setup.database}.STAGING"
+
+    def refused(role: str, statement: str) -> str:
+        other = connect(port, setup.database, f"{setup.prefix}_{role}")
+        try:
+            everything(Session(other, "STAGING"), statement)
+        except ProgrammingError as error:
+            return str(error.msg)
+        finally:
+            other.close()
+        return ""
+
+    with set_up(administrator, setup, "someone"):
+        assert refused("LOADER", f"create table {staging}.landed (a varchar(134217728))") == ""
+        assert refused("LOADER", f"insert into {staging}.landed (a) select 'x'") == ""
+        assert "CREATE TABLE" in refused("READER", f"create table {setup.database}.MARTS.mine (a int)")
+        assert refused("TRANSFORMER", f"select * from {staging}.landed") == ""
+        assert "INSERT" in refused("TRANSFORMER", f"insert into {staging}.landed (a) select 'y'")
+        assert "full control" in refused(
+            "TRANSFORMER", f"create or replace table {staging}.landed as (select 1 as a)"
+        )
+        assert "CREATE STAGE" in refused("TRANSFORMER", f"create stage {staging}.more")
+        assert "does not exist or not authorized" in refused("SHARER", f"select * from {staging}.landed")
+        with administrator.cursor() as cursor:
+            assert "LANDED" in str(cursor.execute(f"show tables in schema {staging}").fetchall())
+    assert "does not exist or not authorized" in refused_now(administrator, setup.database)
+    administrator.close()
+
+
+def refused_now(session: Any, database: str) -> str:
+    """What the account says of a share of a database that was dropped."""
+    with session.cursor() as cursor:
+        cursor.execute("use role accountadmin")
+        cursor.execute(f"create share {database}")
+        with pytest.raises(ProgrammingError) as refused:
+            cursor.execute(f"grant usage on database {database} to share {database}")
+        cursor.execute(f"drop share {database}")
+    return str(refused.value.msg)
+
+
+def test_the_whole_way_is_the_same_on_both_engines(port: int, endpoint: str, tmp_path: Path) -> None:
+    """`make verify-snowflake` against the emulated Snowflake: each verb as its own role, a bucket on moto."""
     (tmp_path / "profiles.yml").write_text(PROFILE % port)
+    storage = environment(AWS_ENDPOINT_URL=endpoint)
+    aws("s3", endpoint, "testing", "testing").create_bucket(Bucket="verified")
     done = verify(
-        {"SNOWFLAKE_ACCOUNT": "emulated", "SNOWFLAKE_USER": "someone"},
-        *("--calls", "150", "--profiles-dir", str(tmp_path)),
+        storage | {"SNOWFLAKE_ACCOUNT": "emulated", "SNOWFLAKE_USER": "someone"},
+        *("--calls", "150", "--profiles-dir", str(tmp_path), "--report", str(tmp_path / "seen.md")),
+        *("--unload-to", "s3://verified/export", "--external-id", "id"),
+        *("--storage-role-arn", "arn:aws:iam::123456789012:role/copymart"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     summary = re.search(
@@ -467,6 +519,10 @@ def test_the_whole_way_is_the_same_on_both_engines(port: int, tmp_path: Path) ->
     numbers = [*map(int, summary.groups())]
     assert numbers[0] == numbers[1] > numbers[2] == numbers[3] > 300
     assert numbers[4] == numbers[5] > 40
+    for line in ("unload: s3://verified/export holds the rows", "share: made, checked and dropped"):
+        assert line in done.stdout
+        assert f"- {line}" in (tmp_path / "seen.md").read_text()
+    assert "Drop these yourself" not in done.stderr
     # the throwaway database is gone
     databases = everything(Session(connect(port, "OTHER"), "STAGING"), "show databases")
     assert "COPYMART_VERIFY" not in json.dumps(databases, default=str)
