@@ -192,6 +192,50 @@ def test_a_file_that_another_process_landed_meanwhile_does_not_land_twice(
     assert land_there(session, tmp_path).unchanged == 1
 
 
+def test_a_landing_waits_until_the_one_before_it_can_be_seen(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session of Snowflake may not see at once what another has committed."""
+    land_there(session, write(tmp_path / "a.jsonl", call()))
+    ((first,),) = everything(session, "select batch_id from STAGING.landed_batches")
+    real, blind = transaction.execute, [2]
+
+    def late(session: Session, statement: str, parameters: Any = None) -> list[Any]:
+        if parameters == (first,) and blind[0]:
+            blind[0] -= 1
+            return [(0,)]
+        return real(session, statement, parameters)
+
+    monkeypatch.setattr(transaction, "execute", late)
+    monkeypatch.setattr(transaction, "_PAUSE_SECONDS", 0)
+    assert land_there(session, write(tmp_path / "b.jsonl", call(user_id="2"))).rows == 1
+    assert blind == [0]
+    blind[0], last = 1_000, "select split_part(batch_id, ' ', 1) from STAGING.landing_lock where dataset = %s"
+    with session.connection.cursor() as cursor:
+        ((first,),) = cursor.execute(last, ("justai_calls",)).fetchall()
+    monkeypatch.setattr(transaction, "_VISIBLE_SECONDS", 0)
+    with pytest.raises(UserError, match=f"batch {first}, is not seen"):
+        land_there(session, write(tmp_path / "c.jsonl", call(user_id="3")))
+    assert everything(session, "select count(*) from STAGING.justai_calls") == [(2,)]
+
+
+def test_a_lock_that_another_landing_holds_is_told(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = transaction.execute
+
+    def held(session: Session, statement: str, parameters: Any = None) -> list[Any]:
+        if statement.startswith("update STAGING.landing_lock"):
+            raise ProgrammingError(msg="this lock has not yet been released", errno=625)
+        return real(session, statement, parameters)
+
+    monkeypatch.setattr(transaction, "execute", held)
+    with pytest.raises(
+        UserError, match=r"another landing of justai_calls may hold its lock.*not yet been released"
+    ):
+        land_there(session, write(tmp_path / "a.jsonl", call()))
+
+
 @pytest.mark.parametrize("step", ["_check_ledger", "_delete", "_copy", "_insert_plain"])
 def test_a_landing_that_breaks_off_leaves_nothing_of_its_batch(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
