@@ -111,6 +111,7 @@
         where
             {%- if not is_rebuild %}
             is_pending
+            and invocation_id = '{{ invocation_id }}'
             and
             {%- endif %}
             batch_id not in (
@@ -127,6 +128,20 @@
                 having count(distinct model) = {{ above | length }}
             )
             {%- endif %};
+{% endmacro %}
+
+
+{# Two builds at once, which DuckDB's lock of the file prevents: the later one makes the tables of what was touched
+   again, and the earlier one would delete by them what it has not read. The table of batches is made first, so a model
+   looks whose it is right before it deletes. #}
+{% macro stop_on_another_build() %}
+    {%- set makers = run_query('select distinct invocation_id from ' ~ ref('int_landed_batches')) -%}
+    {%- for row in makers.rows if row[0] != invocation_id -%}
+        {{ exceptions.raise_compiler_error(
+            "another dbt build (" ~ row[0] ~ ") has begun since this one: " ~ this.identifier ~ " was left as it was. Let"
+            ~ " that one end, then run this one again"
+        ) }}
+    {%- endfor -%}
 {% endmacro %}
 
 

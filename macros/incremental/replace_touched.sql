@@ -8,6 +8,7 @@
     {%- set relation = arguments['target_relation'] -%}
     {%- set columns = get_quoted_csv(arguments['dest_columns'] | map(attribute='name')) -%}
     {%- do stop_on_other_settings() -%}
+    {%- do stop_on_another_build() -%}
     {%- set statements -%}
         {%- for touched in config.get('meta')['touched'] %}
             delete from {{ relation }} as kept
@@ -24,6 +25,10 @@
                 {%- endfor -%}
                 {%- for column, touched_column in touched.get('since', {}).items() %}
                     and kept.{{ column }} >= touched.{{ touched_column }}
+                    {{- and_between('kept.' ~ column, touched['model'], touched_column, since=true) }}
+                {%- endfor %}
+                {%- for column, touched_column in touched['on'].items() %}
+                    {{- and_between('kept.' ~ column, touched['model'], touched_column) }}
                 {%- endfor %}
                 {%- if touched.get('only') %}
                     and kept.{{ touched['only'] }}

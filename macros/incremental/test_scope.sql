@@ -37,7 +37,14 @@
         {%- if touched.get('only') -%}
             {%- do parts.append(touched['only']) -%}
         {%- endif -%}
-        {%- do alternatives.append('(' ~ parts | join(' and ') ~ ')') -%}
+        {%- set bounds = [] -%}
+        {%- for column, touched_column in touched['on'].items() -%}
+            {%- do bounds.append(and_between(column, touched['model'], touched_column)) -%}
+        {%- endfor -%}
+        {%- for column, touched_column in touched.get('since', {}).items() -%}
+            {%- do bounds.append(and_between(column, touched['model'], touched_column, since=true)) -%}
+        {%- endfor -%}
+        {%- do alternatives.append('(' ~ parts | join(' and ') ~ bounds | join ~ ')') -%}
     {%- endfor -%}
     {{ return('(' ~ alternatives | join(' or ') ~ ')') }}
 {%- endmacro %}
@@ -55,6 +62,7 @@
 {% macro and_touched(column, touched_model, touched_column=none) -%}
     {%- if execute and var('test_scope') == 'changed' -%}
         and {{ column }} in (select {{ touched_column or column }} from {{ relation_of(touched_model) }})
+        {{- and_between(column, touched_model, touched_column or column) }}
     {%- endif -%}
 {%- endmacro %}
 

@@ -36,7 +36,7 @@ SPLIT = 3
 """One file in so many lands late."""
 
 # Columns that differ between any two landings of the same files, and the relation that has only such.
-_OF_THE_LANDING = {"loaded_at", "_loaded_at", "landed_at", "batch_id", "_batch_id"}
+_OF_THE_LANDING = {"loaded_at", "_loaded_at", "landed_at", "batch_id", "_batch_id", "invocation_id"}
 _NOT_COMPARED = {"audit_arrival_lag"}
 LANDING_TABLES = (
     *("justai_calls", "justai_calls_rejects", "justai_calls_removed"),

@@ -77,7 +77,8 @@ final as (
         batches.batch_id,
         batches.dataset,
         built_models.model_count > coalesce(consumptions.model_count, 0)
-        {%- if flags.FULL_REFRESH and this is not none %} and false{% endif %} as is_pending
+        {%- if flags.FULL_REFRESH and this is not none %} and false{% endif %} as is_pending,
+        '{{ invocation_id }}' as invocation_id
     from batches
     cross join built_models
     left join consumptions

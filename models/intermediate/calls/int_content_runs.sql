@@ -35,6 +35,7 @@ hours as (
         on
             calls.copy_id = touched_hours.copy_id
             and calls.call_hour = touched_hours.call_hour
+            {{- and_between('calls.call_hour', 'int_touched_calls', 'call_hour') }}
     {%- endif %}
     group by calls.copy_id, calls.call_hour
 

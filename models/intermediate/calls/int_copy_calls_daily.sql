@@ -18,6 +18,7 @@ served as (
     from {{ ref('fct_deliveries') }}
     {% if is_incremental() -%}
     where delivery_date in (select metric_date from {{ ref('int_touched_dates') }})
+    {{- and_between('delivery_date', 'int_touched_dates', 'metric_date') }}
     {%- endif %}
     group by delivery_date, copy_id
 
@@ -52,6 +53,7 @@ retries as (
         on calls.delivery_key = retried.delivery_key
     {% if is_incremental() -%}
     where calls.call_date in (select metric_date from {{ ref('int_touched_dates') }})
+    {{- and_between('calls.call_date', 'int_touched_dates', 'metric_date') }}
     {%- endif %}
     group by calls.call_date, calls.copy_id, calls.delivery_key, retried.last_called_at
 

@@ -10,6 +10,7 @@
 {% set in_touched_seconds -%}
     {%- if is_incremental() -%}
     where event_timestamp in (select event_timestamp from {{ ref('int_touched_calls') }})
+    {{- and_between('event_timestamp', 'int_touched_calls', 'event_timestamp') }}
     {%- endif -%}
 {%- endset %}
 
@@ -131,6 +132,7 @@ numbered as (
         on calls.attrs = canonical_attrs.logged_attrs
     {% if is_incremental() -%}
     where calls.event_timestamp in (select event_timestamp from {{ ref('int_touched_calls') }})
+    {{- and_between('calls.event_timestamp', 'int_touched_calls', 'event_timestamp') }}
     {%- endif %}
 
 ),

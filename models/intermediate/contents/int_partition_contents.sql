@@ -29,6 +29,7 @@ calls as (
     from {{ ref('int_distinct_calls') }}
     {% if is_incremental() -%}
     where call_hour in (select partition_hour {{ hours_of_calls }})
+    {{- and_between('call_hour', 'int_touched_hours', 'partition_hour') }}
     {%- endif %}
 
 ),
@@ -61,6 +62,7 @@ deliveries as (
         and last_called_at < (
             select {{ dbt.dateadd('hour', 1, 'max(partition_hour)') }} {{ hours_of_deliveries }}
         )
+        {{- and_between('last_called_at', 'int_touched_hours', 'partition_hour', seconds=3600) }}
     {%- endif %}
 
 ),

@@ -26,6 +26,7 @@ touched_calls as (
     where
         journey_id is null
         and event_timestamp in (select event_timestamp from {{ ref('int_touched_calls') }})
+        {{- and_between('event_timestamp', 'int_touched_calls', 'event_timestamp') }}
 
 ),
 

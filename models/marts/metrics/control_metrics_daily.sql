@@ -8,6 +8,7 @@
 {% set if_touched -%}
     {%- if is_incremental() -%}
     and delivery_date in (select metric_date from {{ ref('int_touched_dates') }})
+    {{- and_between('delivery_date', 'int_touched_dates', 'metric_date') }}
     {%- endif -%}
 {%- endset %}
 

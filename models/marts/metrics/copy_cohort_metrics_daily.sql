@@ -24,6 +24,7 @@ served as (
     from {{ ref('fct_deliveries') }}
     {% if is_incremental() -%}
     where delivery_date in (select metric_date from {{ ref('int_touched_dates') }})
+    {{- and_between('delivery_date', 'int_touched_dates', 'metric_date') }}
     {%- endif %}
     group by delivery_date, copy_id
 
@@ -63,6 +64,7 @@ counted as (
         and delivery_key is not null
         {% if is_incremental() -%}
         and delivery_date in (select metric_date from {{ ref('int_touched_dates') }})
+        {{- and_between('delivery_date', 'int_touched_dates', 'metric_date') }}
         {%- endif %}
     group by delivery_date, copy_id, counts_as
 

@@ -18,6 +18,7 @@ calls as (
     select * from {{ ref('int_copy_calls_daily') }}
     {% if is_incremental() -%}
     where metric_date in (select metric_date from {{ ref('int_touched_dates') }})
+    {{- and_between('metric_date', 'int_touched_dates', 'metric_date') }}
     {%- endif %}
 
 ),
@@ -36,6 +37,7 @@ counted as (
         and delivery_key is not null
         {% if is_incremental() -%}
         and metric_date in (select metric_date from {{ ref('int_touched_dates') }})
+        {{- and_between('metric_date', 'int_touched_dates', 'metric_date') }}
         {%- endif %}
     group by metric_date, copy_id, counts_as
 
@@ -70,6 +72,7 @@ newest as (
         events.counts
         {% if is_incremental() -%}
         and events.metric_date in (select metric_date from {{ ref('int_touched_dates') }})
+        {{- and_between('events.metric_date', 'int_touched_dates', 'metric_date') }}
         {%- endif %}
     group by outcomes.metric_date, outcomes.copy_id
 

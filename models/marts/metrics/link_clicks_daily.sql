@@ -22,6 +22,7 @@ clicks as (
         and delivery_key is not null
         {% if is_incremental() -%}
         and metric_date in (select metric_date from {{ ref('int_touched_dates') }})
+        {{- and_between('metric_date', 'int_touched_dates', 'metric_date') }}
         {%- endif %}
 
 ),

@@ -1,6 +1,7 @@
 """On Snowflake, the delete and the insert of a model are one: whatever fails between them, no row is lost."""
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -69,6 +70,45 @@ def test_no_row_is_lost_when_an_insert_fails_and_another_model_follows(
     assert run("select id from kept order by id") == [(1,), (2,), (3,)]
     run(in_one_transaction(f"{DELETE};\ninsert into kept (id) select 20;"))
     assert run("select id from kept order by id") == [(1,), (3,), (20,)]
+
+
+@pytest.mark.parametrize(("makers", "stops"), [([], False), (["ours"], False), (["theirs"], True)])
+def test_a_model_stops_before_it_deletes_by_the_tables_of_another_build(
+    makers: list[str], stops: bool
+) -> None:
+    """What the other build found touched is not what this one has read."""
+    asked: list[str] = []
+
+    class Stopped(Exception):
+        """dbt's error of compilation."""
+
+    def ask(query: str) -> Any:
+        asked.append(query)
+        return SimpleNamespace(rows=[(maker,) for maker in makers])
+
+    def stop(message: str) -> None:
+        raise Stopped(message)
+
+    environment = Environment(extensions=["jinja2.ext.do"])
+    environment.globals |= {
+        "run_query": ask,
+        "ref": lambda name: name,
+        "this": SimpleNamespace(identifier="fct_deliveries"),
+        "invocation_id": "ours",
+        "exceptions": SimpleNamespace(raise_compiler_error=stop),
+    }
+    text = (PROJECT / "macros/incremental/batches.sql").read_text()
+    macros: Any = environment.from_string(text).module
+    if stops:
+        with pytest.raises(
+            Stopped, match=r"another dbt build \(theirs\) has begun since this one: fct_deliveries"
+        ):
+            macros.stop_on_another_build()
+    else:
+        macros.stop_on_another_build()
+    assert asked == ["select distinct invocation_id from int_landed_batches"]
+    strategy = (PROJECT / "macros/incremental/replace_touched.sql").read_text()
+    assert 0 < strategy.index("stop_on_another_build()") < strategy.index("delete from")
 
 
 def test_the_transaction_is_one_statement_of_snowflake() -> None:

@@ -139,6 +139,20 @@ def test_a_grant_holds_its_views_and_no_others(manifest: Any) -> None:
     assert [view.path for view in agreement.views] == [("COPYMART", "SHARES", "SHARED_CALLS")]
 
 
+def test_audits_are_built_once_per_run_on_snowflake(manifest: Any) -> None:
+    audits = [
+        node for node in manifest.nodes.values() if node.resource_type == "model" and node.fqn[1] == "audit"
+    ]
+    assert {node.config.materialized for node in audits} == {"table"}
+    read = [
+        parent
+        for node in manifest.nodes.values()
+        if node.resource_type == "test"
+        for parent in node.depends_on.nodes
+    ]
+    assert max(read.count(node.unique_id) for node in audits) > 3
+
+
 def test_a_model_without_a_grant_stops_the_share(manifest: Any) -> None:
     changed = deepcopy(manifest)
     changed.nodes["model.copymart.shared_calls"].config.meta["grant"] = "everything"

@@ -1,0 +1,94 @@
+"""On Snowflake, predicates on what was touched stand beside constants, by which it skips data."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from jinja2 import Environment
+
+from scripts.dev.check_grammar import faults
+from support.project import PROJECT
+
+
+def between(
+    found: list[str | None], *arguments: Any, which: str = "build", **options: Any
+) -> tuple[str, list[str]]:
+    """The condition for bounds that the warehouse gives, and what it was asked."""
+    asked: list[str] = []
+
+    def ask(query: str) -> Any:
+        asked.append(query)
+        return SimpleNamespace(rows=[found])
+
+    environment = Environment(extensions=["jinja2.ext.do"])
+    environment.globals |= {
+        "run_query": ask,
+        "relation_of": lambda name: f"d.intermediate.{name}",
+        "execute": True,
+        "flags": SimpleNamespace(WHICH=which),
+    }
+    # `return` ends a dbt macro, and jinja has none
+    text = (
+        (PROJECT / "macros/incremental/bounds.sql")
+        .read_text()
+        .replace("{{ return('') }}", "{{ raise_empty() }}")
+    )
+    environment.globals["return"] = lambda value: value
+
+    class Empty(Exception):
+        """Nothing is to be said."""
+
+    def raise_empty() -> None:
+        raise Empty
+
+    environment.globals["raise_empty"] = raise_empty
+    macros: Any = environment.from_string(text).module
+    given = {"since": False, "seconds": 0} | options
+    try:
+        said = str(macros.snowflake__and_between(*arguments, **given))
+    except Empty:
+        return "", asked
+    # what stands behind the first `return` would not be reached
+    return said.split(" and ", 1)[1] if given["since"] is False else said, asked
+
+
+@pytest.mark.parametrize(
+    ("found", "column", "condition"),
+    [
+        (
+            ["d2026-01-01", "d2026-02-03"],
+            "metric_date",
+            "date_from_parts(2026, 1, 1) and date_from_parts(2026, 2, 3)",
+        ),
+        (
+            ["s1767225600", "s1767229200"],
+            "call_hour",
+            "to_timestamp_ntz(1767225600) and to_timestamp_ntz(1767229200)",
+        ),
+        (["s1767225600", "s1767229200"], "event_timestamp", "1767225600 and 1767229200"),
+    ],
+)
+def test_the_least_and_the_greatest_touched_value_are_constants(
+    found: list[str | None], column: str, condition: str
+) -> None:
+    said, (query,) = between(found, f"kept.{column}", "int_touched", column)
+    assert " ".join(said.split()).endswith(f"kept.{column} between {condition}")
+    assert faults(f"select * from kept where true and kept.{column} between {condition}") == []
+    assert faults(query) == []
+    assert query.endswith("from d.intermediate.int_touched")
+
+
+def test_a_column_may_lie_so_many_seconds_behind_what_was_touched() -> None:
+    said, _ = between(["s0", "s3600"], "last_called_at", "t", "partition_hour", seconds=3600)
+    assert said.endswith("between to_timestamp_ntz(0) and to_timestamp_ntz(7200)")
+
+
+def test_a_lower_bound_alone() -> None:
+    said, _ = between(["d2026-01-01", "d2026-02-03"], "kept.event_date", "t", "first_event_date", since=True)
+    assert said.strip().startswith("and kept.event_date >= date_from_parts(2026, 1, 1)")
+
+
+def test_there_is_no_bound_for_ids_for_nothing_and_without_a_warehouse() -> None:
+    assert between(["x", "y"], "kept.journey_id", "t", "journey_id") == ("", [])
+    assert between([None, None], "kept.metric_date", "t", "metric_date")[0] == ""
+    assert between(["d2026-01-01"] * 2, "kept.metric_date", "t", "metric_date", which="compile") == ("", [])
