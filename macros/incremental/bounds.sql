@@ -28,7 +28,13 @@
             {%- do texts.append("'s' || to_varchar(" ~ bound ~ ")") -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- set found = run_query('select ' ~ texts | join(', ') ~ ' from ' ~ relation_of(touched_model)).rows[0] -%}
+    {# once per run: all nodes have the graph in common, and tables of what was touched are made before they are read #}
+    {%- set known = graph.setdefault('bounds_of_touched', {}) -%}
+    {%- set query = 'select ' ~ texts | join(', ') ~ ' from ' ~ relation_of(touched_model) -%}
+    {%- if query not in known -%}
+        {%- do known.update({query: run_query(query).rows[0]}) -%}
+    {%- endif -%}
+    {%- set found = known[query] -%}
     {%- if found[0] is none -%}
         {{ return('') }}
     {%- endif -%}

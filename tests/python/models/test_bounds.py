@@ -9,6 +9,14 @@ from jinja2 import Environment
 from scripts.dev.check_grammar import faults
 from support.project import PROJECT
 
+# what dbt's nodes have in common
+GRAPH: dict[str, Any] = {}
+
+
+@pytest.fixture(autouse=True)
+def another_run() -> None:
+    GRAPH.clear()
+
 
 def between(
     found: list[str | None], *arguments: Any, which: str = "build", **options: Any
@@ -25,6 +33,7 @@ def between(
         "run_query": ask,
         "relation_of": lambda name: f"d.intermediate.{name}",
         "execute": True,
+        "graph": GRAPH,
         "flags": SimpleNamespace(WHICH=which),
     }
     # `return` ends a dbt macro, and jinja has none
@@ -81,6 +90,13 @@ def test_the_least_and_the_greatest_touched_value_are_constants(
 def test_a_column_may_lie_so_many_seconds_behind_what_was_touched() -> None:
     said, _ = between(["s0", "s3600"], "last_called_at", "t", "partition_hour", seconds=3600)
     assert said.endswith("between to_timestamp_ntz(0) and to_timestamp_ntz(7200)")
+
+
+def test_bounds_are_read_once() -> None:
+    GRAPH.clear()
+    for asked in (1, 0, 0):
+        assert len(between(["s0", "s1"], "kept.event_timestamp", "t", "event_timestamp")[1]) == asked
+    assert len(between(["s0", "s1"], "kept.event_timestamp", "other", "event_timestamp")[1]) == 1
 
 
 def test_a_lower_bound_alone() -> None:

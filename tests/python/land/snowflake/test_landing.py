@@ -406,6 +406,32 @@ READ_ON_ONE_ENGINE_ONLY = (
 )
 
 
+# JSON of which Snowflake's documentation does not say that its parser takes it, as DuckDB's does.
+ODD = {
+    "a number beyond a double": "1e999",
+    "a whole number of 60 digits": "1" * 60,
+    "the character that ends a string in C": '"\\u0000"',
+    "500 objects in each other": '{"a":' * 500 + "1" + "}" * 500,
+}
+
+
+def test_odd_values_land_alike_and_pass_through_this_machine(
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        text(call(user_id=name, attrs=...)).strip()[:-1] + f', "attrs": {{"x": {odd}}}}}'
+        for name, odd in ODD.items()
+    ]
+    write(tmp_path / "odd.jsonl", *lines)
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    land_there(session, tmp_path)
+    assert differences(connection, session) == {}
+    landed = {user for (user,) in everything(session, "select user_id from STAGING.justai_calls")}
+    assert landed == set(ODD)
+    assert "took 0 of 4 lines by itself" in capsys.readouterr().out
+
+
 def test_no_text_stops_a_query_that_reads_it(session: Session) -> None:
     """What PARSE_JSON refuses is null to the models, or stays as it is, and a key twice is the last."""
     macros: Any = Environment(extensions=["jinja2.ext.do"]).from_string(
