@@ -330,8 +330,8 @@ def _member_names(kind: pa.DataType) -> list[str]:
 
 
 def repeated_keys_query(dataset: Dataset, part: int) -> str:
-    """Query over a part of the table `checked` that gives (field, value) of the distinct maps with a key twice,
-    at any depth: Snowflake's parser refuses them.
+    """Query over a part of the table `checked` that gives (field, value) of the distinct maps with a key
+    twice, at any depth: Snowflake's parser refuses them.
     """
     # `times` keeps the optimiser from testing every record instead of every distinct value; maps are walked
     # through only if they hold an object
