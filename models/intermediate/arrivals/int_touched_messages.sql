@@ -59,6 +59,8 @@ changed_actions as (
 
 ),
 
+-- all landed lines, also those that another line replaces: a message that is recomputed needlessly stays as it is. Most
+-- webhook events are left out here, the others later
 message_ids as (
 
     select delivery_id
@@ -68,25 +70,28 @@ message_ids as (
     union
 
     select delivery_id
-    from {{ ref('int_distinct_events') }}
+    from {{ source('customerio', 'customerio_events') }}
     where
-        is_about_message
+        delivery_id is not null
+        and object_type is distinct from 'webhook'
         and journey_id in (select journey_id from call_journeys)
 
     union
 
     select delivery_id
-    from {{ ref('int_distinct_events') }}
+    from {{ source('customerio', 'customerio_events') }}
     where
-        is_about_message
+        delivery_id is not null
+        and object_type is distinct from 'webhook'
         and action_id in (select action_id from changed_actions)
 
     union
 
     select delivery_id
-    from {{ ref('int_distinct_events') }}
+    from {{ source('customerio', 'customerio_events') }}
     where
-        is_about_message
+        delivery_id is not null
+        and object_type is distinct from 'webhook'
         and parent_action_id in (select action_id from changed_actions)
 
 ),
@@ -96,11 +101,9 @@ journeys as (
     select
         delivery_id,
         journey_id,
-        min(event_date) as first_event_date
-    from {{ ref('int_distinct_events') }}
-    where
-        is_about_message
-        and delivery_id in (select delivery_id from message_ids)
+        min(cast({{ unix_to_timestamp('events.timestamp') }} as date)) as first_event_date
+    from {{ source('customerio', 'customerio_events') }} as events
+    where delivery_id in (select delivery_id from message_ids)
     group by delivery_id, journey_id
 
     union all
