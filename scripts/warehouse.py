@@ -171,12 +171,13 @@ def connect_snowflake(
     tags: Mapping[str, str] | None = None,
     parameters: Mapping[str, Any] | None = None,
     as_role: bool = True,
+    role: str | None = None,
 ) -> Any:
     """Open a session of the Snowflake target, with the profile's settings as dbt reads them: key pair, single
     sign-on, OAuth, host and port. Returns a `SnowflakeConnection` that commits each statement by itself. Its
     queries are tagged with the verb, by which their cost can be found, and with `tags`. `parameters`: session
-    parameters. Without `as_role` the session begins with the user's default role, because the profile's role
-    need not exist yet.
+    parameters. `role`: the role of the session instead of the profile's. Without `as_role` the session begins
+    with the user's default role, because the profile's role need not exist yet.
 
     Raises:
         UserError: the target is not Snowflake, or its session cannot be opened.
@@ -196,7 +197,7 @@ def connect_snowflake(
             database=settings.database,
             schema=settings.schema,
             warehouse=settings.warehouse,
-            role=settings.role if as_role else None,
+            role=(role or settings.role) if as_role else None,
             autocommit=True,
             application="copymart",
             client_session_keep_alive=True,
@@ -207,8 +208,9 @@ def connect_snowflake(
         )
     except (snowflake.connector.errors.Error, DbtBaseException, ValueError, OSError) as error:
         raise UserError(
-            f"no session on the Snowflake account {settings.account} as {settings.user}: {error}. "
-            "Check account, user, role and key of the profile's target; `dbt debug` tries the same"
+            f"no session on the Snowflake account {settings.account} as {settings.user}"
+            f"{f' with the role {role}' if role else ''}: {error}. Check account, user, role and key of the "
+            "profile's target; `dbt debug` tries the same"
         ) from error
 
 

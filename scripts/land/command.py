@@ -95,6 +95,15 @@ def land(
             rich_help_panel=SNOWFLAKE,
         ),
     ] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            help="Snowflake role that lands; `copymart bootstrap snowflake` creates one.",
+            envvar="COPYMART_LAND_ROLE",
+            show_default="the profile's role",
+            rich_help_panel=SNOWFLAKE,
+        ),
+    ] = None,
     project_dir: ProjectDir = Path("."),
     profiles_dir: ProfilesDir = None,
     target: Target = None,
@@ -145,7 +154,7 @@ def land(
     ]
     where = (profile, project_dir, profiles_dir, target, dry_run)
     with (
-        _open_snowflake(*where, settings["production_schema"], stage)
+        _open_snowflake(*where, settings["production_schema"], stage, role)
         if elsewhere
         else open_duckdb(*where) as engine
     ):
@@ -187,11 +196,12 @@ def _open_snowflake(
     dry_run: bool,
     production_schema: str,
     stage: str | None,
+    role: str | None,
 ) -> AbstractContextManager[Engine]:
     # imported here because the connector takes half a second, which DuckDB targets should not
     from scripts.land.snowflake.engine import open_snowflake
 
-    return open_snowflake(profile, project_dir, profiles_dir, target, dry_run, production_schema, stage)
+    return open_snowflake(profile, project_dir, profiles_dir, target, dry_run, production_schema, stage, role)
 
 
 def _span(start: str, end: str) -> tuple[datetime, datetime]:

@@ -13,9 +13,9 @@ from scripts.errors import UserError
 from scripts.land.chunks import Chunk, Skipped, prefetched, read_chunks
 from scripts.land.engine import Move, Stamp
 from scripts.land.plan import Plan
-from scripts.land.rules import Dataset, duckdb_key, name
+from scripts.land.rules import Dataset, name
 from scripts.land.sources import Location, SourceFile, list_files
-from scripts.land.tables import ddl
+from scripts.land.tables import ddl, fill_columns
 from scripts.warehouse import connect, full
 
 
@@ -41,7 +41,7 @@ class DuckDB:
         """Rename landed files; models recompute what their rows belong to, as if they had been replaced."""
         execute = self.connection.execute
         self.connection.register("moves", moves_table(moves))
-        keys = ", ".join(f"{duckdb_key(value)} as {name(column)}" for column, _, value in dataset.keys)
+        keys = ", ".join(map(name, dataset.keys))
         table = f"staging.{dataset.name}"
         batch = {"batch_id": stamp.batch_id, "landed_at": stamp.landed_at}
         self.connection.begin()
@@ -100,8 +100,10 @@ def open_duckdb(
     else:
         connection = connect(project_dir, profiles_dir, target, read_only=dry_run)
     try:
-        for statement in () if dry_run else ddl():
-            connection.execute(statement)
+        if not dry_run:
+            for statement in ddl():
+                connection.execute(statement)
+            fill_columns(connection)
         yield DuckDB(connection)
     except (duckdb.IOException, duckdb.TransactionException, duckdb.OutOfMemoryException) as error:
         if reason := full(error):

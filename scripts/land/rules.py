@@ -5,6 +5,8 @@ null), whatever format it came in. The rules give the landing table's columns an
 record is rejected.
 """
 
+import json
+import re
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -18,18 +20,23 @@ class Dataset:
 
     `table` holds each column's name, type and value, `reasons` a reject reason and its condition, tried in
     this order. In both, `f.x` is the JSON text of field x and `t_x` its text (null when empty); in a
-    condition, `v_x` is the value of column x. `keys` are the columns (name, type, value) by which models find
-    what a row belongs to; a value is a column of the landing table, or column.member of a JSON column, or
-    several such members, of which the first that is not empty counts. `maps` are columns in which no key may
-    occur twice.
+    condition, `v_x` is the value of column x. `keys` are the columns by which models find what a row belongs
+    to. `maps` are columns in which no key may occur twice. `members` is the JSON structure of what is read
+    out of the column `data` into columns of its own: in a value or condition, `d.x` is the text of member x
+    there.
     """
 
     name: str
     columns: Columns
     table: tuple[tuple[str, str, str], ...]
     reasons: tuple[tuple[str, str], ...]
-    keys: tuple[tuple[str, str, str], ...]
+    keys: tuple[str, ...]
     maps: tuple[str, ...] = ()
+    members: str = ""
+
+    def types(self) -> dict[str, str]:
+        """The DuckDB type of each column of the landing table."""
+        return {column: kind for column, kind, _ in self.table}
 
 
 MACROS = r"""
@@ -41,6 +48,9 @@ create or replace temp macro land_not_text(x) as regexp_matches(x::varchar, '^([
 -- a number with a fraction or an exponent, which writers keep as a double
 create or replace temp macro land_is_float(t) as
     regexp_full_match(t, '-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?') and regexp_matches(t, '[.eE]');
+create or replace temp macro land_is_inexact(t) as
+    case when regexp_matches(t, '[.eE]')
+         then land_is_float(t) and abs(try_cast(t as double)) >= 9007199254740992 else false end;
 -- whole numbers within int64; 41.0 and 1e3 too, below the 2^53 from where a double loses digits. A cast alone
 -- would make 42 of '41.5'
 create or replace temp macro land_int(t) as
@@ -49,6 +59,10 @@ create or replace temp macro land_int(t) as
          when land_is_float(t) and abs(try_cast(t as double)) < 9007199254740992
              and try_cast(t as double) = floor(try_cast(t as double))
          then try_cast(try_cast(t as double) as bigint) end;
+create or replace temp macro land_flag(t) as
+    case when t is null then null when t = 'true' then true when t = 'false' then false
+         when lower(trim(t)) in ('true', 't', 'yes', 'y', '1', '1.0') then true
+         when lower(trim(t)) in ('false', 'f', 'no', 'n', '0', '0.0') then false end;
 -- whole seconds, of seconds, milliseconds or microseconds by size
 create or replace temp macro land_unit(d) as
     case when d > 1e14 then d / 1e6 when d > 1e11 then d / 1e3 else d end;
@@ -99,16 +113,9 @@ def _id_rule(field: str) -> tuple[str, str]:
     return f"bad_{field}", f"v_{field} is null and t_{field} is not null"
 
 
-def _inexact_id_rule(column: str, members: tuple[str, ...]) -> tuple[str, str]:
-    """Ids in a JSON column that a writer kept as doubles of 2^53 or more may be those of something else."""
-    inexact = " or ".join(
-        f"(land_is_float(v_{column}->>'$.{member}') "
-        f"and abs(try_cast(v_{column}->>'$.{member}' as double)) >= 9007199254740992)"
-        for member in members
-    )
-    # the pattern keeps the JSON of ordinary events from being read again
-    seen = f"regexp_matches(v_{column}::varchar, '_id\":\"?-?[0-9]+[.eE]')"
-    return "inexact_id", f"case when {seen} then {inexact} else false end"
+def _inexact_id_rule(members: tuple[str, ...]) -> tuple[str, str]:
+    """Ids in `data` that a writer kept as doubles of 2^53 or more may be those of something else."""
+    return "inexact_id", " or ".join(f"land_is_inexact(d.{member})" for member in members)
 
 
 def _text_rule(field: str) -> tuple[str, str]:
@@ -158,14 +165,7 @@ CALLS = Dataset(
         _map_rule("vars"),
         _map_rule("attrs"),
     ),
-    keys=(
-        ("event_timestamp", "bigint", "event_timestamp"),
-        ("copy_id", "varchar", "copy_id"),
-        ("template_id", "varchar", "template_id"),
-        ("campaign_id", "bigint", "campaign_id"),
-        ("journey_id", "varchar", "journey_id"),
-        ("action_id", "bigint", "action_id"),
-    ),
+    keys=("event_timestamp", "copy_id", "template_id", "campaign_id", "journey_id", "action_id"),
     maps=("vars", "attrs"),
 )
 
@@ -188,6 +188,22 @@ EVENTS = Dataset(
         ),
         ("timestamp", "bigint", "land_seconds(t_timestamp)"),
         ("data", "json", "land_object(f.data)"),
+        # in older events these stand elsewhere in data
+        (
+            "delivery_id",
+            "varchar",
+            "coalesce(nullif(d.delivery_id, ''), nullif(d.variables.delivery_id, ''), "
+            "nullif(d.email_id, ''))",
+        ),
+        ("journey_id", "varchar", "nullif(d.journey_id, '')"),
+        ("action_id", "bigint", "land_int(d.action_id)"),
+        ("parent_action_id", "bigint", "land_int(d.parent_action_id)"),
+        ("campaign_id", "bigint", "coalesce(land_int(d.campaign_id), land_int(d.variables.campaign.id))"),
+        ("user_id", "varchar", "coalesce(nullif(d.identifiers.id, ''), nullif(d.customer_id, ''))"),
+        ("href", "varchar", "nullif(d.href, '')"),
+        ("is_prefetched", "boolean", "land_flag(d.prefetched)"),
+        ("is_synthetic", "boolean", "land_flag(d.synthetic)"),
+        ("is_machine_click", "boolean", "land_flag(d.machine)"),
     ),
     reasons=(
         ("missing_event_id", "t_event_id is null"),
@@ -197,7 +213,7 @@ EVENTS = Dataset(
         _text_rule("metric"),
         _text_rule("event_type"),
         _map_rule("data"),
-        _inexact_id_rule("data", ("action_id", "parent_action_id", "campaign_id")),
+        _inexact_id_rule(("action_id", "parent_action_id", "campaign_id")),
         ("missing_metric", "v_metric is null and v_event_type is null"),
         # event_type: email_opened and metric: email_opened also name the channel
         (
@@ -205,25 +221,24 @@ EVENTS = Dataset(
             "v_object_type is null and v_event_type is null and not contains(v_metric, '_')",
         ),
     ),
-    keys=(
-        ("event_id", "varchar", "event_id"),
-        ("timestamp", "bigint", "timestamp"),
-        # as the model stg_customerio__events reads it: older events have it elsewhere
-        ("delivery_id", "varchar", "data.delivery_id, data.variables.delivery_id, data.email_id"),
-        ("journey_id", "varchar", "data.journey_id"),
+    keys=("event_id", "timestamp", "delivery_id", "journey_id"),
+    members=json.dumps(
+        {
+            **dict.fromkeys(("delivery_id", "email_id", "journey_id", "action_id"), "VARCHAR"),
+            **dict.fromkeys(("parent_action_id", "campaign_id", "customer_id", "href"), "VARCHAR"),
+            **dict.fromkeys(("prefetched", "synthetic", "machine"), "VARCHAR"),
+            "identifiers": {"id": "VARCHAR"},
+            "variables": {"delivery_id": "VARCHAR", "campaign": {"id": "VARCHAR"}},
+        }
     ),
 )
 
 DATASETS = (CALLS, EVENTS)
 
 
-def duckdb_key(value: str) -> str:
-    """The SQL of a key's value on DuckDB; a member of a JSON column is null when empty."""
-    found = []
-    for part in value.split(", "):
-        column, _, member = part.partition(".")
-        found.append(f"nullif({name(column)}->>{quoted('$.' + member)}, '')" if member else name(column))
-    return f"coalesce({', '.join(found)})" if len(found) > 1 else found[0]
+def member_columns(dataset: Dataset) -> dict[str, str]:
+    """The columns that are read out of the column `data` alone, with their values."""
+    return {column: value for column, _, value in dataset.table if re.search(r"\bd\.", value)}
 
 
 def check_query(dataset: Dataset, schema: pa.Schema) -> str:
@@ -233,12 +248,16 @@ def check_query(dataset: Dataset, schema: pa.Schema) -> str:
     """
     fields = _line_fields(dataset) if "raw" in schema.names else _column_fields(dataset, schema)
     texts = ", ".join(f"land_text(f.{name(field)}) as t_{field}" for field in dataset.columns.fields)
+    # one json_transform reads all members; a path for each would parse `data` as many times
+    members = (
+        f", json_transform(land_object(f.data), {quoted(dataset.members)}) as d" if dataset.members else ""
+    )
     values = ", ".join(f"{value} as v_{column}" for column, _, value in dataset.table)
     reasons = " ".join(f"when {test} then {quoted(reason)}" for reason, test in dataset.reasons)
     columns = ", ".join(f"v_{column} as {name(column)}" for column, _, _ in dataset.table)
     return f"""
 with fields as ({fields}),
-texts as (select *, {texts} from fields),
+texts as (select *, {texts}{members} from fields),
 typed as (select *, {values} from texts)
 select file_no, line, keys, case when fault is not null then fault {reasons} end as reason, {columns}
 from typed"""

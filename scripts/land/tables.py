@@ -1,8 +1,13 @@
 """The landing tables of DuckDB."""
 
-from scripts.land.rules import DATASETS, name
+import duckdb
 
-_TRACE = "_file varchar, _line bigint, _loaded_at timestamp, _batch_id varchar"
+from scripts.console import console
+from scripts.land.rules import DATASETS, MACROS, Dataset, member_columns, name, quoted
+
+TRACE = {"_file": "varchar", "_line": "bigint", "_loaded_at": "timestamp", "_batch_id": "varchar"}
+"""The columns, with their types, that say where and when a row landed."""
+
 _LEDGER = """
 create table if not exists staging.landed_files (
     dataset varchar, file varchar, path_hour timestamp, size_bytes bigint, content_hash varchar,
@@ -15,11 +20,12 @@ create table if not exists staging.landed_batches (batch_id varchar, dataset var
 def ddl() -> list[str]:
     """Statements that create the landing tables of both datasets, or bring them up to date."""
     statements = ["create schema if not exists staging", _LEDGER, _BATCHES]
+    trace = ", ".join(f"{column} {kind}" for column, kind in TRACE.items())
     for dataset in DATASETS:
         columns = ", ".join(f"{name(column)} {kind}" for column, kind, _ in dataset.table)
-        keys = ", ".join(f"{name(column)} {kind}" for column, kind, _ in dataset.keys)
+        keys = ", ".join(f"{name(column)} {dataset.types()[column]}" for column in dataset.keys)
         statements += [
-            f"create table if not exists staging.{dataset.name} ({columns}, {_TRACE})",
+            f"create table if not exists staging.{dataset.name} ({columns}, {trace})",
             f"create table if not exists staging.{dataset.name}_rejects"
             " (_file varchar, _line bigint, raw varchar, reason varchar, _loaded_at timestamp)",
             f"create table if not exists staging.{dataset.name}_removed (batch_id varchar, {keys})",
@@ -27,3 +33,44 @@ def ddl() -> list[str]:
         ]
     ledger = "alter table staging.landed_files add column if not exists"
     return [*statements, f"{ledger} batch_id varchar", f"{ledger} unknown_fields varchar"]
+
+
+def fill_columns(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give the rows of a table of an earlier version the columns that landing reads out of `data` today.
+
+    They get what they would get if they landed again, without their files, in one transaction.
+    """
+    for dataset in DATASETS:
+        described = connection.execute(f"describe staging.{dataset.name}").fetchall()
+        if dataset.types().keys() <= {column for column, *_ in described}:
+            continue
+        ((count,),) = connection.execute(f"select count(*) from staging.{dataset.name}").fetchall()
+        say_filling(dataset, count)
+        connection.execute(MACROS)
+        connection.begin()
+        connection.execute(f"create table staging.{dataset.name}_filled as {_filled(dataset)}")
+        connection.execute(f"drop table staging.{dataset.name}")
+        connection.execute(f"alter table staging.{dataset.name}_filled rename to {dataset.name}")
+        connection.commit()
+
+
+def say_filling(dataset: Dataset, count: int) -> None:
+    """Tell the user why this landing takes longer than others."""
+    if count:
+        columns = ", ".join(member_columns(dataset))
+        console.print(
+            f"{dataset.name}: an earlier version landed its {count:,} rows. Reading {columns} out of their "
+            "data, once",
+            soft_wrap=True,
+        )
+
+
+def _filled(dataset: Dataset) -> str:
+    read = member_columns(dataset)
+    columns = ", ".join(
+        f"{read[column]} as {name(column)}" if column in read else name(column) for column in dataset.types()
+    )
+    return (
+        f"select {columns}, {', '.join(TRACE)} "
+        f"from (select *, json_transform(data, {quoted(dataset.members)}) as d from staging.{dataset.name})"
+    )

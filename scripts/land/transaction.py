@@ -20,7 +20,6 @@ from scripts.land.rules import (
     MACROS,
     Dataset,
     check_query,
-    duckdb_key,
     name,
     quoted,
     raw_query,
@@ -304,7 +303,7 @@ def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[
     if not uris:
         return
     connection.register("gone", pa.table({"file": pa.array(uris, pa.string())}))
-    keys = ", ".join(f"{duckdb_key(value)} as {name(column)}" for column, _, value in dataset.keys)
+    keys = ", ".join(map(name, dataset.keys))
     connection.execute(
         f"insert into staging.{dataset.name}_removed by name select distinct $batch_id as batch_id, {keys} "
         f"from staging.{dataset.name} where _file in (from gone)",

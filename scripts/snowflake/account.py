@@ -11,6 +11,8 @@ from scripts.snowflake.names import identifier, parts, quoted
 
 # How many characters of a refused statement are shown.
 _SHOWN = 1_000
+# "… does not exist or not authorized"
+_NOT_THERE = 2003
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,37 @@ def rows(session: Any, statement: str) -> list[dict[str, Any]]:
         cursor.execute(statement)
         names = [column[0].lower() for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def rows_if_there(session: Any, statement: str) -> list[dict[str, Any]] | None:
+    """Run a question about an object; None where there is none, or where the role may not know of it.
+
+    Snowflake does not tell the two apart, so None never proves that the object is gone.
+
+    Raises:
+        UserError: Snowflake refused it for another reason.
+    """
+    try:
+        return rows(session, statement)
+    except UserError as error:
+        if getattr(error.__cause__, "errno", None) == _NOT_THERE:
+            return None
+        raise
+
+
+def use_role(session: Any, role: str, variable: str) -> None:
+    """Let the session act as a role; `variable` is the environment's name for it.
+
+    Raises:
+        UserError: the role does not exist, or the user does not have it.
+    """
+    try:
+        execute(session, f"use role {quoted(role)}")
+    except UserError as error:
+        raise UserError(
+            f"{error}. Grant the role {role} to the user (`copymart bootstrap snowflake` prints how), or "
+            f"name another with {variable}"
+        ) from error
 
 
 @contextmanager

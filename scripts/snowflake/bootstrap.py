@@ -11,7 +11,7 @@ from scripts.console import S3, SNOWFLAKE, WHAT, WHO, console
 from scripts.errors import UserError
 from scripts.s3 import ROLE_ARN
 from scripts.snowflake import account
-from scripts.snowflake.bootstrap_plan import Setup, Size, setup_steps
+from scripts.snowflake.bootstrap_plan import Setup, Size, exports, setup_steps
 from scripts.snowflake.names import identifier
 
 
@@ -21,6 +21,7 @@ class Platform(StrEnum):
     SNOWFLAKE = "snowflake"
 
 
+NEXT = "Then give each verb its role, in the shell that runs copymart and dbt:"
 EXAMPLES = """
 copymart bootstrap snowflake --transformer-user DBT --loader-user LOADER
 copymart bootstrap snowflake --transformer-user DBT --loader-user LOADER \\
@@ -166,6 +167,7 @@ def bootstrap(
     steps = list(setup_steps(setup))
     if not apply:
         print(account.script(steps), end="")
+        print(f"\n-- {NEXT}\n-- {exports(setup)}")
         return
     settings = warehouse.credentials(project_dir, profiles_dir, target)
     session = warehouse.connect_snowflake(project_dir, profiles_dir, target, "bootstrap", as_role=False)
@@ -176,6 +178,7 @@ def bootstrap(
             typer.confirm(f"Run these {count} statements in account {settings['account']}?", abort=True)
         account.run_steps(session, steps, "bootstrap")
         console.print(f"Applied: {count} statements in account {settings['account']}.", soft_wrap=True)
+        console.print(f"{NEXT}\n{exports(setup)}", soft_wrap=True)
     finally:
         session.close()
 

@@ -20,6 +20,14 @@ ROLES = {
 }
 
 
+# The variable by which a verb of copymart takes its role.
+VERBS_TAKE = {
+    "SNOWFLAKE_ROLE": "TRANSFORMER",
+    "COPYMART_LAND_ROLE": "LOADER",
+    "COPYMART_SHARE_ROLE": "SHARER",
+}
+
+
 class Size(StrEnum):
     """Sizes of a warehouse; each costs twice the one before."""
 
@@ -69,6 +77,11 @@ class Setup:
     def monitor(self) -> str:
         """The quoted name of the resource monitor."""
         return quoted(f"{self.warehouse}_MONITOR")
+
+
+def exports(setup: Setup) -> str:
+    """The line of a shell that gives each verb its role: dbt and unload, land, share."""
+    return "export " + " ".join(f"{variable}={setup.prefix}_{name}" for variable, name in VERBS_TAKE.items())
 
 
 def setup_steps(setup: Setup) -> Iterator[Step]:
@@ -201,12 +214,12 @@ def _grants(setup: Setup) -> Iterator[Step]:
         f"grant write on stage {setup.stage('LANDING')} to role {loader}",
     ]
     if setup.landing:
-        landing.append(f"grant usage on stage {setup.stage('LANDING_S3')} to role {loader}")
+        landing += _use_of_stage(setup, "LANDING_S3", loader)
     yield Step(
         "securityadmin",
         "The loader: its tables in staging, and its stages. What a landing works with are temporary tables, "
         "which\n"
-        "need no privilege; nor does it need one on the integration, for which the stage stands.",
+        "need no privilege. LIST and COPY on a stage with an integration need USAGE on both.",
         tuple(landing),
     )
     building = [
@@ -218,13 +231,17 @@ def _grants(setup: Setup) -> Iterator[Step]:
         f"grant select on future tables in schema {staging} to role {transformer}",
     ]
     if setup.unload:
-        building.append(f"grant usage on stage {setup.stage('UNLOAD_S3')} to role {transformer}")
+        building += _use_of_stage(setup, "UNLOAD_S3", transformer)
     if setup.makes_schemas:
         building.append(f"grant create schema on database {database} to role {transformer}")
         if setup.landing:
             # a developer lands in a schema of their own, which has no stage: --stage names this one
-            building.append(f"grant usage on stage {setup.stage('LANDING_S3')} to role {transformer}")
-    yield Step("securityadmin", "The transformer: what dbt reads and makes.", tuple(building))
+            building += _use_of_stage(setup, "LANDING_S3", transformer)
+    yield Step(
+        "securityadmin",
+        "The transformer: what dbt reads and makes, and the stage that it unloads through.",
+        tuple(dict.fromkeys(building)),
+    )
     yield Step(
         "securityadmin",
         "The reader: marts and audits, those that are there and those that will be.",
@@ -243,6 +260,14 @@ def _grants(setup: Setup) -> Iterator[Step]:
     )
 
 
+def _use_of_stage(setup: Setup, name: str, role: str) -> list[str]:
+    """The grants without which a role can neither list nor copy what lies behind an external stage."""
+    return [
+        f"grant usage on stage {setup.stage(name)} to role {role}",
+        f"grant usage on integration {setup.integration} to role {role}",
+    ]
+
+
 def _sharing(setup: Setup) -> Iterator[Step]:
     sharer, shares = setup.role("SHARER"), setup.schema("SHARES")
     yield Step(
@@ -258,9 +283,12 @@ def _sharing(setup: Setup) -> Iterator[Step]:
     )
     yield Step(
         "accountadmin",
-        "Making shares and naming their consumers are two privileges, and only ACCOUNTADMIN has them.",
+        "Making shares and naming their consumers are two privileges, and only ACCOUNTADMIN has them. SHOW "
+        "SHARES\n"
+        "lists shares, its own too, only for a role with IMPORT SHARE.",
         (
             f"grant create share on account to role {sharer}",
+            f"grant import share on account to role {sharer}",
             f"grant manage share target on account to role {sharer}",
         ),
     )

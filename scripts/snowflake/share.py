@@ -22,9 +22,11 @@ from scripts.snowflake.share_plan import (
     plan_revoke,
     read,
     require_consumers,
+    what_is_left,
 )
 
 FOLDER = "shares"
+ROLE = "COPYMART_SHARE_ROLE"
 
 
 class Grant(StrEnum):
@@ -89,12 +91,14 @@ def share(
         ),
     ] = None,
     role: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Role that owns the share; `copymart bootstrap snowflake` creates it.",
+            help="Role that owns the share; `copymart bootstrap snowflake` creates one.",
+            envvar=ROLE,
+            show_default="the profile's role",
             rich_help_panel=SNOWFLAKE,
         ),
-    ] = "COPYMART_SHARER",
+    ] = None,
     lower_edition: Annotated[
         bool,
         typer.Option(
@@ -119,13 +123,13 @@ def share(
     \f
     Raises:
         UserError: a name is no Snowflake name, the views are not there as reviewed, Snowflake refuses a
-            statement, an account was not added because it does not exist, or an account to revoke from does
-            not have the share.
+            statement, what was asked did not happen (an account does not exist, another role has granted what
+            should go), or the role sees no share to revoke, or an account to revoke from does not have it.
     """
     if revoke and (check or lower_edition):
         raise UserError("--revoke goes with neither --check nor --lower-edition")
     accounts = [account(name) for name in account_names or []]
-    owner = identifier(role, "role")
+    named = role and identifier(role, "role")
     name = identifier(share_name or f"copymart_{grant}", "share")
     settings = warehouse.credentials(project_dir, profiles_dir, target)
     if settings["type"] != "snowflake":
@@ -133,17 +137,18 @@ def share(
             f"shares are Snowflake's; the profile's target is of type {settings['type']}: "
             "give --target snowflake"
         )
+    owner = named or identifier(settings["role"] or "", "role of the profile")
     wanted = reviewed(_manifest(project_dir, profiles_dir, target), grant, name)
     session = warehouse.connect_snowflake(project_dir, profiles_dir, target, "share", as_role=False)
     try:
-        snowflake_account.execute(session, f"use role {quoted(owner)}")
+        snowflake_account.use_role(session, owner, ROLE)
         state = read(session, wanted)
         if revoke:
             require_consumers(wanted, state, accounts)
         else:
             _stop_on(faults(wanted, state), check)
         plan = _plan(wanted, state, accounts, revoke, lower_edition)
-        _show(plan, wanted, state, owner, revoke)
+        _show(plan, wanted, state, owner)
         if check:
             _verdict(plan)
         elif plan.changes and dry_run:
@@ -151,7 +156,7 @@ def share(
             console.print(_script(plan, owner), end="", soft_wrap=True)
         elif plan.changes and (yes or typer.confirm("\nApply this plan?")):
             _apply(session, plan, owner)
-            _stop_on_what_is_left(_plan(wanted, read(session, wanted), accounts, revoke, lower_edition))
+            _stop_on_what_is_left(session, wanted, accounts, revoke, lower_edition)
     finally:
         session.close()
 
@@ -233,7 +238,7 @@ def _step(plan: Plan, owner: str) -> Step:
     return Step(quoted(owner), "copymart share", plan.statements)
 
 
-def _show(plan: Plan, wanted: Wanted, state: State, owner: str, revoke: bool) -> None:
+def _show(plan: Plan, wanted: Wanted, state: State, owner: str) -> None:
     console.print(
         f"Share {wanted.share}, grant {wanted.grant}, by {owner} in {state.account} ({state.region})\n",
         soft_wrap=True,
@@ -244,8 +249,6 @@ def _show(plan: Plan, wanted: Wanted, state: State, owner: str, revoke: bool) ->
     count = {sign: sum(line.sign == sign for line in plan.lines) for sign in colours}
     if plan.changes:
         console.print(f"\nPlan: {count['+']} to add, {count['-']} to remove, {count['=']} unchanged.")
-    elif revoke and not state.exists:
-        console.print(f"No changes: there is no share {wanted.share}.")
     else:
         console.print("\nNo changes.")
 
@@ -269,11 +272,15 @@ def _apply(session: Any, plan: Plan, owner: str) -> None:
     console.print(f"\nApplied: {done} statements.")
 
 
-def _stop_on_what_is_left(plan: Plan) -> None:
-    """Check that nothing is left to do: Snowflake accepts an unknown account without an error or effect."""
-    if plan.changes:
-        left = "; ".join(f"{line.sign} {line.text}" for line in plan.changes)
+def _stop_on_what_is_left(
+    session: Any, wanted: Wanted, accounts: list[str], revoke: bool, lower_edition: bool
+) -> None:
+    """Read the state again and raise UserError unless nothing is left to do."""
+    state = read(session, wanted)
+    if revoke and not state.exists:
+        return
+    left = what_is_left(_plan(wanted, state, accounts, revoke, lower_edition), state)
+    if left:
         raise UserError(
-            f"Snowflake took every statement, and yet the share is not as planned: {left}. Such a case is an "
-            "account that does not exist, or is known here by its locator only: look at `show shares`"
+            "\n  ".join(["Snowflake took every statement, and yet the share is not as planned:", *left])
         )

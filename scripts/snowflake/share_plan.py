@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scripts.errors import UserError
-from scripts.snowflake.account import rows
+from scripts.snowflake.account import rows, rows_if_there
 from scripts.snowflake.names import literal, parts, quoted
 
 
@@ -61,16 +61,30 @@ class Privilege:
 
 @dataclass(frozen=True)
 class State:
-    """What exists in the account: the share with its grants and consumers, and the views in its schemas."""
+    """What exists in the account: the share with its grants and consumers, and the views in its schemas.
+
+    `exists`: the role sees the share; where it does not, there may be one that another role owns. `grantors`:
+    the role that granted each privilege, where Snowflake says it.
+    """
 
     account: str
     region: str
     exists: bool
-    database: str | None
     accounts: tuple[str, ...]
-    privileges: frozenset[Privilege]
+    grantors: dict[Privilege, str]
     secure: dict[tuple[str, ...], bool]
     columns: dict[tuple[str, ...], tuple[str, ...]]
+
+    @property
+    def privileges(self) -> frozenset[Privilege]:
+        """What is granted to the share."""
+        return frozenset(self.grantors)
+
+    @property
+    def database(self) -> str | None:
+        """The one database that the share has USAGE on, if it has one yet."""
+        found = (held.path[0] for held in self.grantors if (held.name, held.kind) == ("USAGE", "DATABASE"))
+        return next(found, None)
 
 
 @dataclass(frozen=True)
@@ -102,8 +116,9 @@ class Plan:
 def read(session: Any, wanted: Wanted) -> State:
     """Ask the account for everything that a plan depends on.
 
-    SHOW GRANTS TO SHARE calls a view a table in some accounts (behaviour change 2371 makes it VIEW); SHOW
-    VIEWS shows which it is.
+    Not by SHOW SHARES: it is empty for a role without IMPORT SHARE, and names at most three accounts. SHOW
+    GRANTS fails for a share that the role does not see. It calls a view a table in some accounts (behaviour
+    change 2371 makes it VIEW); SHOW VIEWS shows which it is.
 
     Raises:
         UserError: Snowflake refused to answer.
@@ -123,32 +138,21 @@ def read(session: Any, wanted: Wanted) -> State:
         for view in wanted.views
         if view.path in secure
     }
-    # in LIKE, _ is a wildcard
-    shares = [
-        share
-        for share in rows(session, f"show shares like {literal(wanted.share)}")
-        if share["kind"] == "OUTBOUND" and parts(share["name"])[-1] == wanted.share
-    ]
-    share = shares[0] if shares else None
-    privileges = frozenset(
-        Privilege(row["privilege"], _kind(row, secure), parts(row["name"]))
-        for row in (rows(session, f"show grants to share {quoted(wanted.share)}") if share else [])
-    )
+    share = quoted(wanted.share)
+    held = rows_if_there(session, f"show grants to share {share}")
+    consumers = [] if held is None else rows(session, f"show grants of share {share}")
     return State(
         account=f"{context['organization']}.{context['account']}",
         region=context["region"],
-        exists=share is not None,
-        database=(share["database_name"] or None) if share else None,
-        accounts=_accounts(share) if share else (),
-        privileges=privileges,
+        exists=held is not None,
+        accounts=tuple(sorted(row["grantee_name"].upper() for row in consumers)),
+        grantors={
+            Privilege(row["privilege"], _kind(row, secure), parts(row["name"])): row.get("granted_by") or ""
+            for row in held or []
+        },
         secure=secure,
         columns=columns,
     )
-
-
-def _accounts(share: dict[str, Any]) -> tuple[str, ...]:
-    """Return the consumers in `to`, a comma-separated list, empty or null if there are none."""
-    return tuple(sorted(name.strip().upper() for name in (share["to"] or "").split(",") if name.strip()))
 
 
 def _kind(row: dict[str, Any], secure: dict[tuple[str, ...], bool]) -> str:
@@ -228,13 +232,36 @@ def plan_give(wanted: Wanted, state: State, accounts: Iterable[str], lower_editi
     return Plan(tuple(lines))
 
 
+def what_is_left(plan: Plan, state: State) -> list[str]:
+    """Say what a plan that was applied left undone, and why: Snowflake takes such statements in silence."""
+    granted_by = {str(privilege): role for privilege, role in state.grantors.items()}
+    left = []
+    for line in plan.changes:
+        text = f"{line.sign} {line.text}"
+        if line.sign == "-" and line.text in granted_by:
+            role = granted_by[line.text] or "the role that builds the view"
+            text += (
+                f" (REVOKE takes away only what the role that runs it has granted, and {role} has granted "
+                f"this: as that role, run `{line.statement}`, or drop the view)"
+            )
+        elif line.sign == "+" and line.text.startswith("account "):
+            text += " (it does not exist, or is known by its locator: see `show grants of share`)"
+        left.append(text)
+    return left
+
+
 def require_consumers(wanted: Wanted, state: State, accounts: Iterable[str]) -> None:
-    """Raise UserError when one of the accounts does not have the share under this name.
+    """Raise UserError when the role sees no such share, or one of the accounts does not have it by this name.
 
     To answer that nothing is to be done would leave the account what should be taken away.
     """
+    if not state.exists:
+        raise UserError(
+            f"this role sees no share {wanted.share}: there is none, or another role owns it. Nothing was "
+            "taken away. `show shares` as ACCOUNTADMIN lists every share with its owner: name it with --role"
+        )
     strangers = sorted(set(accounts) - set(state.accounts))
-    if state.exists and strangers:
+    if strangers:
         raise UserError(
             f"{', '.join(strangers)} does not have the share {wanted.share}; "
             f"{', '.join(state.accounts) or 'nobody'} has. Nothing was taken away: name the account as here"
@@ -243,8 +270,6 @@ def require_consumers(wanted: Wanted, state: State, accounts: Iterable[str]) -> 
 
 def plan_revoke(wanted: Wanted, state: State, accounts: Iterable[str]) -> Plan:
     """Take the share from the named accounts, or from all; a share without accounts is dropped."""
-    if not state.exists:
-        return Plan()
     asked = set(accounts)
     named = asked or set(state.accounts)
     left = [name for name in state.accounts if name not in named]

@@ -72,15 +72,17 @@ def open_snowflake(
     dry_run: bool,
     production_schema: str,
     stage: str | None,
+    role: str | None,
 ) -> Iterator[Snowflake]:
     """Open a session of the Snowflake target, and create missing landing tables.
 
-    A dry run creates nothing. `stage`: the external stage that the user names.
+    A dry run creates nothing. `stage`: the external stage that the user names; `role`: the role that lands,
+    if it is not the profile's.
 
     Raises:
         UserError: the session or the stage cannot be used, or Snowflake refuses a statement.
     """
-    connection = connect_snowflake(project_dir, profiles_dir, target, verb="land")
+    connection = connect_snowflake(project_dir, profiles_dir, target, verb="land", role=role)
     with open_session(connection, profile, production_schema) as session:
         if not dry_run:
             make_tables(session)

@@ -12,6 +12,7 @@ group that took no part in a match is never referred to.
 from collections.abc import Mapping
 
 from scripts.land.rules import CALLS, EVENTS, Dataset
+from scripts.land.snowflake.members import MEMBERS, plain_members
 
 LONGEST = 1_000_000
 """Characters of a line above which it is not looked at here."""
@@ -59,8 +60,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
 }
 """Pattern of each field's value in a plain line."""
 
-# What v (the parsed line) and m_x (the text of map x) of a plain line give for the columns that are not
-# simply the text of the field of their name.
+# What v (the parsed line), d (its `data`) and m_x (the text of map x) of a plain line give for the columns
+# that are not simply the text of the field of their name.
 _VALUES = {
     CALLS.name: {
         "event_timestamp": "to_number(left(v:event_timestamp::varchar, 10))",
@@ -72,13 +73,15 @@ _VALUES = {
         "object_type": "coalesce(nullif(v:object_type::varchar, ''), "
         "nullif(v:object_type_type::varchar, ''))",
         "timestamp": "to_number(left(v:timestamp::varchar, 10))",
+        **MEMBERS[EVENTS.name],
     },
 }
 # Conditions on the values, beside the patterns. An event without any type may have one in its data: not here.
 _COMPLETE = {
     CALLS.name: "v_copy_id is not null and v_template_id is not null",
     EVENTS.name: "v_event_id is not null "
-    "and (v_event_type is not null or (v_metric is not null and v_object_type is not null))",
+    "and (v_event_type is not null or (v_metric is not null and v_object_type is not null)) "
+    f"and {plain_members()}",
 }
 _TIMES = {CALLS.name: "event_timestamp", EVENTS.name: "timestamp"}
 
@@ -110,6 +113,7 @@ def classify_query(dataset: Dataset, lines: str, earliest: int, latest: int) -> 
     spelled = ", ".join(f"{_spelled(column)} as r_{column}" for column in maps)
     again = ", ".join(f"{_again(column)} as t_{column}" for column in maps)
     written = ", ".join(f"{_written(column)} as m_{column}" for column in maps)
+    data = ", v:data as d" if dataset.members else ""
     typed = ", ".join(f"{value} as v_{column}" for column, value in values.items())
     once = " and ".join(f"not t_{column}" for column in maps)
     time = _TIMES[dataset.name]
@@ -133,7 +137,7 @@ spelled as (
     select *, {spelled}, {again} from parsed
 ),
 mapped as (
-    select *, {written} from spelled
+    select *, {written}{data} from spelled
 ),
 typed as (
     select *, {typed} from mapped

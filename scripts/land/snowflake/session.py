@@ -50,7 +50,7 @@ def open_session(connection: Any, settings: dict[str, Any], production_schema: s
     except Error as error:
         raise UserError(
             f"Snowflake refused a statement: {error.msg}. Files landed before this one are complete; "
-            "check the role's rights and run the command again"
+            "check the rights of the role (COPYMART_LAND_ROLE, else the profile's) and run the command again"
         ) from error
     finally:
         connection.close()

@@ -1,7 +1,9 @@
 """The landing tables of Snowflake, and the stage that batches pass through."""
 
-from scripts.land.rules import DATASETS
+from scripts.land.rules import DATASETS, Dataset
+from scripts.land.snowflake.members import MEMBERS
 from scripts.land.snowflake.session import Session, execute
+from scripts.land.tables import TRACE, say_filling
 from scripts.snowflake.names import literal
 
 STAGE = "landing"
@@ -10,7 +12,6 @@ STAGE = "landing"
 # a line may be long: VARCHAR alone holds 16 MB, and 128 MB is the most that it can be declared with
 LONG = "varchar(134217728)"
 TYPES = {"json": LONG, "text": LONG, "timestamp": "timestamp_ntz"}
-_TRACE = (("_file", "varchar"), ("_line", "bigint"), ("_loaded_at", "timestamp"), ("_batch_id", "varchar"))
 _REJECT = (
     ("_file", "varchar"),
     ("_line", "bigint"),
@@ -40,10 +41,10 @@ def landing_tables() -> dict[str, Columns]:
     """Name and columns (name, DuckDB type) of each landing table; long text is `text` or `json`."""
     tables = {"landed_files": _LEDGER, "landed_batches": _BATCHES, "landing_lock": _LOCK}
     for dataset in DATASETS:
-        own = tuple((column, kind) for column, kind, _ in dataset.table)
-        tables[dataset.name] = (*own, *_TRACE)
+        types = dataset.types()
+        tables[dataset.name] = (*types.items(), *TRACE.items())
         tables[f"{dataset.name}_rejects"] = _REJECT
-        keys = tuple((column, kind) for column, kind, _ in dataset.keys)
+        keys = tuple((column, types[column]) for column in dataset.keys)
         tables[f"{dataset.name}_removed"] = (("batch_id", "varchar"), *keys)
     return tables
 
@@ -55,14 +56,29 @@ def ddl(schema: str) -> list[str]:
     """
     statements = []
     for table, columns in landing_tables().items():
-        listed = ", ".join(f"{column} {column_type(kind)}" for column, kind in columns)
-        statements.append(f"create table if not exists {schema}.{table} ({listed})")
+        statements.append(f"create table if not exists {schema}.{table} ({_listed(columns)})")
     statements.append(
         f"insert into {schema}.landing_lock (dataset, batch_id) select column1, null "
         f"from values {', '.join(f'({literal(dataset.name)})' for dataset in DATASETS)} "
         f"where column1 not in (select dataset from {schema}.landing_lock)"
     )
     return statements
+
+
+def _listed(columns: Columns) -> str:
+    return ", ".join(f"{column} {column_type(kind)}" for column, kind in columns)
+
+
+def fill_query(schema: str, dataset: Dataset) -> str:
+    """Statement that gives the rows of a table of an earlier version the columns read out of `data` today."""
+    read = MEMBERS[dataset.name]
+    columns = landing_tables()[dataset.name]
+    values = ", ".join(f"{read[column]} as {column}" if column in read else column for column, _ in columns)
+    # 'd' accepts duplicate keys, as DuckDB does
+    return (
+        f"create or replace table {schema}.{dataset.name} ({_listed(columns)}) copy grants as "
+        f"select {values} from (select *, parse_json(data, 'd') as d from {schema}.{dataset.name}) as landed"
+    )
 
 
 def column_type(kind: str) -> str:
@@ -77,10 +93,22 @@ def make_tables(session: Session) -> None:
     if not existing_tables(session) >= {table.upper() for table in landing_tables()}:
         for statement in ddl(session.schema):
             execute(session, statement)
+    for dataset in DATASETS:
+        _fill_columns(session, dataset)
     # a row of SHOW begins with the time of creation, then the name
     stages = {row[1] for row in execute(session, f"show stages in schema {session.schema}")}
     if STAGE.upper() not in stages:
         execute(session, f"create stage if not exists {session.schema}.{STAGE}")
+
+
+def _fill_columns(session: Session, dataset: Dataset) -> None:
+    query = "select column_name from information_schema.columns where table_schema = %s and table_name = %s"
+    there = execute(session, query, (session.schema.upper(), dataset.name.upper()))
+    if {column.upper() for column in dataset.types()} <= {column for (column,) in there}:
+        return
+    ((count,),) = execute(session, f"select count(*) from {session.schema}.{dataset.name}")
+    say_filling(dataset, int(count))
+    execute(session, fill_query(session.schema, dataset))
 
 
 def has_schema(session: Session) -> bool:

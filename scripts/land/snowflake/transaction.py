@@ -193,11 +193,10 @@ def _delete(session: Session, dataset: Dataset, files: list[str], stamp: Stamp) 
 def _note_removed(session: Session, dataset: Dataset, files: str, stamp: Stamp) -> None:
     """Keep the keys of the rows of files (a JSON list): models find by them what to recompute."""
     table = f"{session.schema}.{dataset.name}"
-    names = ", ".join(column for column, _, _ in dataset.keys)
-    keys = ", ".join(_key(value) for _, _, value in dataset.keys)
+    keys = ", ".join(dataset.keys)
     execute(
         session,
-        f"insert into {table}_removed (batch_id, {names}) select distinct %s, {keys} "
+        f"insert into {table}_removed (batch_id, {keys}) select distinct %s, {keys} "
         f"from {table} where _file in ({_FILES})",
         (stamp.batch_id, files),
     )
@@ -224,14 +223,6 @@ def _insert_plain(session: Session, dataset: Dataset, stamp: Stamp, plain: dict[
             f"Snowflake inserted {result[0][0]} of {expected} plain lines into "
             f"{session.schema}.{dataset.name}; the batch was undone: run the command again"
         )
-
-
-def _key(value: str) -> str:
-    found = []
-    for part in value.split(", "):
-        column, _, member = part.partition(".")
-        found.append(f"nullif(parse_json({column}, 'd'):{member}::varchar, '')" if member else column)
-    return f"coalesce({', '.join(found)})" if len(found) > 1 else found[0]
 
 
 def _copy(session: Session, table: str, count: int, stamp: Stamp) -> None:

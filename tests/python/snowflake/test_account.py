@@ -16,7 +16,7 @@ from scripts.errors import UserError
 from scripts.snowflake import account as snowflake_account
 from scripts.snowflake.bootstrap_plan import ROLES, SCHEMAS, Setup, Size, setup_steps
 from scripts.snowflake.names import quoted
-from scripts.snowflake.share_plan import View, Wanted, plan_give, plan_revoke, read
+from scripts.snowflake.share_plan import View, Wanted, plan_give, plan_revoke, read, require_consumers
 from scripts.unload.datasets import DATASETS, EVERYTHING, Format, Layout
 from scripts.unload.dialects import snowflake
 from scripts.unload.encode import Compression
@@ -191,6 +191,7 @@ def test_each_role_can_do_its_work_and_no_more(session: StrictSnowflake) -> None
             *at_work,
             "CREATE TABLE SCHEMA COPYMART.STAGING",
             "READ STAGE COPYMART.STAGING.LANDING",
+            "USAGE INTEGRATION COPYMART_S3",
             "USAGE SCHEMA COPYMART.STAGING",
             "USAGE STAGE COPYMART.STAGING.LANDING_S3",
             "WRITE STAGE COPYMART.STAGING.LANDING",
@@ -198,6 +199,7 @@ def test_each_role_can_do_its_work_and_no_more(session: StrictSnowflake) -> None
     )
     assert held["SHARER"] == [
         "CREATE SHARE ACCOUNT ",
+        "IMPORT SHARE ACCOUNT ",
         "MANAGE SHARE TARGET ACCOUNT ",
         "USAGE DATABASE COPYMART +",
         "USAGE SCHEMA COPYMART.SHARES +",
@@ -281,7 +283,10 @@ def test_revoke_takes_accounts_away_and_with_the_last_the_share(
     assert session.account.shares["COPYMART_METRICS"].accounts == [CONSUMER]
     run_all(session, plan_revoke(metrics, read(session, metrics), []).statements)
     assert session.account.shares == {}
-    assert plan_revoke(metrics, read(session, metrics), []).changes == []
+    with pytest.raises(
+        UserError, match="sees no share COPYMART_METRICS: there is none, or another role owns"
+    ):
+        require_consumers(metrics, read(session, metrics), [])
 
 
 def test_the_share_of_another_database_is_left_alone(session: StrictSnowflake, metrics: Wanted) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from scripts import warehouse
@@ -75,6 +76,7 @@ def shell(
     session = deepcopy(built_account)
     dbt_environment(tmp_path, monkeypatch)
     monkeypatch.setenv("DBT_TARGET", "snowflake")
+    monkeypatch.setenv("COPYMART_SHARE_ROLE", "copymart_sharer")
     monkeypatch.setattr(share_verb, "_manifest", lambda *_: manifest)
     monkeypatch.setattr(warehouse, "connect_snowflake", lambda *_, **__: session)
     return Shell(session)
@@ -276,12 +278,82 @@ def test_accounts_are_added_and_taken_away_one_by_one(shell: Shell) -> None:
     output, error = shell("share", "--revoke", "--yes")
     assert (error, shell.session.account.shares) == ("", {})
     assert "- share COPYMART_METRICS, which no account has any more" in output
-    assert "there is no share COPYMART_METRICS" in shell("share", "--revoke", "--yes")[0]
+    assert "this role sees no share COPYMART_METRICS" in shell("share", "--revoke", "--yes")[1]
+
+
+def test_a_share_has_more_accounts_than_show_shares_lists(shell: Shell) -> None:
+    others = [f"OTHER.A{number}" for number in range(1, 5)]
+    shell.session.account.consumers |= dict.fromkeys(others, (shell.session.account.region, "STANDARD"))
+    for name in (CONSUMER, *others):
+        assert shell("share", "--account", name, "--yes")[1] == ""
+    (shown,) = [row for row in shell.session.show_shares("'%'")[1] if row[1] == "OUTBOUND"]
+    assert shown[5].count(",") == 2
+    gone = [argument for name in (CONSUMER, *others[:2]) for argument in ("--account", name)]
+    assert shell("share", *gone, "--revoke", "--yes")[1] == ""
+    assert shell.session.account.shares["COPYMART_METRICS"].accounts == others[2:]
+    output, error = shell("share", "--account", others[3], "--check")
+    assert (error, f"= account {others[2]}" in output) == ("", True)
+
+
+def test_what_a_role_cannot_list_is_there_all_the_same(shell: Shell) -> None:
+    """A set-up without IMPORT SHARE: SHOW SHARES lists nothing, and nobody takes that for an answer."""
+    grants = shell.session.account.grants
+    grants -= {grant for grant in grants if grant[:2] == ("COPYMART_SHARER", "IMPORT SHARE")}
+    assert shell("share", "--account", CONSUMER, "--yes")[1] == ""
+    assert shell.session.show_shares("'%'")[1] == []
+    assert shell("share", "--account", CONSUMER, "--check")[1] == ""
+    assert shell("share", "--revoke", "--yes")[1] == ""
+    assert shell.session.account.shares == {}
+
+
+def test_the_share_of_another_role_is_not_taken_for_none(shell: Shell) -> None:
+    run_all(shell.session, ["use role accountadmin", 'create share "COPYMART_METRICS"'])
+    before = deepcopy(shell.session.account)
+    for options in ((), ("--account", CONSUMER)):
+        _, error = shell("share", *options, "--revoke", "--yes")
+        assert "this role sees no share COPYMART_METRICS: there is none, or another role owns it" in error
+    assert "exit" not in shell("share", "--check")[1] != ""
+    _, error = shell("share", "--account", CONSUMER, "--yes")
+    assert "Snowflake refused `create share" in error and "already exists" in error
+    assert shell.session.account == before
+
+
+def test_what_another_role_granted_is_not_said_to_be_gone(shell: Shell) -> None:
+    shell("share", "--account", CONSUMER, "--yes")
+    damage(shell.session, "one view more")
+    calls = View(
+        ("COPYMART", "SHARES", "SHARED_CALLS"),
+        shell.session.account.objects["VIEW", ("COPYMART", "SHARES", "SHARED_CALLS")]["columns"],
+    )
+    rebuilt = view_statement(calls, '"COPYMART"."MARTS"."FACTS"')
+    run_all(shell.session, ['use role "COPYMART_TRANSFORMER"', rebuilt])
+    _, error = shell("share", "--account", CONSUMER, "--yes")
+    revoke = 'revoke select on view "COPYMART"."SHARES"."SHARED_CALLS" from share "COPYMART_METRICS"'
+    assert "and yet the share is not as planned" in error
+    assert f"COPYMART_TRANSFORMER has granted this: as that role, run `{revoke}`" in error
+    # as a role above the one that granted it
+    run_all(shell.session, ["use role accountadmin", revoke])
+    assert shell("share", "--account", CONSUMER, "--check")[1] == ""
+
+
+def test_a_role_that_the_user_does_not_have_is_told(shell: Shell) -> None:
+    _, error = shell("share", "--role", "nobody", "--check")
+    assert "Snowflake refused `use role" in error
+    assert "or name another with COPYMART_SHARE_ROLE" in error
+
+
+def test_the_profile_names_the_role_of_a_share_where_nothing_else_does(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COPYMART_SHARE_ROLE")
+    monkeypatch.setenv("SNOWFLAKE_ROLE", "COPYMART_SHARER")
+    output, error = shell("share", "--account", CONSUMER, "--yes")
+    assert (error, "by COPYMART_SHARER in ACME.PROD" in output) == ("", True)
 
 
 def test_an_account_that_does_not_exist_is_told(shell: Shell) -> None:
     _, error = shell("share", "--account", "JUSTAI.ANALITICS", "--yes")
-    assert "the share is not as planned: + account JUSTAI.ANALITICS" in error
+    assert "the share is not as planned:\n  + account JUSTAI.ANALITICS (it does not exist" in error
 
 
 def test_a_refused_statement_says_what_stands(shell: Shell) -> None:
@@ -347,6 +419,8 @@ copymart:
     assert given["role"] is None
     warehouse.connect_snowflake(PROJECT, tmp_path, "prod", "land")
     assert given["role"] == "SOME_ROLE"
+    warehouse.connect_snowflake(PROJECT, tmp_path, "prod", "land", role="COPYMART_LOADER")
+    assert given["role"] == "COPYMART_LOADER"
 
     def refuse(**_: Any) -> None:
         raise connector.errors.DatabaseError("Incorrect username or password was specified.")
@@ -384,6 +458,20 @@ def test_bootstrap_prints_what_it_would_apply(shell: Shell) -> None:
     first = deepcopy(shell.session.account)
     assert shell("bootstrap", "snowflake", *options, "--apply", "--yes")[1] == ""
     assert shell.session.account == first
+
+
+def test_bootstrap_says_which_role_is_for_which_verb(shell: Shell) -> None:
+    text, _ = shell("bootstrap", "snowflake", "--role-prefix", "acme")
+    roles = "SNOWFLAKE_ROLE=ACME_TRANSFORMER COPYMART_LAND_ROLE=ACME_LOADER COPYMART_SHARE_ROLE=ACME_SHARER"
+    line = f"export {roles}"
+    assert text.endswith(f"\n-- {line}\n")
+    shell.session.account = empty_account()
+    assert line in shell("bootstrap", "snowflake", "--role-prefix", "acme", "--apply", "--yes")[0]
+    verbs = {command.name: command for command in get_command(app).commands.values()}  # type: ignore[attr-defined]
+    read = {
+        option.envvar for verb in ("land", "share") for option in verbs[verb].params if option.name == "role"
+    }
+    assert read == {"COPYMART_LAND_ROLE", "COPYMART_SHARE_ROLE"}
 
 
 def test_bootstrap_asks_before_it_applies(shell: Shell) -> None:

@@ -18,12 +18,17 @@ RULES = {
 }
 
 
+# What the connector calls "does not exist or not authorized".
+_NOT_THERE = 2003
+
+
 class Refused(ProgrammingError):
     """Snowflake's no; `rule` is the key in RULES of the sentence that it follows."""
 
     def __init__(self, rule: str, what: str) -> None:
         quote, page = RULES[rule]
-        super().__init__(f'{what}: "{quote}" (docs.snowflake.com/en/{page})')
+        said = f'{what}: "{quote}" (docs.snowflake.com/en/{page})'
+        super().__init__(said, errno=_NOT_THERE if rule in ("name", "share resolved") else -1)
         self.rule = rule
 
 
@@ -36,6 +41,7 @@ Name = tuple[str, ...]
 SYSTEM_ROLES = {
     "ACCOUNTADMIN": {
         "CREATE SHARE",
+        "IMPORT SHARE",
         "MANAGE SHARE TARGET",
         "CREATE INTEGRATION",
         "OVERRIDE SHARE RESTRICTIONS",
@@ -49,10 +55,11 @@ HIERARCHY = {"SECURITYADMIN": {"ACCOUNTADMIN"}, "SYSADMIN": {"ACCOUNTADMIN"}, "U
 
 @dataclass
 class Share:
-    """A share: what is granted to it, and to whom it is given."""
+    """A share: what is granted to it, by which role, and to whom it is given."""
 
     owner: str
     privileges: list[tuple[str, str, Name]] = field(default_factory=list)
+    grantors: dict[tuple[str, str, Name], str] = field(default_factory=dict)
     accounts: list[str] = field(default_factory=list)
 
 

@@ -5,6 +5,7 @@ import re
 from scripts.snowflake.names import parts
 from support.strict_account import (
     Name,
+    Rows,
     Session,
     columns_of,
     form,
@@ -149,7 +150,9 @@ class Objects(Session):
     def create_view(
         self, replace: str | None, secure: str | None, name: str, columns: str, copy: str | None, source: str
     ) -> None:
-        """COPY GRANTS keeps all grants but ownership, those to shares too; without, they are gone."""
+        """COPY GRANTS keeps all grants but ownership, those to shares too, as if this role had granted them;
+        without, they are gone.
+        """
         path = parts(name)
         self._may_create("VIEW", path)
         kind = "VIEW" if ("VIEW", parts(source)) in self.account.objects else "TABLE"
@@ -158,6 +161,8 @@ class Objects(Session):
             self.account.grants -= {grant for grant in self.account.grants if grant[2:4] == ("VIEW", path)}
             for share in self.account.shares.values():
                 share.privileges = [held for held in share.privileges if held[1:] != ("VIEW", path)]
+        for share in self.account.shares.values():
+            share.grantors |= {held: self.role for held in share.privileges if held[1:] == ("VIEW", path)}
         self.create(
             "VIEW",
             path,
@@ -217,7 +222,7 @@ class Objects(Session):
         self._may_create("STAGE", path)
         if url and integration:
             self._check_place(url, integration)
-        self.create("STAGE", path, absent, replace, url=url)
+        self.create("STAGE", path, absent, replace, url=url, integration=integration and parts(integration))
 
     @form(
         r"ALTER STAGE (?P<name>{path}) SET URL = (?P<url>{text}) STORAGE_INTEGRATION = (?P<integration>{id})"
@@ -227,7 +232,7 @@ class Objects(Session):
         if not self.holds("OWNERSHIP", "STAGE", parts(name)):
             refuse("create stage", f"{self.role} may not alter {name}")
         self._check_place(url, integration)
-        properties["url"] = url
+        properties.update(url=url, integration=parts(integration))
 
     @form(
         r"CREATE PIPE (?P<absent>IF NOT EXISTS )?(?P<name>{path}) AUTO_INGEST = TRUE AS COPY INTO "
@@ -237,16 +242,33 @@ class Objects(Session):
     def create_pipe(self, absent: str | None, name: str, table: str, stage: str) -> None:
         path = parts(name)
         self._may_create("PIPE", path)
-        self._use_stage(stage)
+        self.use_stage(stage)
         self.need("TABLE", parts(table))
         if not all(self.holds(privilege, "TABLE", parts(table)) for privilege in ("SELECT", "INSERT")):
             refuse("pipe table", f"{self.role} may not write {table}")
         self.create("PIPE", path, absent, None, table=parts(table), stage=parts(stage))
 
-    def _use_stage(self, stage: str) -> None:
+    def use_stage(self, stage: str, internal: str = "READ") -> None:
+        """Refuse unless the role may use the stage; `internal`: the privilege that an internal one takes."""
         properties = self.need("STAGE", parts(stage))
-        if not self.holds("USAGE" if properties["url"] else "READ", "STAGE", parts(stage)):
+        if not self.holds("USAGE" if properties["url"] else internal, "STAGE", parts(stage)):
             refuse("stage privilege", f"{self.role} may not use {stage}")
+        integration = properties["integration"]
+        if integration and not self.holds("USAGE", "INTEGRATION", integration):
+            refuse("stage integration", f"{self.role} may not use {stage}")
+
+    @form(r"(?:LIST|LS) '?@(?P<stage>{path})(?:/[^\s]*)?")
+    def list_stage(self, stage: str) -> Rows:
+        self.use_stage(stage)
+        return ["name", "size", "md5", "last_modified"], []
+
+    @form(r"(?:REMOVE|RM) '?@(?P<stage>{path})(?:/[^\s]*)?")
+    def remove(self, stage: str) -> None:
+        self.use_stage(stage, "WRITE")
+
+    @form(r"PUT {text} '?@(?P<stage>{path})(?:/[^\s]*)?(?: AUTO_COMPRESS = (?:TRUE|FALSE))?")
+    def put(self, stage: str) -> None:
+        self.use_stage(stage, "WRITE")
 
     @form(
         r"COPY INTO '?@(?P<stage>{path})(?:/[^\s]*)? FROM (?:{path}|\(.+?\))(?: PARTITION BY "
@@ -254,7 +276,7 @@ class Objects(Session):
         r" FILE_FORMAT = \((?P<format>[^()]*)\)(?P<options>( \w+ = \w+)*)"
     )
     def unload(self, stage: str, partition: str | None, format: str, options: str) -> None:
-        self._use_stage(stage)
+        self.use_stage(stage, "WRITE")
         given = options_of(options)
         refused = {"OVERWRITE": "TRUE", "SINGLE": "TRUE", "INCLUDE_QUERY_ID": "FALSE"}
         for option, value in refused.items():

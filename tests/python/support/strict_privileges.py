@@ -130,6 +130,7 @@ class Privileges(Session):
             self._check_share_grant(held, privilege, kind, path, properties)
             if (privilege, kind, path) not in held.privileges:
                 held.privileges.append((privilege, kind, path))
+                held.grantors[privilege, kind, path] = self.role
 
     def _check_share_grant(
         self, share: Share, privilege: str, kind: str, path: Name, properties: dict[str, Any]
@@ -156,9 +157,15 @@ class Privileges(Session):
 
     @form(r"REVOKE (?P<names>[A-Z_, ]+) ON (?P<kind>{kinds}) (?P<name>{path}) FROM SHARE (?P<share>{id})")
     def revoke_from_share(self, names: str, kind: str, name: str, share: str) -> None:
+        """What another role granted stays, without an error, as documented."""
         held = self._share(share)
         self.need(kind.upper(), parts(name))
-        gone = [(privilege, kind.upper(), parts(name)) for privilege in words_of(names)]
+        acting = self.acting()
+        gone = [
+            privilege
+            for privilege in ((word, kind.upper(), parts(name)) for word in words_of(names))
+            if held.grantors.get(privilege) in acting
+        ]
         held.privileges = [privilege for privilege in held.privileges if privilege not in gone]
 
     @form(
@@ -218,10 +225,15 @@ class Privileges(Session):
 
     @form(r"SHOW SHARES LIKE (?P<pattern>{text})")
     def show_shares(self, pattern: str) -> Rows:
-        """LIKE's _ is a wildcard; inbound shares are shown too, one of the same name among them."""
-        like = re.compile(pattern.strip("'").replace("_", "."), re.IGNORECASE)
+        """LIKE's _ and % are wildcards; inbound shares are shown too, one of the same name among them.
+
+        Nothing is shown to a role without IMPORT SHARE, and at most three accounts of a share.
+        """
+        like = re.compile(pattern.strip("'").replace("_", ".").replace("%", ".*"), re.IGNORECASE)
         names = ["created_on", "kind", "owner_account", "name", "database_name", "to", "owner"]
         found: list[tuple[Any, ...]] = []
+        if not self.holds("IMPORT SHARE"):
+            return names, found
         for name, share in self.account.shares.items():
             if like.fullmatch(name) and (share.owner in self.acting() or self.holds("MANAGE GRANTS")):
                 database = next(
@@ -234,7 +246,7 @@ class Privileges(Session):
                         self.account.name,
                         name,
                         database,
-                        ", ".join(share.accounts),
+                        ", ".join(share.accounts[:3]),
                         share.owner,
                     )
                 )
@@ -252,6 +264,7 @@ class Privileges(Session):
             "granted_to",
             "grantee_name",
             "grant_option",
+            "granted_by",
         ]
         return names, [
             # as documented, before behaviour change 2371: a view is called a table, a share has its
@@ -264,8 +277,25 @@ class Privileges(Session):
                 "SHARE",
                 f"PROD.{name}",
                 "false",
+                share.grantors.get((privilege, kind, path), ""),
             )
             for privilege, kind, path in share.privileges
+        ]
+
+    @form(r"SHOW GRANTS OF SHARE (?P<name>{id})")
+    def show_consumers(self, name: str) -> Rows:
+        share = self._share(name)
+        return ["created_on", "share", "granted_to", "grantee_name"], [
+            ("now", parts(name)[0], "ACCOUNT", account) for account in share.accounts
+        ]
+
+    @form(r"(?:DESC|DESCRIBE) SHARE (?P<name>{id})")
+    def describe_share(self, name: str) -> Rows:
+        if "ACCOUNTADMIN" not in self.acting():
+            refuse("describe share", f"{self.role} may not describe {name}")
+        share = self._share(name)
+        return ["kind", "name", "shared_on"], [
+            (kind, ".".join(path), "now") for _, kind, path in share.privileges
         ]
 
     @form(r"SHOW VIEWS IN SCHEMA (?P<schema>{path})")

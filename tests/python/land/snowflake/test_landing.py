@@ -15,6 +15,7 @@ import pytest
 import yaml
 import zstandard
 from jinja2 import Environment
+from snowflake.connector import Error
 from snowflake.connector.cursor import SnowflakeCursor
 from typer.main import get_command
 
@@ -23,15 +24,17 @@ from scripts.dev.check_grammar import faults
 from scripts.errors import UserError
 from scripts.land.duckdb import DuckDB
 from scripts.land.moved import move, plan_moves
-from scripts.land.rules import CALLS, EVENTS, Dataset
+from scripts.land.rules import CALLS, EVENTS, Dataset, member_columns
 from scripts.land.snowflake import lines as land_lines
-from scripts.land.snowflake import transaction
+from scripts.land.snowflake import tables, transaction
 from scripts.land.snowflake.engine import Snowflake, scratch
 from scripts.land.snowflake.session import PlainLines, Session, open_session
+from scripts.land.snowflake.tables import make_tables
 from scripts.snowflake import verify as verify_snowflake
 from scripts.snowflake.verify import SKIPPED
 from scripts.warehouse import layer_schema
 from support.emulated_snowflake import PROFILE, connect, differences, everything, land_there
+from support.event_lines import EVENT_LINES
 from support.formats import avro, parquet
 from support.land import HOURS, SPAN, call, event, hourly, land_path, text, warehouse, write
 from support.project import PROJECT
@@ -92,6 +95,41 @@ def test_events_land_as_on_duckdb(session: Session, tmp_path: Path) -> None:
     land_path(connection, tmp_path, EVENTS)
     land_there(session, tmp_path, EVENTS)
     assert differences(connection, session) == {}
+
+
+def test_rows_of_an_earlier_version_get_what_they_would_get_today(
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "events.jsonl", *EVENT_LINES)
+    connection = warehouse()
+    land_path(connection, tmp_path, EVENTS)
+    land_there(session, tmp_path, EVENTS)
+    assert differences(connection, session) == {}
+    types = [row[:2] for row in everything(session, "describe table STAGING.customerio_events")]
+    for column in member_columns(EVENTS):
+        everything(session, f"alter table STAGING.customerio_events drop column {column}")
+    narrow = everything(session, "select * from STAGING.customerio_events order by _line")
+
+    real = tables.fill_query
+    monkeypatch.setattr(tables, "fill_query", lambda *given: real(*given) + " where no_such_column = 1")
+    with pytest.raises(Error):
+        make_tables(session)
+    assert everything(session, "select * from STAGING.customerio_events order by _line") == narrow
+    monkeypatch.setattr(tables, "fill_query", real)
+    capsys.readouterr()
+    assert land_there(session, tmp_path, EVENTS).unchanged == 1
+    assert (
+        f"an earlier version landed its {len(EVENT_LINES)} rows. Reading delivery_id"
+        in capsys.readouterr().out
+    )
+    assert [row[:2] for row in everything(session, "describe table STAGING.customerio_events")] == types
+    assert differences(connection, session) == {}
+    make_tables(session)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_fill_is_a_statement_of_snowflake() -> None:
+    assert faults(tables.fill_query("S", EVENTS)) == []
 
 
 @pytest.mark.parametrize("dataset", [CALLS, EVENTS], ids=lambda dataset: dataset.name)

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from scripts.dev.check_grammar import faults
-from scripts.land.rules import CALLS, DATASETS, EVENTS, Dataset
+from scripts.land.rules import CALLS, DATASETS, EVENTS, Dataset, member_columns
 from scripts.land.snowflake.plain_lines import FIELDS, LONGEST, classify_query, line_pattern
 from support import fakesnow_patches
 from support.land import BOUNDS, COPY, call, event, land_path, text, warehouse
@@ -96,6 +96,7 @@ STRINGS = (
     ),
     *(r'"\"vars\":{}"', r'"a\nb\t"', '"\t"', '"\x7f"', '"\x01"', '"\u2028 \U0001f600"', r'"\x"', '"a'),
     *('" two  spaces "', r'"x\\"', '"7"', '"-7"', '"07"', r'"{\"a\":1}"', '"{"', '"a":1', '"\xa0"'),
+    *('"1e16"', '"41.0"', '"yes"', '"[1]"'),
     *(f'"{COPY}"', f'"{COPY.upper()}"', f'"{COPY[1:]}"'),
 )
 CONTAINERS = (
@@ -113,6 +114,18 @@ EDGES = ["", " ", "\r"]
 BRACES = [("{", "}"), ("{", "}"), ("{ ", " }"), ("{", ",}"), ("[", "]"), ("{", "")]
 
 
+# the members of data that have columns of their own
+MEMBERS = {
+    "data": (
+        *("delivery_id", "email_id", "journey_id", "action_id", "parent_action_id", "campaign_id"),
+        *("customer_id", "href", "prefetched", "synthetic", "machine"),
+    ),
+    "variables": ("delivery_id", "campaign"),
+    "identifiers": ("id",),
+    "campaign": ("id",),
+}
+
+
 def spelled(members: Mapping[str, str]) -> str:
     """An object whose values are text already."""
     return "{" + ",".join(f'"{key}":{value}' for key, value in members.items()) + "}"
@@ -124,7 +137,17 @@ def lines(draw: st.DrawFn, dataset: Dataset) -> str:
     record = call() if dataset is CALLS else event()
     members = [(key, json.dumps(value)) for key, value in record.items()]
     odd = st.sampled_from(ODD)
-    maps = st.dictionaries(st.sampled_from(["a", "b", "vars", "é", "x y"]), odd, max_size=3).map(spelled)
+    keys = ["a", "b", "vars", "é", "x y"]
+    values = odd
+    if dataset is EVENTS:
+        campaign = st.builds(spelled, st.dictionaries(st.just("id"), odd, min_size=1))
+        variables = st.builds(
+            spelled, st.fixed_dictionaries({"delivery_id": odd, "campaign": st.one_of(odd, campaign)})
+        )
+        identifiers = st.builds(spelled, st.dictionaries(st.just("id"), odd, min_size=1))
+        keys += [*MEMBERS["data"], "variables", "identifiers"]
+        values = st.one_of(odd, odd, odd, variables, identifiers)
+    maps = st.dictionaries(st.sampled_from(keys), values, max_size=3).map(spelled)
     for _ in range(draw(st.integers(0, 3))):
         place = draw(st.integers(0, len(members) - 1))
         key, value = members[place]
@@ -189,9 +212,60 @@ def test_every_odd_value_at_every_place(cursor: Any, tmp_path: Path) -> None:
                 if field in ("vars", "attrs", "data"):
                     nested = f'{{"k":{value},"l":[{value} ,{{"m" : {value}}}]}}'
                     given_lines.append(spelled(texts | {field: nested}))
+                if field == "data":
+                    given_lines += [spelled(texts | {field: data}) for data in members_as(value)]
         here, there = classified(cursor, dataset, given_lines), landed(tmp_path, dataset, given_lines)
         assert differing(here, there, given_lines) == {}
         assert len(here) > len(FIELDS[dataset.name]) * 5
+
+
+def members_as(value: str) -> Iterator[str]:
+    """Data in which each member that has a column has this value in turn."""
+    for place, names in MEMBERS.items():
+        for name in names:
+            inner = spelled({name: value})
+            match place:
+                case "data":
+                    yield inner
+                case "campaign":
+                    yield spelled({"variables": spelled({"campaign": inner})})
+                case _:
+                    yield spelled({place: inner})
+
+
+def test_usual_members_of_data_are_plain(cursor: Any) -> None:
+    data = {
+        **dict.fromkeys(("delivery_id", "email_id", "journey_id", "customer_id", "href"), "x"),
+        **dict.fromkeys(("action_id", "parent_action_id", "campaign_id"), 10**17),
+        **dict.fromkeys(("prefetched", "synthetic", "machine"), True),
+        "variables": {"delivery_id": "y", "campaign": {"id": "5"}},
+        "identifiers": {"id": None},
+    }
+    (values,) = classified(cursor, EVENTS, [text(event(data=data)).strip()]).values()
+    columns = dict(zip(EVENTS.types(), values, strict=True))
+    assert {column: columns[column] for column in member_columns(EVENTS)} == {
+        **dict.fromkeys(("delivery_id", "journey_id", "user_id", "href"), "x"),
+        **dict.fromkeys(("action_id", "parent_action_id", "campaign_id"), str(10**17)),
+        **dict.fromkeys(("is_prefetched", "is_synthetic", "is_machine_click"), "true"),
+    }
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"delivery_id": {"a": 1}},
+        {"href": ["x"]},
+        {"journey_id": "{}"},
+        {"action_id": "1e16"},
+        {"parent_action_id": 2**63},
+        {"variables": {"campaign": {"id": "41.0"}}},
+        {"machine": 1},
+        {"prefetched": "yes"},
+    ],
+    ids=str,
+)
+def test_unusual_members_of_data_are_left_to_this_machine(cursor: Any, data: dict[str, Any]) -> None:
+    assert classified(cursor, EVENTS, [text(event(data=data)).strip()]) == {}
 
 
 def test_the_map_at_the_top_is_taken_and_not_one_of_its_name_within_another(cursor: Any) -> None:
