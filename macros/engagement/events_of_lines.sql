@@ -3,7 +3,7 @@
    before a join drops any, so models that need the payload of few lines filter them first. #}
 {% macro events_of_lines(lines, name, with_payload=true) -%}
 {% set payload_paths = [
-    'broadcast_id', 'content', 'content_id', 'email_address', 'headers', 'identifiers.cio_id', 'identifiers.email',
+    'broadcast_id', 'content', 'content_id', 'email_address', 'failure_message', 'headers', 'identifiers.cio_id', 'identifiers.email',
     'inbound_event_id', 'link_id', 'newsletter_id', 'proxied', 'recipient', 'recipients', 'subject', 'to',
     'tracked_response', 'transactional_message_id', 'trigger_event_id', 'trigger_id',
 ] %}
@@ -120,11 +120,11 @@
         {{ json_field('fields', 'recipients') }} as recipients,
         {%- endif %}
 
-        ---------- what was sent, and what happened to it; few lines have the first two, so only these are parsed
-        {{ rare_json_field('data', 'failure_message') }} as failure_message,
-        {{ conversion_value('data') }} as conversion_value,
+        ---------- what was sent, and what happened to it
         href,
+        {{ conversion_value('data') }} as conversion_value,
         {%- if with_payload %}
+        {{ json_field('fields', 'failure_message') }} as failure_message,
         {{ json_field('fields', 'subject') }} as subject,
         {{ json_field('fields', 'content') }} as content,
         {{ json_field('fields', 'headers') }} as headers,

@@ -1,7 +1,7 @@
-{# The select of fct_engagement_events: an event, from the given relation, with what is known of its message. It reads the
-   CTE metric_names. A macro, because DuckDB copies out a CTE that two places read: 24 M events of 25 columns, which
-   spilled to disk and took most of the time. #}
-{% macro events_with_messages(events) -%}
+{# The select of fct_engagement_events: an event with what is known of its message. It reads the CTE metric_names. A
+   macro, because DuckDB copies out a CTE that two places read: 24 M events of 25 columns, which spilled to disk and
+   took most of the time. #}
+{% macro events_with_messages() -%}
 select
     events.event_id,
     events.event_date,
@@ -42,9 +42,19 @@ select
         when metric_names.metric is null then 'unknown_metric'
         when metric_names.counts_as is null then 'not_counted'
     end as uncounted_reason
-from {{ events }} as events
+from {{ ref('int_distinct_events') }} as events
+{% if is_incremental() -%}
+inner join {{ ref('int_rewritten_messages') }} as rewritten
+    on
+        events.delivery_id = rewritten.delivery_id
+        and events.event_date >= rewritten.first_event_date
+{% endif -%}
 inner join {{ ref('int_messages') }} as messages
-    on events.delivery_id = messages.delivery_id
+    on
+        events.delivery_id = messages.delivery_id
+        {% if is_incremental() -%}
+        and rewritten.first_event_date <= messages.first_event_date
+        {%- endif %}
 left join metric_names
     on events.metric = metric_names.metric
 {%- endmacro %}

@@ -59,8 +59,6 @@ changed_actions as (
 
 ),
 
--- all landed lines, also those that another line replaces: a message that is recomputed needlessly stays as it is. Most
--- webhook events are left out here, the others later
 message_ids as (
 
     select delivery_id
@@ -70,28 +68,25 @@ message_ids as (
     union
 
     select delivery_id
-    from {{ source('customerio', 'customerio_events') }}
+    from {{ ref('int_distinct_events') }}
     where
-        delivery_id is not null
-        and object_type is distinct from 'webhook'
+        is_about_message
         and journey_id in (select journey_id from call_journeys)
 
     union
 
     select delivery_id
-    from {{ source('customerio', 'customerio_events') }}
+    from {{ ref('int_distinct_events') }}
     where
-        delivery_id is not null
-        and object_type is distinct from 'webhook'
+        is_about_message
         and action_id in (select action_id from changed_actions)
 
     union
 
     select delivery_id
-    from {{ source('customerio', 'customerio_events') }}
+    from {{ ref('int_distinct_events') }}
     where
-        delivery_id is not null
-        and object_type is distinct from 'webhook'
+        is_about_message
         and parent_action_id in (select action_id from changed_actions)
 
 ),
@@ -101,9 +96,11 @@ journeys as (
     select
         delivery_id,
         journey_id,
-        min(cast({{ unix_to_timestamp('events.timestamp') }} as date)) as first_event_date
-    from {{ source('customerio', 'customerio_events') }} as events
-    where delivery_id in (select delivery_id from message_ids)
+        min(event_date) as first_event_date
+    from {{ ref('int_distinct_events') }}
+    where
+        is_about_message
+        and delivery_id in (select delivery_id from message_ids)
     group by delivery_id, journey_id
 
     union all

@@ -1,18 +1,49 @@
-{# A view: of 100 events one arrives twice, so a table would be a copy of the other 99, which took a fifth of a full
-   refresh. #}
 {{ config(
-    materialized='view',
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    cluster_by=['event_date'],
     meta={'touched': [{'model': 'int_touched_events', 'on': {'event_id': 'event_id'}}]}
 ) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
 with
 
 landed as (
 
     select * from {{ source('customerio', 'customerio_events') }}
+    {% if is_incremental() -%}
+    where event_id in (select event_id from {{ ref('int_touched_events') }})
+    {%- endif %}
 
 ),
 
-{{ distinct_events('final') }}
+{{ latest_lines() }},
+
+{{ events_of_lines('latest_lines', 'events', with_payload=false) }},
+
+final as (
+
+    select
+        event_id,
+        cast(event_at as date) as event_date,
+        event_timestamp,
+        event_at,
+        channel,
+        metric,
+        delivery_id,
+        journey_id,
+        action_id,
+        parent_action_id,
+        campaign_id,
+        user_id,
+        case when metric = 'clicked' then href end as href,
+        conversion_value,
+        is_prefetched,
+        is_synthetic,
+        is_machine_click,
+        {{ is_about_message('channel', 'delivery_id') }} as is_about_message
+    from events
+
+)
 
 select * from final

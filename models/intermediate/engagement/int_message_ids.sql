@@ -8,12 +8,19 @@
         'since': {'first_event_date': 'first_event_date'},
     }]}
 ) }}
--- depends_on: {{ ref('int_distinct_events') }}{% if is_incremental() %}, {{ ref('int_landed_batches') }}{% endif %}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
 {# A 64-bit hash: the two or three sets of ids of one message do not collide. #}
 {% set hash_of_ids %}hash(events.journey_id, events.action_id, events.parent_action_id, events.campaign_id){% endset %}
 
-{% set events = 'touched_events' if is_incremental() else ref('int_distinct_events') %}
+{% set of_touched -%}
+    {%- if is_incremental() -%}
+    inner join touched
+        on
+            events.delivery_id = touched.delivery_id
+            and events.event_date >= touched.first_event_date
+    {%- endif -%}
+{%- endset %}
 
 with
 
@@ -42,14 +49,15 @@ metric_names as (
 ),
 
 {% if is_incremental() -%}
-landed as (
+touched as (
 
-    select * from {{ source('customerio', 'customerio_events') }}
-    where delivery_id in (select delivery_id from {{ ref('int_touched_messages') }})
+    select distinct
+        delivery_id,
+        first_event_date
+    from {{ ref('int_touched_messages') }}
+    where delivery_id is not null
 
 ),
-
-{{ distinct_events('touched_events') }},
 
 {% endif -%}
 messages as (
@@ -68,9 +76,10 @@ messages as (
         or min({{ hash_of_ids }}) != max({{ hash_of_ids }})
         or sum(coalesce(metric_names.metric_bit, 0)) != {{ bit_or('coalesce(metric_names.metric_bit, 0)') }}
             as has_repeats
-    from {{ events }} as events
+    from {{ ref('int_distinct_events') }} as events
     left join metric_names
         on events.metric = metric_names.metric
+    {{ of_touched }}
     where events.is_about_message
     group by events.delivery_id
 
@@ -94,7 +103,8 @@ id_sets as (
         events.parent_action_id,
         events.campaign_id,
         min({{ ordered_key('events.event_timestamp', 'events.event_id') }}) as first_event_order
-    from {{ events }} as events
+    from {{ ref('int_distinct_events') }} as events
+    {{ of_touched }}
     where
         events.is_about_message
         and events.delivery_id in (select delivery_id from messages_of_several_ids)

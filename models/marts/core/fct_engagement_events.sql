@@ -8,9 +8,8 @@
         'since': {'event_date': 'first_event_date'},
     }]}
 ) }}
--- depends_on: {{ ref('int_distinct_events') }}{% if is_incremental() %}, {{ ref('int_landed_batches') }}{% endif %}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
-{% set events = 'rewritten_events' if is_incremental() else ref('int_distinct_events') %}
 {% set if_rewritten -%}
     {%- if is_incremental() -%}
     inner join {{ ref('int_rewritten_messages') }} as rewritten
@@ -39,17 +38,6 @@ metric_names as (
 
 ),
 
-{% if is_incremental() -%}
-landed as (
-
-    select * from {{ source('customerio', 'customerio_events') }}
-    where delivery_id in (select delivery_id from {{ ref('int_rewritten_messages') }})
-
-),
-
-{{ distinct_events('rewritten_events') }},
-
-{% endif -%}
 shared_deliveries as (
 
     select hash(messages.delivery_key) as key_hash
@@ -75,7 +63,7 @@ messages_to_order as (
 
 events_to_order as (
 
-    {{ events_with_messages(events) }}
+    {{ events_with_messages() }}
     where
         events.is_about_message
         and events.delivery_id in (select delivery_id from messages_to_order)
@@ -121,7 +109,7 @@ ordered as (
 
 judged as (
 
-    {{ events_with_messages(events) }}
+    {{ events_with_messages() }}
     where events.is_about_message
 
 ),
