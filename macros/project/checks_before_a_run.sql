@@ -11,6 +11,22 @@
 {%- endmacro %}
 
 
+{# Landing tables of an earlier version get their new columns from `copymart land`. #}
+{% macro require_landing_columns() -%}
+    {%- if execute and flags.WHICH in ('build', 'run') -%}
+        {%- set events = adapter.get_relation(target.database, layer_schema('staging'), 'customerio_events') -%}
+        {%- set names = adapter.get_columns_in_relation(events) | map(attribute='name') | map('lower') | list -%}
+        {%- if 'is_machine_click' not in names -%}
+            {{ exceptions.raise_compiler_error(
+                "the landing tables in " ~ target.database ~ "." ~ layer_schema('staging') ~ " are those of an earlier version: run"
+                ~ " `copymart land --calls URI --events URI` once, which fills their new columns, and then `dbt build --full-refresh`"
+                ~ ". Nothing was built"
+            ) }}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
 {# `dbt run` does not load the seeds. Until they are there, with all columns that models read, it would fail with an
    error of the engine. A deferred build may read those of another database. #}
 {% macro require_seeds() -%}
