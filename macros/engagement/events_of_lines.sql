@@ -1,11 +1,11 @@
-{# CTEs that turn landed lines of Customer.io events (the CTE or relation `lines`) into events: names normalised, and, with
-   payload, the fields that landing leaves in `data`. It is a macro because DuckDB parses the JSON of every line of a view
-   before a join drops any, so models that need the payload of few lines filter them first. #}
+{# CTEs that turn landed lines of Customer.io events (the CTE or relation `lines`) into events: names normalised, and,
+   with payload, the fields that landing leaves in `data`. It is a macro because DuckDB parses the JSON of every line of a
+   view before a join drops any, so models that need the payload of few lines filter them first. #}
 {% macro events_of_lines(lines, name, with_payload=true) -%}
 {% set payload_paths = [
-    'broadcast_id', 'content', 'content_id', 'email_address', 'failure_message', 'headers', 'identifiers.cio_id', 'identifiers.email',
-    'inbound_event_id', 'link_id', 'newsletter_id', 'proxied', 'recipient', 'recipients', 'subject', 'to',
-    'tracked_response', 'transactional_message_id', 'trigger_event_id', 'trigger_id',
+    'broadcast_id', 'content', 'content_id', 'email_address', 'failure_message', 'headers', 'identifiers.cio_id',
+    'identifiers.email', 'inbound_event_id', 'link_id', 'newsletter_id', 'proxied', 'recipient', 'recipients', 'subject',
+    'to', 'tracked_response', 'transactional_message_id', 'trigger_event_id', 'trigger_id',
 ] %}
 {% set envelope = [
     'event_id', 'event_timestamp', 'delivery_id', 'journey_id', 'action_id', 'parent_action_id', 'campaign_id', 'user_id',

@@ -1,5 +1,5 @@
-{# CTEs that leave out of `landed` the lines that another line of the same event replaces, and the lines that landed since
-   the run began: the next run reads those, with all that they touch. `latest_lines` has the columns of `landed`. #}
+{# CTEs that leave out of `landed` the lines that another line of the same event replaces, and the lines that landed
+   since the run began: the next run reads those, with all that they touch. `latest_lines` has the columns of `landed`. #}
 {% macro latest_lines() -%}
 replaced_lines as (
 
