@@ -81,7 +81,7 @@ help: ## list the targets
 	@echo "  CALLS=N      make truth: the number of calls; default 1000000"
 	@echo "  EXAMPLES=N   make replay: the number of histories; default 300. SEED=N plays those of an earlier run again"
 	@echo "  SIZES='1M 10M'  make bench: the numbers of calls; default 1M 10M 40M"
-	@echo "  VERIFY_OPTIONS='--share-role ACCOUNTADMIN'  more options of make verify-snowflake: also unload and share, see its --help"
+	@echo "  VERIFY_OPTIONS='--report FILE'  more options of make verify-snowflake: also unload through a stage, see its --help"
 	@echo "  BENCH_OPTIONS='--runs 5 --no-naive'  more options of python -m scripts.dev.bench, see its --help"
 
 venv: ## make .venv and install requirements.lock into it: what make run and your own commands need
@@ -212,7 +212,7 @@ replay: venv-dev ## incremental builds against full ones in EXAMPLES random hist
 	$(call say,"$(EXAMPLES) random histories against full builds")
 	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) $(BIN)/python -m pytest tests/python/models/test_replay.py
 
-verify-snowflake: venv ## the whole way on a Snowflake account beside DuckDB, in a database that is dropped at the end
+verify-snowflake: venv ## the whole way on a Snowflake account beside DuckDB, with roles and a database that are dropped at the end
 	@$(BIN)/python -m scripts.snowflake.verify $(VERIFY_OPTIONS)
 
 build-test: venv-dev ## dbt build with all tests on a fresh small sample

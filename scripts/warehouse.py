@@ -14,6 +14,14 @@ import yaml
 from scripts.console import DBT
 from scripts.errors import UserError
 
+# What a text is as a time, and what TIMESTAMP is, must not depend on an account's or a user's settings.
+_FIXED = {
+    "DATE_INPUT_FORMAT": "AUTO",
+    "TIMESTAMP_INPUT_FORMAT": "AUTO",
+    "TIMESTAMP_TYPE_MAPPING": "TIMESTAMP_NTZ",
+    "TIMEZONE": "UTC",
+}
+
 ProjectDir = Annotated[
     Path,
     typer.Option(
@@ -203,7 +211,7 @@ def connect_snowflake(
             client_session_keep_alive=True,
             # as dbt does: asking the clouds' metadata servers takes seconds where there are none
             platform_detection_timeout_seconds=settings.platform_detection_timeout_seconds,
-            session_parameters={**(parameters or {}), "QUERY_TAG": query_tag(verb, tags)},
+            session_parameters={**_FIXED, **(parameters or {}), "QUERY_TAG": query_tag(verb, tags)},
             **settings.auth_args(),
         )
     except (snowflake.connector.errors.Error, DbtBaseException, ValueError, OSError) as error:

@@ -18,10 +18,25 @@
 {%- endmacro %}
 
 {# JSON is text on Snowflake too: "the order of the key-value pairs in the string produced by TO_JSON is not
-   predictable" (PARSE_JSON), and landing tables are equal on both engines. 'd' accepts duplicate keys, as DuckDB does.
-   #}
+   predictable" (PARSE_JSON), and landing tables are equal on both engines. #}
 {% macro snowflake__json_fields(column, paths) -%}
-    parse_json({{ column }}, 'd')
+    {{ snowflake__parsed_json(column) }}
+{%- endmacro %}
+
+
+{# JSON text as a value to read, for macros that read it more than once. #}
+{% macro parsed_json(json_text) -%}
+    {{ adapter.dispatch('parsed_json')(json_text) }}
+{%- endmacro %}
+
+{% macro duckdb__parsed_json(json_text) -%}
+    {{ json_text }}
+{%- endmacro %}
+
+{# PARSE_JSON would stop the build at a text that Snowflake does not take for JSON. Of a key that stands twice, which is
+   no error by 'd', it takes the last. #}
+{% macro snowflake__parsed_json(json_text) -%}
+    try_parse_json({{ json_text }}, 'd')
 {%- endmacro %}
 
 
@@ -59,7 +74,7 @@
 {%- endmacro %}
 
 {% macro snowflake__json_member(json_text, key) -%}
-    cast(parse_json({{ json_text }}):"{{ key }}" as varchar)
+    cast({{ snowflake__parsed_json(json_text) }}:"{{ key }}" as varchar)
 {%- endmacro %}
 
 
@@ -73,7 +88,7 @@
 {%- endmacro %}
 
 {% macro snowflake__json_first_member(json_array, key) -%}
-    cast(get_path(parse_json({{ json_array }}), '[0].{{ key }}') as varchar)
+    cast(get_path({{ snowflake__parsed_json(json_array) }}, '[0].{{ key }}') as varchar)
 {%- endmacro %}
 
 
@@ -92,19 +107,19 @@
 
 
 {# Canonical text of a JSON object: keys sorted by code point, no white space, null members absent, numbers as the
-   engine's JSON writes them, so that 41.50 and 41.5 are one content. Apply it to distinct values: over 10 M rows
-   hashing every map took 69 s. #}
-{% macro canonical_json(json_object) -%}
-    {{ adapter.dispatch('canonical_json')(json_object) }}
+   engine's JSON writes them, so that 41.50 and 41.5 are one content. `parsed` is a column with its parsed_json(). Apply
+   it to distinct values: over 10 M rows hashing every map took 69 s. #}
+{% macro canonical_json(json_text, parsed) -%}
+    {{ adapter.dispatch('canonical_json')(json_text, parsed) }}
 {%- endmacro %}
 
 {# The cast from text to JSON keeps the text; the cast to a map writes each value as the parser reads it. #}
-{% macro duckdb__canonical_json(json_object) -%}
+{% macro duckdb__canonical_json(json_text, parsed) -%}
     '{' || coalesce(
         array_to_string(
             list_transform(
                 list_sort(list_filter(
-                    map_entries(cast(cast({{ json_object }} as json) as map(varchar, json))),
+                    map_entries(cast(cast({{ parsed }} as json) as map(varchar, json))),
                     lambda member: member.value is not null and cast(member.value as varchar) != 'null'
                 )),
                 lambda member: cast(to_json(member.key) as varchar) || ':' || cast(member.value as varchar)
@@ -115,9 +130,10 @@
     ) || '}'
 {%- endmacro %}
 
-{% macro snowflake__canonical_json(json_object) -%}
-    {%- set parsed = 'parse_json(' ~ json_object ~ ')' -%}
-    '{' || array_to_string(
+{# A lambda may be run for each key, so it reads a column and parses nothing. A text that Snowflake does not take for
+   JSON stays as it was logged. #}
+{% macro snowflake__canonical_json(json_text, parsed) -%}
+    coalesce('{' || array_to_string(
         transform(
             array_sort(filter(
                 object_keys({{ parsed }}), member_name -> not is_null_value(get({{ parsed }}, member_name::varchar))
@@ -125,5 +141,5 @@
             member_name -> to_json(member_name) || ':' || to_json(get({{ parsed }}, member_name::varchar))
         ),
         ','
-    ) || '}'
+    ) || '}', {{ json_text }})
 {%- endmacro %}

@@ -37,14 +37,27 @@
 {% endmacro %}
 
 
-{# dbt-duckdb runs a model's statements and hooks in one transaction; dbt-snowflake commits each by itself. #}
+{# dbt-duckdb runs a model's statements and hooks in one transaction; dbt-snowflake commits each by itself. The
+   statements end in semicolons. #}
 {% macro duckdb__in_one_transaction(statements) %}
     {{ return(statements) }}
 {% endmacro %}
 
-{# Snowflake refuses an empty statement, which two semicolons in a row would make. #}
+{# One statement of Snowflake Scripting. Between `begin` and `commit` as statements of their own, one that fails would
+   leave the transaction open; dbt does not roll back, and the next model on its connection would commit the delete
+   alone. #}
 {% macro snowflake__in_one_transaction(statements) %}
-    {{ return(snowflake_dml_explicit_transaction((statements | trim).rstrip(';'))) }}
+execute immediate $$
+begin
+    begin transaction;
+    {{ statements | trim }}
+    commit;
+exception
+    when other then
+        rollback;
+        raise;
+end;
+$$
 {% endmacro %}
 
 

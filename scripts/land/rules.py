@@ -314,15 +314,27 @@ def _member_names(kind: pa.DataType) -> list[str]:
 
 
 def repeated_keys_query(dataset: Dataset) -> str:
-    """Query over the table `checked` that gives (field, value) of the distinct maps with a duplicate key."""
-    # `times` keeps the optimiser from testing every record instead of every distinct value
+    """Query over the table `checked` that gives (field, value) of the distinct maps with a duplicate key, at
+    any depth: Snowflake's parser refuses them.
+    """
+    # `times` keeps the optimiser from testing every record instead of every distinct value; maps are walked
+    # through only if they hold an object
     return " union all ".join(
         f"""
 select {quoted(column)} as field, value from (
     select value,
         case when times > 0 then len(list_distinct(json_keys(value))) < len(json_keys(value)) end as twice
     from (select {name(column)} as value, count(*) as times from checked where reason is null group by value)
-) where twice"""
+) where twice
+union all
+select distinct {quoted(column)}, nested.value
+from (
+    select distinct {name(column)} as value from checked
+    where reason is null and contains(substr({name(column)}::varchar, 2), '{{')
+) as nested, json_tree(nested.value) as member
+where member.parent is not null
+group by nested.value, member.parent
+having count(*) > count(distinct member.key)"""
         for column in dataset.maps
     )
 

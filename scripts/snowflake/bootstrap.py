@@ -99,7 +99,8 @@ def bootstrap(
         bool,
         typer.Option(
             "--snowpipe",
-            help="Also create a pipe that keeps raw lines; `copymart land` does not read them.",
+            help="Also create a pipe that keeps raw lines; `copymart land` does not read them. Serverless: "
+            "the credit quota does not bound it.",
             rich_help_panel=SNOWFLAKE,
         ),
     ] = False,

@@ -81,7 +81,12 @@ class Setup:
 
 def exports(setup: Setup) -> str:
     """The line of a shell that gives each verb its role: dbt and unload, land, share."""
-    return "export " + " ".join(f"{variable}={setup.prefix}_{name}" for variable, name in VERBS_TAKE.items())
+    return "export " + " ".join(f"{variable}={role}" for variable, role in roles_of_verbs(setup).items())
+
+
+def roles_of_verbs(setup: Setup) -> dict[str, str]:
+    """The environment that gives each verb its role."""
+    return {variable: f"{setup.prefix}_{name}" for variable, name in VERBS_TAKE.items()}
 
 
 def setup_steps(setup: Setup) -> Iterator[Step]:
@@ -300,7 +305,9 @@ def _pipe(setup: Setup) -> Iterator[Step]:
         "sysadmin",
         "Snowpipe: each line of each JSONL file as one text, with its file and line, for your own use: "
         "copymart land\n"
-        "does not read it. `desc pipe` shows the queue to which the bucket must send its events.",
+        "does not read it. `desc pipe` shows the queue to which the bucket must send its events. It costs "
+        "beside\n"
+        "the warehouse: no resource monitor bounds it.",
         (
             f"create table if not exists {table} (line varchar, source_file varchar, line_number number, "
             "landed_at timestamp_ltz)",

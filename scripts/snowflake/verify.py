@@ -1,4 +1,4 @@
-"""Lands and builds on Snowflake and on DuckDB and compares, in a database that is dropped at the end.
+"""Lands, builds, unloads and shares on Snowflake, and compares with DuckDB, each verb as its own role.
 
 `make verify-snowflake` runs this on a real account, the tests on an emulated one. Sample logs land in two
 parts, the second with files replaced and removed, with a build after each; then every relation is compared.
@@ -15,16 +15,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
-from secrets import token_hex
 from typing import Annotated, Any
 
 import duckdb
 import typer
-from snowflake.connector.errors import Error
 
 from scripts.console import console, error_console
 from scripts.errors import UserError
+from scripts.snowflake.bootstrap_plan import roles_of_verbs
+from scripts.snowflake.throwaway import Place, set_up, throwaway_setup
 from scripts.warehouse import connect_snowflake
 
 PROJECT = Path(__file__).parents[2]
@@ -89,22 +90,27 @@ def verify(
     unload_to: Annotated[
         str | None,
         typer.Option(
-            help="s3://bucket/prefix, an empty place below the URL of --stage: also unload there, and "
-            "compare every row of the files with both warehouses. The files stay."
+            help="s3://bucket/prefix, an empty place: also unload there through a stage, and compare every "
+            "row of the files with both warehouses. The files stay."
         ),
     ] = None,
-    stage: Annotated[
-        str | None, typer.Option(help="External stage for --unload-to: DATABASE.SCHEMA.NAME.")
-    ] = None,
-    share_role: Annotated[
+    storage_role_arn: Annotated[
         str | None,
-        typer.Option(help="Role that may create shares: also make one without accounts, check and drop it."),
+        typer.Option(
+            help="AWS role for --unload-to, whose trust names the account's Snowflake user and --external-id."
+        ),
+    ] = None,
+    external_id: Annotated[str | None, typer.Option(help="External id that the AWS role requires.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="File to write what was seen, as docs/verified-on-snowflake.md has it."),
     ] = None,
 ) -> None:
-    """Land and build twice on DuckDB and in a temporary database on Snowflake, and compare.
+    """Set up a throwaway part of an account, land and build there twice, unload, share, compare with DuckDB.
 
-    Needs SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER, a key or another way to log in, and a role that may create a
-    database.
+    Runs `copymart bootstrap` with names of its own, each verb as its own role, and drops all of it at the
+    end, also after a failure. Needs SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER (with ACCOUNTADMIN), and a key or
+    another way to log in.
 
     Exit status 0 when everything is equal, 1 when it is not, 3 when there are no credentials.
     """
@@ -113,52 +119,40 @@ def verify(
             "SKIPPED: SNOWFLAKE_ACCOUNT and SNOWFLAKE_USER are not set, so nothing was verified on Snowflake"
         )
         raise typer.Exit(SKIPPED)
-    if (unload_to is None) != (stage is None):
-        raise UserError("--unload-to and --stage belong together: give both, or neither")
     with tempfile.TemporaryDirectory(prefix="copymart-verify-") as folder:
         work = Path(folder).resolve()
         profile = profiles_dir / "profiles.yml" if profiles_dir else PROJECT / "profiles.yml.example"
         (work / "profiles").mkdir()
         shutil.copy(profile, work / "profiles/profiles.yml")
-        with _throwaway_database(work) as database:
-            duck, snow = _side(work, "duckdb", database), _side(work, "snowflake", database)
+        place = Place(unload_to, storage_role_arn, external_id)
+        with _throwaway(work, place) as name:
+            duck, snow = _side(work, "duckdb", name), _side(work, "snowflake", name)
             passed = _play(work, duck, snow, sample or _simulate(work, duck, calls))
-            differences, compared = _compare(work, duck, database)
-            if unload_to and stage:
-                _unload(duck, snow, unload_to, stage)
-            if share_role:
-                _share(snow, database, share_role)
-    _report(passed, differences, compared)
+            differences, compared = _compare(work, duck, name)
+            seen = [_unload(duck, snow, place), _share(snow, name)]
+    seen = [*_report(passed, differences, compared), *seen]
+    if report:
+        report.write_text(page(seen))
     if differences or any(good < total for good, total in passed):
         raise typer.Exit(1)
 
 
 @contextmanager
-def _throwaway_database(work: Path) -> Iterator[str]:
-    database = f"COPYMART_VERIFY_{token_hex(4).upper()}"
-    _set_environment(database)
-    session = _session(work)
+def _throwaway(work: Path, place: Place) -> Iterator[str]:
+    """Set up roles, warehouse and database of one name for all commands, and drop them at the end."""
+    setup = throwaway_setup(place)
+    os.environ |= {"SNOWFLAKE_DATABASE": setup.database, "SNOWFLAKE_SCHEMA": "PROD", "DO_NOT_TRACK": "1"}
+    os.environ |= {"SNOWFLAKE_WAREHOUSE": setup.warehouse, **roles_of_verbs(setup)}
+    session = _session(work, as_role=False)
     try:
-        try:
-            session.cursor().execute(f"create database if not exists {database}")
-        except Error as error:
-            raise UserError(
-                f"the role may not create a database: {error.msg}. Set SNOWFLAKE_ROLE to one that may"
-            ) from error
-        console.print(f"Throwaway database {database}")
-        yield database
+        with set_up(session, setup, os.environ["SNOWFLAKE_USER"]):
+            yield setup.database
     finally:
-        session.cursor().execute(f"drop database if exists {database}")
         session.close()
-        console.print(f"Dropped {database}")
 
 
-def _set_environment(database: str) -> None:
-    os.environ |= {"SNOWFLAKE_DATABASE": database, "SNOWFLAKE_SCHEMA": "PROD", "DO_NOT_TRACK": "1"}
-
-
-def _session(work: Path) -> Any:
-    return connect_snowflake(PROJECT, work / "profiles", "snowflake", verb="verify")
+def _session(work: Path, as_role: bool = True) -> Any:
+    return connect_snowflake(PROJECT, work / "profiles", "snowflake", verb="verify", as_role=as_role)
 
 
 def _side(work: Path, target: str, database: str) -> Side:
@@ -270,23 +264,33 @@ def _build(snow: Side, number: int) -> tuple[int, int]:
     return counts[True], len(nodes)
 
 
-def _unload(duck: Side, snow: Side, place: str, stage: str) -> None:
+def _unload(duck: Side, snow: Side, place: Place) -> str:
     """Let Snowflake unload, and compare the files with its own rows and with DuckDB's."""
-    _run(snow, "copymart", "unload", "--to", place, "--stage", stage)
+    if not (place.complete and place.uri):
+        return _say(
+            "SKIPPED: unload through a stage, because --unload-to, --storage-role-arn and --external-id "
+            "are not given"
+        )
+    _run(snow, "copymart", "unload", "--to", place.uri)
     for side in (snow, duck):
-        _run(side, "copymart", "verify", place, "--deep")
-    console.print(f"{place} holds the rows of both warehouses")
+        _run(side, "copymart", "verify", place.uri, "--deep")
+    return _say(f"unload: {place.uri} holds the rows of both warehouses")
 
 
-def _share(snow: Side, database: str, role: str) -> None:
+def _share(snow: Side, name: str) -> str:
     """Create a share without accounts, check it, and drop it."""
-    share = ("copymart", "share", "--share", database, "--role", role)
+    share = ("copymart", "share", "--share", name)
     try:
         _run(snow, *share, "--yes")
         _run(snow, *share, "--check")
     finally:
         _run(snow, *share, "--revoke", "--yes")
-    console.print(f"share {database} was made, checked and dropped")
+    return _say("share: made, checked and dropped")
+
+
+def _say(text: str) -> str:
+    console.print(text, soft_wrap=True)
+    return text
 
 
 def _compare(work: Path, duck: Side, database: str) -> tuple[list[Difference], int]:
@@ -349,7 +353,14 @@ def _text(engine: str, column: str, kind: str) -> str:
     return f"cast({column} as varchar)"
 
 
-def _report(passed: list[tuple[int, int]], differences: list[Difference], compared: int) -> None:
+def page(seen: list[str]) -> str:
+    """What was seen, in the form of docs/verified-on-snowflake.md."""
+    account = os.environ.get("SNOWFLAKE_ACCOUNT", "")
+    lines = "\n".join(f"- {line}" for line in seen)
+    return f"{datetime.now():%Y-%m-%d}, account {account}, copymart {version('copymart')}:\n\n{lines}\n"
+
+
+def _report(passed: list[tuple[int, int]], differences: list[Difference], compared: int) -> list[str]:
     for difference in differences:
         for side, rows in (("DuckDB", difference.only_duckdb), ("Snowflake", difference.only_snowflake)):
             error_console.print(
@@ -358,7 +369,7 @@ def _report(passed: list[tuple[int, int]], differences: list[Difference], compar
             )
     nodes = ", then ".join(f"{good} of {total}" for good, total in passed)
     equal = f"{compared - len(differences)} of {compared} relations equal row for row"
-    console.print(f"{nodes} nodes pass on Snowflake; {equal}")
+    return [_say(f"{nodes} nodes pass on Snowflake; {equal}")]
 
 
 def main() -> None:

@@ -43,13 +43,23 @@ logged_attrs as (
 
 -- per distinct text: grouping by text costs little; canonicalising and hashing each call would cost more than the rest
 -- of the model
-canonical_vars as (
+parsed_vars as (
 
     select
         template_id,
         vars as logged_vars,
-        {{ canonical_json('vars') }} as vars
+        {{ parsed_json('vars') }} as parsed
     from logged_vars
+
+),
+
+canonical_vars as (
+
+    select
+        template_id,
+        logged_vars,
+        {{ canonical_json('logged_vars', 'parsed') }} as vars
+    from parsed_vars
 
 ),
 
@@ -64,12 +74,21 @@ contents as (
 
 ),
 
-canonical_attrs as (
+parsed_attrs as (
 
     select
         attrs as logged_attrs,
-        {{ canonical_json('attrs') }} as attrs
+        {{ parsed_json('attrs') }} as parsed
     from logged_attrs
+
+),
+
+canonical_attrs as (
+
+    select
+        logged_attrs,
+        {{ canonical_json('logged_attrs', 'parsed') }} as attrs
+    from parsed_attrs
 
 ),
 

@@ -47,7 +47,7 @@ deliveries as (
                 'campaign_id',
                 timestamp_to_unix('first_called_at'),
                 timestamp_to_unix('last_called_at'),
-                dbt.datediff("cast('1970-01-01' as date)", 'delivery_date', 'day'),
+                dbt.datediff('cast(' ~ unix_to_timestamp(0) ~ ' as date)', 'delivery_date', 'day'),
                 'call_count',
                 'case when copy_conflict then 1 else 0 end',
             ],

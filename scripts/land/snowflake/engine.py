@@ -29,6 +29,9 @@ from scripts.land.sources import Location, SourceFile
 from scripts.land.tables import ddl
 from scripts.warehouse import connect_snowflake
 
+# A landing that waits for another one gives up after half an hour; Snowflake's own limit is twelve.
+_PARAMETERS = {"LOCK_TIMEOUT": 1_800}
+
 
 @dataclass(frozen=True)
 class Snowflake:
@@ -82,7 +85,9 @@ def open_snowflake(
     Raises:
         UserError: the session or the stage cannot be used, or Snowflake refuses a statement.
     """
-    connection = connect_snowflake(project_dir, profiles_dir, target, verb="land", role=role)
+    connection = connect_snowflake(
+        project_dir, profiles_dir, target, "land", parameters=_PARAMETERS, role=role
+    )
     with open_session(connection, profile, production_schema) as session:
         if not dry_run:
             make_tables(session)

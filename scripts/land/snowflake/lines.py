@@ -27,7 +27,7 @@ from scripts.land.chunks import Chunk, Skipped, prefetched, read_chunks
 from scripts.land.plan import Plan, same_etag
 from scripts.land.records import BLANK, LINES, PIECE_BYTES
 from scripts.land.snowflake.plain_lines import classify_query
-from scripts.land.snowflake.session import PlainLines, Session, execute
+from scripts.land.snowflake.session import PlainLines, Session, execute, pieces
 from scripts.land.snowflake.stage import Stage, stage_objects
 from scripts.land.snowflake.tables import LONG, STAGE
 from scripts.land.sources import Opened, Refused, SourceFile, printable
@@ -131,15 +131,17 @@ def _copyable(file: SourceFile, stage: Stage | None) -> bool:
 
 
 def _batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
-    held: list[SourceFile] = []
-    size = 0
-    for file in files:
-        if held and (size + file.size > BATCH_BYTES or len(held) == BATCH_FILES):
-            yield held
-            held, size = [], 0
-        held.append(file)
-        size += file.size
-    if held:
+    """Cut the files so that one statement may name those of a batch, and one transaction holds them."""
+    by_uri = {file.uri: file for file in files}
+    for named in pieces(list(by_uri)):
+        held: list[SourceFile] = []
+        size = 0
+        for file in map(by_uri.__getitem__, named):
+            if held and (size + file.size > BATCH_BYTES or len(held) == BATCH_FILES):
+                yield held
+                held, size = [], 0
+            held.append(file)
+            size += file.size
         yield held
 
 
@@ -295,7 +297,8 @@ def _copy_some(
     loaded = {}
     for name, item in _match_names(by_name, staged).items():
         status, count, message = by_name[name]
-        if status == "LOADED":
+        # the page of COPY writes it in lower case, its examples in upper case
+        if status.upper() == "LOADED":
             loaded[item.file.uri] = count
         else:
             summary.unread[item.file.uri] = message or status

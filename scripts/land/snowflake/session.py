@@ -1,15 +1,21 @@
 """The session of a landing on Snowflake."""
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from snowflake.connector.errors import Error
 
 from scripts.errors import UserError
 from scripts.warehouse import layer_schema
+
+LISTED_BYTES = 200_000
+"""JSON of names in a statement, whose text has at most 1 MB and holds backslashes, and some names, twice."""
+
+Listed = TypeVar("Listed")
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,21 @@ def open_session(connection: Any, settings: dict[str, Any], production_schema: s
         ) from error
     finally:
         connection.close()
+
+
+def pieces(listed: Sequence[Listed]) -> Iterator[list[Listed]]:
+    """Cut a list for statements that hold it as JSON."""
+    held: list[Listed] = []
+    size = 0
+    for item in listed:
+        more = len(json.dumps(item, default=str))
+        if held and size + more > LISTED_BYTES:
+            yield held
+            held, size = [], 0
+        held.append(item)
+        size += more
+    if held:
+        yield held
 
 
 def execute(session: Session, statement: str, parameters: tuple[Any, ...] | None = None) -> list[Any]:

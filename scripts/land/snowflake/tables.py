@@ -77,7 +77,8 @@ def fill_query(schema: str, dataset: Dataset) -> str:
     # 'd' accepts duplicate keys, as DuckDB does
     return (
         f"create or replace table {schema}.{dataset.name} ({_listed(columns)}) copy grants as "
-        f"select {values} from (select *, parse_json(data, 'd') as d from {schema}.{dataset.name}) as landed"
+        f"select {values} "
+        f"from (select *, try_parse_json(data, 'd') as d from {schema}.{dataset.name}) as landed"
     )
 
 

@@ -5,25 +5,29 @@ plain lines that Snowflake has copied itself. All of a batch, ledger included, i
 """
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import duckdb
-from snowflake.connector.errors import Error
+from snowflake.connector.errors import Error, ProgrammingError
 
 from scripts.errors import UserError
 from scripts.land.engine import Move, Stamp
 from scripts.land.rules import Dataset
-from scripts.land.snowflake.session import PlainLines, Session, execute
+from scripts.land.snowflake.session import PlainLines, Session, execute, pieces
 from scripts.land.snowflake.tables import STAGE, TYPES, column_type, landing_tables
 from scripts.snowflake.names import literal
 
 PART_BYTES = 128 * 2**20
 """Size of one staged file; Snowflake advises 100 to 250 MB compressed."""
 
-_FILES_PER_STATEMENT = 2_000
+
+# How long another session's commit may take to be seen here, and how often this one looks.
+_VISIBLE_SECONDS = 60
+_PAUSE_SECONDS = 0.5
 
 
 def publish(
@@ -46,8 +50,8 @@ def publish(
     with _transaction(session, dataset, stamp):
         _check_ledger(session, dataset, before)
         replaced = [file for file, digest in before.items() if digest is not None]
-        for first in range(0, len(replaced), _FILES_PER_STATEMENT):
-            _delete(session, dataset, replaced[first : first + _FILES_PER_STATEMENT], stamp)
+        for some in pieces(replaced):
+            _delete(session, dataset, some, stamp)
         for table, count in staged.items():
             _copy(session, table, count, stamp)
         _insert_plain(
@@ -59,8 +63,7 @@ def rename_files(session: Session, dataset: Dataset, stamp: Stamp, moves: list[M
     """Give landed files other names, in one transaction; their rows then belong to this batch."""
     table, files = f"{session.schema}.{dataset.name}", f"{session.schema}.landed_files"
     with _transaction(session, dataset, stamp):
-        for first in range(0, len(moves), _FILES_PER_STATEMENT):
-            some = moves[first : first + _FILES_PER_STATEMENT]
+        for some in pieces(moves):
             _note_removed(session, dataset, json.dumps([old for old, _, _ in some]), stamp)
             listed = json.dumps(
                 [
@@ -92,12 +95,7 @@ def _transaction(session: Session, dataset: Dataset, stamp: Stamp) -> Iterator[N
     """One transaction of a landing, after those of other landings of the dataset."""
     execute(session, "begin")
     try:
-        # on Snowflake, inserts alone never wait for each other
-        execute(
-            session,
-            f"update {session.schema}.landing_lock set batch_id = %s where dataset = %s",
-            (stamp.batch_id, dataset.name),
-        )
+        _lock(session, dataset, stamp)
         execute(
             session,
             f"insert into {session.schema}.landed_batches (batch_id, dataset, landed_at) "
@@ -111,6 +109,41 @@ def _transaction(session: Session, dataset: Dataset, stamp: Stamp) -> Iterator[N
         with suppress(Error):
             execute(session, "rollback")
         raise
+
+
+def _lock(session: Session, dataset: Dataset, stamp: Stamp) -> None:
+    """Wait for other landings of the dataset, and then until what the last of them committed can be read.
+
+    On Snowflake, inserts alone never wait for each other, and a session may not see at once what another has
+    just committed. So the row of the lock says whose batch came before.
+
+    Raises:
+        UserError: another landing holds the lock, or its batch does not appear.
+    """
+    lock = f"{session.schema}.landing_lock"
+    try:
+        execute(
+            session,
+            f"update {lock} set batch_id = %s || split_part(coalesce(batch_id, ''), ' ', 1) "
+            "where dataset = %s",
+            (f"{stamp.batch_id} ", dataset.name),
+        )
+    except ProgrammingError as error:
+        raise UserError(
+            f"another landing of {dataset.name} may hold its lock, {lock}: {error.msg}. Run it again "
+            "when that is done; Snowflake frees the lock of a landing that has been idle for five minutes"
+        ) from error
+    ((held,),) = execute(session, f"select batch_id from {lock} where dataset = %s", (dataset.name,))
+    before = str(held).partition(" ")[2]
+    until = time.monotonic() + _VISIBLE_SECONDS
+    seen = f"select count(*) from {session.schema}.landed_batches where batch_id = %s"
+    while before and not execute(session, seen, (before,))[0][0]:
+        if time.monotonic() > until:
+            raise UserError(
+                f"the landing of {dataset.name} that ended before this one, batch {before}, is not seen "
+                f"after {_VISIBLE_SECONDS} seconds: run the command again"
+            )
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _stage(
@@ -151,9 +184,7 @@ def _place(session: Session, table: str, stamp: Stamp) -> str:
 
 def _check_ledger(session: Session, dataset: Dataset, before: dict[str, str | None]) -> None:
     """Stop where another landing has landed one of the files meanwhile."""
-    files = list(before)
-    for first in range(0, len(files), _FILES_PER_STATEMENT):
-        some = files[first : first + _FILES_PER_STATEMENT]
+    for some in pieces(list(before)):
         found = dict(
             execute(
                 session,

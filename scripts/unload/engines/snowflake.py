@@ -54,6 +54,8 @@ _TYPES = {
     "DATE": "DATE",
     _TIMESTAMP: _TIMESTAMP,
 }
+# VARCHAR alone holds 16 MB, and a text of vars or attrs may be longer.
+_LONG = "VARCHAR(134217728)"
 _FETCHED_ROWS = 10_000
 _STOPPING_SECONDS = 120
 
@@ -212,7 +214,8 @@ class Snowflake:
         assert self.stage
         dataset, options = work.plan.dataset, work.options
         columns = ", ".join(
-            f"cast(chosen.{name} as {kind}) as {quoted(name)}" for name, kind in work.plan.columns
+            f"cast(chosen.{name} as {_LONG if kind == 'VARCHAR' else kind}) as {quoted(name)}"
+            for name, kind in work.plan.columns
         )
         rows = self.dialect.rows(dataset, options.layout, partitions)
         divided, named = "", "include_query_id = true "

@@ -98,6 +98,11 @@ REJECTED_CALLS: list[tuple[dict[str, Any] | str, str]] = [
     (text(call(vars=1)).replace(": 1,", ': {"a": 1, "b": 2, "a": 1},').strip(), "duplicate_key_in_vars"),
     (call(vars='{"a": "x", "a": "y"}'), "duplicate_key_in_vars"),
     (text(call(attrs=1)).replace(": 1}", ': {"a": 1, "\\u0061": 1}}').strip(), "duplicate_key_in_attrs"),
+    (
+        text(call(attrs=1)).replace(": 1}", ': {"a": [{"b": {"c": 1, "c": 2}}]}}').strip(),
+        "duplicate_key_in_attrs",
+    ),
+    (call(vars='{"a": {"b": "x", "b": "{"}}'), "duplicate_key_in_vars"),
 ]
 READ_CALLS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),

@@ -415,7 +415,10 @@ copymart:
     warehouse.connect_snowflake(PROJECT, tmp_path, "prod", "share", as_role=False)
     assert given["account"] == "acme-prod"
     assert given["authenticator"] == "externalbrowser"
-    assert given["session_parameters"] == {"QUERY_TAG": '{"app": "copymart", "verb": "share"}'}
+    parameters = given["session_parameters"]
+    assert parameters["QUERY_TAG"] == '{"app": "copymart", "verb": "share"}'
+    assert parameters["TIMESTAMP_INPUT_FORMAT"] == parameters["DATE_INPUT_FORMAT"] == "AUTO"
+    assert parameters["TIMESTAMP_TYPE_MAPPING"] == "TIMESTAMP_NTZ"
     assert given["role"] is None
     warehouse.connect_snowflake(PROJECT, tmp_path, "prod", "land")
     assert given["role"] == "SOME_ROLE"

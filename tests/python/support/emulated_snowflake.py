@@ -46,7 +46,7 @@ copymart:
       database: "{{ env_var('SNOWFLAKE_DATABASE', 'COPYMART') }}"
       schema: "{{ env_var('SNOWFLAKE_SCHEMA', 'PROD') }}"
       warehouse: COPYMART_WH
-      role: COPYMART_TRANSFORMER
+      role: "{{ env_var('SNOWFLAKE_ROLE', 'COPYMART_TRANSFORMER') }}"
       threads: 4
 """
 
@@ -80,7 +80,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     raise AssertionError(f"the emulated Snowflake did not start:\n{log.read_text()}")
 
 
-def connect(port: int, database: str) -> Any:
+def connect(port: int, database: str, role: str | None = None) -> Any:
     """Open a session of the emulated Snowflake; it makes the database."""
     return snowflake.connector.connect(
         account="emulated",
@@ -91,6 +91,7 @@ def connect(port: int, database: str) -> Any:
         protocol="http",
         database=database,
         schema="PROD",
+        role=role,
         autocommit=True,
     )
 

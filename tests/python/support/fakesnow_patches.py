@@ -7,10 +7,12 @@ import gzip
 import re
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import boto3
+import fakesnow
 import pyarrow as pa
 import zstandard
 from fakesnow import copy_into, cursor, transforms
@@ -20,10 +22,25 @@ from fakesnow.transforms import stage
 from fakesnow.transforms.options import parse_options
 from snowflake.connector.errors import Error, ProgrammingError
 from sqlglot import exp, parse_one
+from sqlglot.dialects import Snowflake
+from sqlglot.helper import seq_get
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
+from support import emulated_account, emulated_transactions
 from support.emulated_unload import is_unload, unload
 
 _execute = FakeSnowflakeCursor.execute
+# the package has a function of the module's name, which is called, and asked for the module's app
+_start = fakesnow.server
+server = import_module("fakesnow.server")
+_start.app = server.app  # type: ignore[attr-defined]
+fakesnow.server = _start  # type: ignore[assignment]
+_login_request = server.login_request
+
+# user-guide/query-size-limits: the text of a statement has at most 1 MB
+LONGEST_STATEMENT = 1_048_576
 
 
 def execute(self: FakeSnowflakeCursor, command: str, *args: Any, **kwargs: Any) -> FakeSnowflakeCursor:
@@ -31,15 +48,44 @@ def execute(self: FakeSnowflakeCursor, command: str, *args: Any, **kwargs: Any) 
 
     And unload to stages, and know of queries that run.
     """
+    # dbt itself casts the rows of its unit tests to TIMESTAMP
+    self.of_unit_test = '"node_id": "unit_test.' in command  # type: ignore[attr-defined]
     try:
+        if len(command.encode()) > LONGEST_STATEMENT:
+            raise ProgrammingError(msg="SQL compilation error: the statement is longer than 1 MB", errno=1)
+        if re.match(r"\s*alter table \S+ cluster by", command, re.IGNORECASE):
+            # user-guide/tables-auto-reclustering: a table with a clustering key is reclustered, serverless
+            raise ProgrammingError(msg="a clustering key starts Automatic Clustering", errno=1)
+        if command.lower().startswith(("copy into '@", "list ")):
+            emulated_account.answer(self, command)
         if command.lower().startswith("copy into '@"):
             expression = parse_one(command, read="snowflake")
             command = unload(self, expression) if is_unload(expression) else command
-        return _execute(self, list_s3(self, running_queries(command)), *args, **kwargs)
+        command = list_s3(self, running_queries(command))
+        return emulated_transactions.execute(self, command, checked, *args, **kwargs)
     except Error:
         raise
     except Exception as error:
         raise ProgrammingError(msg=f"{type(error).__name__}: {error}", errno=1, sqlstate="XX000") from error
+
+
+def checked(self: FakeSnowflakeCursor, command: str, *args: Any, **kwargs: Any) -> FakeSnowflakeCursor:
+    """Run a statement that the account lets the session's role run."""
+    answered = emulated_account.answer(self, command)
+    if answered is not None:
+        command, args, kwargs = values(self._duck_conn, *answered), (), {}
+    # fakesnow's stages know of no integration
+    command = re.sub(r"^(create stage .*) storage_integration = \S+$", r"\1", command, flags=re.IGNORECASE)
+    return _execute(self, command, *args, **kwargs)
+
+
+async def login_request(request: Request) -> JSONResponse:
+    """Begin a session as the role that the client names."""
+    before = set(server.sessions)
+    response = await _login_request(request)
+    for token in set(server.sessions) - before:
+        emulated_account.admit(server.sessions[token], request.query_params.get("roleName"))
+    return response
 
 
 # Queries that go on although their client is gone, by id, with their tags; tests make them by
@@ -78,6 +124,10 @@ def transform(self: FakeSnowflakeCursor, expression: exp.Expression, *args: Any)
         self._duck_conn.execute("use memory")
         self._duck_conn.execute(f"detach database if exists {name}")
         return parse_one("select 'successfully dropped' as status", read="duckdb")
+    for kind in () if self.of_unit_test else expression.find_all(exp.DataType):
+        if kind.this == exp.DataType.Type.TIMESTAMP:
+            # parameters, TIMESTAMP_TYPE_MAPPING: an account or a user may make it one with a time zone
+            raise ProgrammingError(msg="TIMESTAMP is what TIMESTAMP_TYPE_MAPPING says", errno=1)
     # in place: copies of the tree were two fifths of a statement's time
     expression = expression.transform(text_in_a_format, copy=False).transform(try_parse_json, copy=False)
     return _transform(self, expression, *args).transform(md5_number_lower64, copy=False)
@@ -128,16 +178,28 @@ def regex_substr(node: exp.Expression) -> exp.Expression:
 
 
 def try_parse_json(node: exp.Expression) -> exp.Expression:
-    """Give null for JSON with a duplicate key in an object.
+    """Refuse JSON with a duplicate key, at any depth: TRY_PARSE_JSON gives null, PARSE_JSON fails.
 
-    TRY_PARSE_JSON: "Don't allow duplicate keys in JSON objects (strict). This value is the default." DuckDB
-    takes them.
+    PARSE_JSON: "Don't allow duplicate keys in JSON objects (strict). This value is the default."; 'd' allows
+    them. DuckDB takes them.
     """
-    if isinstance(node, exp.ParseJSON) and node.args.get("safe"):
-        parsed = f"try_cast({node.this.sql(dialect='duckdb')} as json)"
-        once = f"select count(*) = count(distinct fullkey) from json_tree({parsed})"
-        return parse_one(f"case when ({once}) then {parsed} end", read="duckdb")
-    return node
+    if not isinstance(node, exp.ParseJSON) or (
+        isinstance(node.this, exp.Literal) and not node.args.get("safe")
+    ):
+        return node
+    text = node.this.sql(dialect="duckdb")
+    parsed = f"try_cast({text} as json)" if node.args.get("safe") else f"cast({text} as json)"
+    if node.args.get("expression"):
+        return parse_one(parsed, read="duckdb")
+    once = f"select count(*) = count(distinct fullkey) from json_tree({parsed})"
+    other = "" if node.args.get("safe") else " else cast(error('duplicate object attribute') as json)"
+    return parse_one(f"case when ({once}) then {parsed}{other} end", read="duckdb")
+
+
+# sqlglot leaves out the parameter of TRY_PARSE_JSON.
+Snowflake.Parser.FUNCTIONS["TRY_PARSE_JSON"] = lambda args: exp.ParseJSON(
+    this=seq_get(args, 0), expression=seq_get(args, 1), safe=True
+)
 
 
 _copy_into = copy_into.copy_into
@@ -151,7 +213,7 @@ def copy_lines(
     COPY INTO <table>: "blank lines produce an end-of-record error"; without replace_invalid_characters "the
     load operation produces an error when invalid UTF-8 character encoding is detected"; `skip_file`: "Skip a
     file when an error is found". A file that is damaged below its text fails the statement, the worst it may
-    do. One that was loaded into the table before is skipped.
+    do. One that was loaded into the table before is skipped. The page writes the status in lower case.
     """
     options = {param.this.name.lower(): param for param in expression.args["params"]}
     kind = parse_options(options["file_format"].expressions)
@@ -168,12 +230,12 @@ def copy_lines(
         inside = shown.split("/", 3)[3] if shown.startswith("s3://") else shown.partition("/")[2]
         ((there,),) = connection.execute(f"select count(*) from {table} where file = ?", [inside]).fetchall()
         if there:
-            results.append((shown, "LOAD_SKIPPED", 0, 0, 1, 1, "File was loaded before.", None, None, None))
+            results.append((shown, "load_skipped", 0, 0, 1, 1, "File was loaded before.", None, None, None))
             continue
         try:
             lines = list(read_lines(f"{place}{name}", kind["COMPRESSION"]))
         except ValueError as error:
-            results.append((shown, "LOAD_FAILED", 1, 0, 1, 1, str(error), 1, 1, None))
+            results.append((shown, "load_failed", 1, 0, 1, 1, str(error), 1, 1, None))
             continue
         rows = pa.table({"line": pa.array(range(1, len(lines) + 1)), "text": pa.array(lines, pa.string())})
         connection.register("_lines", rows)
@@ -181,7 +243,7 @@ def copy_lines(
             f"insert into {table} (file, line, text) select ?, line, text from _lines", [inside]
         )
         connection.unregister("_lines")
-        results.append((shown, "LOADED", len(lines), len(lines), 1, 0, None, None, None, None))
+        results.append((shown, "loaded", len(lines), len(lines), 1, 0, None, None, None, None))
         if options["purge"].expression.name.lower() == "true" and not place.startswith("s3://"):
             Path(f"{place}{name}").unlink()
     columns = ["file", "status", "rows_parsed", "rows_loaded", "error_limit", "errors_seen", "first_error"]
@@ -248,9 +310,13 @@ def values(connection: Any, columns: list[str], rows: list[tuple[Any, ...]]) -> 
     return query
 
 
+FakeSnowflakeCursor.of_unit_test = False  # type: ignore[attr-defined]
 FakeSnowflakeCursor.execute = execute  # type: ignore[method-assign]
 FakeSnowflakeCursor._transform = transform  # type: ignore[method-assign]
 cursor.copy_into = copy_lines
+for _number, _route in enumerate(server.app.router.routes):
+    if getattr(_route, "endpoint", None) is _login_request:
+        server.app.router.routes[_number] = Route(_route.path, login_request, methods=["POST"])  # type: ignore[attr-defined]
 transforms.regex_substr = regex_substr
 transforms.integer_precision = whole_numbers
 transforms.numeric_agg_implicit_cast = whole_sums

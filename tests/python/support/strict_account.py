@@ -125,6 +125,8 @@ class Session:
         self.user = user
         self.role = sorted(self.account.users[user])[0]
         self.log: list[str] = []
+        # database and schema of names that have none
+        self.place: Name = ()
 
     def cursor(self) -> "Cursor":
         return Cursor(self)
@@ -141,6 +143,15 @@ class Session:
                 self.log.append(text)
                 result: Rows | None = method(self, **match.groupdict())
                 return result or DONE
+        self.log.append(text)
+        return self.query(text)
+
+    def whole(self, given: Name, length: int) -> Name:
+        """A name of so many parts, with those of the session where it has none."""
+        return (*self.place[: length - len(given)], *given)
+
+    def query(self, text: str) -> Rows:
+        """Run a statement of no registered form."""
         refuse("form", text)
 
     # -- roles and privileges

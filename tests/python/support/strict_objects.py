@@ -55,6 +55,41 @@ class Objects(Session):
                 refuse("name", f"user {user} does not exist or not authorized")
             self.account.users[user].add(role)
 
+    @form(r"DROP ROLE (?P<absent>IF EXISTS )?(?P<name>{id})")
+    def drop_role(self, absent: str | None, name: str) -> None:
+        (role,) = parts(name)
+        if role not in self.account.roles and absent:
+            return
+        self.need_role(name)
+        if not self.holds("CREATE ROLE"):
+            refuse("object ownership", f"{self.role} does not own role {role}")
+        self.account.roles.remove(role)
+        self.account.parents.pop(role, None)
+        self.account.grants -= {grant for grant in self.account.grants if grant[0] == role}
+        self.account.future -= {grant for grant in self.account.future if grant[0] == role}
+        for held in self.account.users.values():
+            held.discard(role)
+
+    @form(
+        r"DROP (?P<kind>DATABASE|WAREHOUSE|RESOURCE MONITOR|INTEGRATION) (?P<absent>IF EXISTS )?"
+        r"(?P<name>{id})"
+    )
+    def drop_object(self, kind: str, absent: str | None, name: str) -> None:
+        """With all that lies in it."""
+        kind, path = " ".join(kind.upper().split()), parts(name)
+        if (kind, path) not in self.account.objects and absent:
+            return
+        if self.need(kind, path)["owner"] not in self.acting():
+            refuse("object ownership", f"{self.role} does not own {name}")
+        gone = {
+            key
+            for key in self.account.objects
+            if key == (kind, path) or (kind == "DATABASE" and key[1][:1] == path and len(key[1]) > 1)
+        }
+        for key in gone:
+            del self.account.objects[key]
+        self.account.grants -= {grant for grant in self.account.grants if grant[2:4] in gone}
+
     @form(r"ALTER USER (?P<name>{id}) SET QUERY_TAG = (?P<tag>{text})")
     def alter_user(self, name: str, tag: str) -> None:
         (user,) = parts(name)
@@ -120,7 +155,7 @@ class Objects(Session):
 
     @form(r"CREATE (?P<replace>OR REPLACE )?SCHEMA (?P<absent>IF NOT EXISTS )?(?P<name>{path})")
     def create_schema(self, replace: str | None, absent: str | None, name: str) -> None:
-        path = parts(name)
+        path = self.whole(parts(name), 2)
         self.need("DATABASE", path[:1])
         if not self.holds("CREATE SCHEMA", "DATABASE", path[:1]):
             refuse("create schema", f"{self.role} may not create {name}")
@@ -128,7 +163,7 @@ class Objects(Session):
 
     # -- what lies in schemas
 
-    def _may_create(self, kind: str, path: Name) -> None:
+    def may_create(self, kind: str, path: Name) -> None:
         self.need("DATABASE", path[:1])
         self.need("SCHEMA", path[:2])
         if not self.holds(f"CREATE {kind}", "SCHEMA", path[:2]):
@@ -139,8 +174,8 @@ class Objects(Session):
         r"\((?P<columns>[^()]*)\)"
     )
     def create_table(self, replace: str | None, absent: str | None, name: str, columns: str) -> None:
-        path = parts(name)
-        self._may_create("TABLE", path)
+        path = self.whole(parts(name), 3)
+        self.may_create("TABLE", path)
         self.create("TABLE", path, absent, replace, columns=columns_of(columns))
 
     @form(
@@ -154,15 +189,10 @@ class Objects(Session):
         without, they are gone.
         """
         path = parts(name)
-        self._may_create("VIEW", path)
+        self.may_create("VIEW", path)
         kind = "VIEW" if ("VIEW", parts(source)) in self.account.objects else "TABLE"
         self.need(kind, parts(source))
-        if not copy:
-            self.account.grants -= {grant for grant in self.account.grants if grant[2:4] == ("VIEW", path)}
-            for share in self.account.shares.values():
-                share.privileges = [held for held in share.privileges if held[1:] != ("VIEW", path)]
-        for share in self.account.shares.values():
-            share.grantors |= {held: self.role for held in share.privileges if held[1:] == ("VIEW", path)}
+        self.rebuilt(path, copy_grants=bool(copy))
         self.create(
             "VIEW",
             path,
@@ -172,6 +202,15 @@ class Objects(Session):
             columns=columns_of(columns),
             source=(kind, parts(source)),
         )
+
+    def rebuilt(self, path: Name, copy_grants: bool) -> None:
+        """What becomes of the grants on a view that is made again."""
+        if not copy_grants:
+            self.account.grants -= {grant for grant in self.account.grants if grant[2:4] == ("VIEW", path)}
+            for share in self.account.shares.values():
+                share.privileges = [held for held in share.privileges if held[1:] != ("VIEW", path)]
+        for share in self.account.shares.values():
+            share.grantors |= {held: self.role for held in share.privileges if held[1:] == ("VIEW", path)}
 
     @form(r"DROP VIEW (?P<name>{path})")
     def drop_view(self, name: str) -> None:
@@ -218,8 +257,8 @@ class Objects(Session):
     def create_stage(
         self, replace: str | None, absent: str | None, name: str, url: str | None, integration: str | None
     ) -> None:
-        path = parts(name)
-        self._may_create("STAGE", path)
+        path = self.whole(parts(name), 3)
+        self.may_create("STAGE", path)
         if url and integration:
             self._check_place(url, integration)
         self.create("STAGE", path, absent, replace, url=url, integration=integration and parts(integration))
@@ -241,7 +280,7 @@ class Objects(Session):
     )
     def create_pipe(self, absent: str | None, name: str, table: str, stage: str) -> None:
         path = parts(name)
-        self._may_create("PIPE", path)
+        self.may_create("PIPE", path)
         self.use_stage(stage)
         self.need("TABLE", parts(table))
         if not all(self.holds(privilege, "TABLE", parts(table)) for privilege in ("SELECT", "INSERT")):
@@ -250,8 +289,9 @@ class Objects(Session):
 
     def use_stage(self, stage: str, internal: str = "READ") -> None:
         """Refuse unless the role may use the stage; `internal`: the privilege that an internal one takes."""
-        properties = self.need("STAGE", parts(stage))
-        if not self.holds("USAGE" if properties["url"] else internal, "STAGE", parts(stage)):
+        path = self.whole(parts(stage), 3)
+        properties = self.need("STAGE", path)
+        if not self.holds("USAGE" if properties["url"] else internal, "STAGE", path):
             refuse("stage privilege", f"{self.role} may not use {stage}")
         integration = properties["integration"]
         if integration and not self.holds("USAGE", "INTEGRATION", integration):

@@ -300,20 +300,22 @@ class Privileges(Session):
 
     @form(r"SHOW VIEWS IN SCHEMA (?P<schema>{path})")
     def show_views(self, schema: str) -> Rows:
-        self.need("SCHEMA", parts(schema))
+        named = self.whole(parts(schema), 2)
+        self.need("SCHEMA", named)
         return ["created_on", "name", "is_secure"], [
             ("now", path[2], str(properties["secure"]).lower())
             for (kind, path), properties in self.account.objects.items()
-            if kind == "VIEW" and path[:2] == parts(schema) and self.sees("VIEW", path)
+            if kind == "VIEW" and path[:2] == named and self.sees("VIEW", path)
         ]
 
     @form(r"SHOW STAGES IN SCHEMA (?P<schema>{path})")
     def show_stages(self, schema: str) -> Rows:
-        self.need("SCHEMA", parts(schema))
+        named = self.whole(parts(schema), 2)
+        self.need("SCHEMA", named)
         return ["created_on", "name", "url"], [
             ("now", path[2], (properties["url"] or "").strip("'"))
             for (kind, path), properties in self.account.objects.items()
-            if kind == "STAGE" and path[:2] == parts(schema) and self.sees("STAGE", path)
+            if kind == "STAGE" and path[:2] == named and self.sees("STAGE", path)
         ]
 
     @form(r"(?:DESC|DESCRIBE) VIEW (?P<name>{path})")

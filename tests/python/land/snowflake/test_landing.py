@@ -17,6 +17,7 @@ import zstandard
 from jinja2 import Environment
 from snowflake.connector import Error
 from snowflake.connector.cursor import SnowflakeCursor
+from snowflake.connector.errors import ProgrammingError
 from typer.main import get_command
 
 from scripts.cli import app
@@ -31,6 +32,7 @@ from scripts.land.snowflake.engine import Snowflake, scratch
 from scripts.land.snowflake.session import PlainLines, Session, open_session
 from scripts.land.snowflake.tables import make_tables
 from scripts.snowflake import verify as verify_snowflake
+from scripts.snowflake.throwaway import Place, set_up, throwaway_setup
 from scripts.snowflake.verify import SKIPPED
 from scripts.warehouse import layer_schema
 from support.emulated_snowflake import PROFILE, connect, differences, everything, land_there
@@ -38,6 +40,7 @@ from support.event_lines import EVENT_LINES
 from support.formats import avro, parquet
 from support.land import HOURS, SPAN, call, event, hourly, land_path, text, warehouse, write
 from support.project import PROJECT
+from support.s3_servers import aws, environment
 
 
 @pytest.fixture
@@ -189,6 +192,50 @@ def test_a_file_that_another_process_landed_meanwhile_does_not_land_twice(
     assert land_there(session, tmp_path).unchanged == 1
 
 
+def test_a_landing_waits_until_the_one_before_it_can_be_seen(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session of Snowflake may not see at once what another has committed."""
+    land_there(session, write(tmp_path / "a.jsonl", call()))
+    ((first,),) = everything(session, "select batch_id from STAGING.landed_batches")
+    real, blind = transaction.execute, [2]
+
+    def late(session: Session, statement: str, parameters: Any = None) -> list[Any]:
+        if parameters == (first,) and blind[0]:
+            blind[0] -= 1
+            return [(0,)]
+        return real(session, statement, parameters)
+
+    monkeypatch.setattr(transaction, "execute", late)
+    monkeypatch.setattr(transaction, "_PAUSE_SECONDS", 0)
+    assert land_there(session, write(tmp_path / "b.jsonl", call(user_id="2"))).rows == 1
+    assert blind == [0]
+    blind[0], last = 1_000, "select split_part(batch_id, ' ', 1) from STAGING.landing_lock where dataset = %s"
+    with session.connection.cursor() as cursor:
+        ((first,),) = cursor.execute(last, ("justai_calls",)).fetchall()
+    monkeypatch.setattr(transaction, "_VISIBLE_SECONDS", 0)
+    with pytest.raises(UserError, match=f"batch {first}, is not seen"):
+        land_there(session, write(tmp_path / "c.jsonl", call(user_id="3")))
+    assert everything(session, "select count(*) from STAGING.justai_calls") == [(2,)]
+
+
+def test_a_lock_that_another_landing_holds_is_told(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = transaction.execute
+
+    def held(session: Session, statement: str, parameters: Any = None) -> list[Any]:
+        if statement.startswith("update STAGING.landing_lock"):
+            raise ProgrammingError(msg="this lock has not yet been released", errno=625)
+        return real(session, statement, parameters)
+
+    monkeypatch.setattr(transaction, "execute", held)
+    with pytest.raises(
+        UserError, match=r"another landing of justai_calls may hold its lock.*not yet been released"
+    ):
+        land_there(session, write(tmp_path / "a.jsonl", call()))
+
+
 @pytest.mark.parametrize("step", ["_check_ledger", "_delete", "_copy", "_insert_plain"])
 def test_a_landing_that_breaks_off_leaves_nothing_of_its_batch(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
@@ -329,9 +376,13 @@ def test_json_is_read_alike(session: Session) -> None:
     )
     results = []
     for engine in ("duckdb", "snowflake"):
-        values = [getattr(macros, f"{engine}__canonical_json")("v")]
+        values = [getattr(macros, f"{engine}__canonical_json")("v", "p")]
         values += [getattr(macros, f"{engine}__json_member")("v", key) for key in keys]
-        query = f"select {', '.join(f'{value} as c{number}' for number, value in enumerate(values))} from t"
+        parsed = getattr(macros, f"{engine}__parsed_json")("v")
+        query = (
+            f"select {', '.join(f'{value} as c{number}' for number, value in enumerate(values))} "
+            f"from (select *, {parsed} as p from t)"
+        )
         if engine == "snowflake":
             query = query.replace(
                 "from t", f"from (select column1 as n, column2 as v from values {literals}) as t"
@@ -345,6 +396,35 @@ def test_json_is_read_alike(session: Session) -> None:
     assert results[0] == results[1]
     canonical = '{"C":"-0","a":"x 1, 2","b":41.5,"big":18446744073709551615,"e":"1E+2"}'
     assert results[0][0][0] == canonical
+
+
+READ_ON_ONE_ENGINE_ONLY = (
+    '{"a":1,"a":2}',
+    '{"a":{"b":1,"b":2}}',
+    "broken",
+    "",
+)
+
+
+def test_no_text_stops_a_query_that_reads_it(session: Session) -> None:
+    """What PARSE_JSON refuses is null to the models, or stays as it is, and a key twice is the last."""
+    macros: Any = Environment(extensions=["jinja2.ext.do"]).from_string(
+        (PROJECT / "macros/dialect/json.sql").read_text()
+    )
+    macros = macros.module
+    listed = ", ".join(f"('{text}')" for text in READ_ON_ONE_ENGINE_ONLY)
+    texts = f"(select column1 as v from values {listed}) as t"
+    with pytest.raises(ProgrammingError, match="duplicate object attribute"):
+        everything(session, f"select parse_json(v) from {texts} where v = '{READ_ON_ONE_ENGINE_ONLY[1]}'")
+    canonical = macros.snowflake__canonical_json("v", "p")
+    assert canonical.count("parse_json") == 0
+    read = (
+        f"select v, {canonical}, {macros.snowflake__json_member('v', 'a')} "
+        f"from (select *, {macros.snowflake__parsed_json('v')} as p from {texts})"
+    )
+    found = {text: (written, member) for text, written, member in everything(session, read)}
+    assert found["broken"] == ("broken", None) and found[""] == ("", None)
+    assert set(found) == set(READ_ON_ONE_ENGINE_ONLY)
 
 
 def test_developers_have_schemas_of_their_own() -> None:
@@ -405,23 +485,73 @@ def test_the_verification_also_unloads_and_shares(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(verify_snowflake, "_start", start)
     duck, snow = (verify_snowflake.Side(name, {}, tmp_path) for name in ("duckdb", "snowflake"))
-    verify_snowflake._unload(duck, snow, "s3://b/p", "D.S.N")
+    assert verify_snowflake._unload(duck, snow, Place("s3://b/p", None, None)).startswith("SKIPPED: unload")
+    assert sent == []
+    verify_snowflake._unload(duck, snow, Place("s3://b/p", "arn:aws:iam::123456789012:role/r", "id"))
     assert [each[:3] for each in sent] == [
         ("snowflake", "unload", "--to"),
         ("snowflake", "verify", "s3://b/p"),
         ("duckdb", "verify", "s3://b/p"),
     ]
     with pytest.raises(UserError, match="share failed:\nnot as planned"):
-        verify_snowflake._share(snow, "COPYMART_VERIFY_1", "ACCOUNTADMIN")
+        verify_snowflake._share(snow, "COPYMART_VERIFY_1")
     assert sent[-1][-2:] == ("--revoke", "--yes")
 
 
-def test_the_whole_way_is_the_same_on_both_engines(port: int, tmp_path: Path) -> None:
-    """`make verify-snowflake` against the emulated Snowflake: land, build, land more, build, compare."""
+def test_the_emulated_snowflake_checks_what_the_roles_of_bootstrap_do(port: int) -> None:
+    """Without this the whole way below would prove nothing about roles."""
+    setup = throwaway_setup(Place(None, None, None))
+    administrator = connect(port, "OTHER")
+    staging = f"{setup.database}.STAGING"
+
+    def refused(role: str, statement: str) -> str:
+        other = connect(port, setup.database, f"{setup.prefix}_{role}")
+        try:
+            everything(Session(other, "STAGING"), statement)
+        except ProgrammingError as error:
+            return str(error.msg)
+        finally:
+            other.close()
+        return ""
+
+    with set_up(administrator, setup, "someone"):
+        assert refused("LOADER", f"create table {staging}.landed (a varchar(134217728))") == ""
+        assert refused("LOADER", f"insert into {staging}.landed (a) select 'x'") == ""
+        assert "CREATE TABLE" in refused("READER", f"create table {setup.database}.MARTS.mine (a int)")
+        assert refused("TRANSFORMER", f"select * from {staging}.landed") == ""
+        assert "INSERT" in refused("TRANSFORMER", f"insert into {staging}.landed (a) select 'y'")
+        assert "full control" in refused(
+            "TRANSFORMER", f"create or replace table {staging}.landed as (select 1 as a)"
+        )
+        assert "CREATE STAGE" in refused("TRANSFORMER", f"create stage {staging}.more")
+        assert "does not exist or not authorized" in refused("SHARER", f"select * from {staging}.landed")
+        with administrator.cursor() as cursor:
+            assert "LANDED" in str(cursor.execute(f"show tables in schema {staging}").fetchall())
+    assert "does not exist or not authorized" in refused_now(administrator, setup.database)
+    administrator.close()
+
+
+def refused_now(session: Any, database: str) -> str:
+    """What the account says of a share of a database that was dropped."""
+    with session.cursor() as cursor:
+        cursor.execute("use role accountadmin")
+        cursor.execute(f"create share {database}")
+        with pytest.raises(ProgrammingError) as refused:
+            cursor.execute(f"grant usage on database {database} to share {database}")
+        cursor.execute(f"drop share {database}")
+    return str(refused.value.msg)
+
+
+def test_the_whole_way_is_the_same_on_both_engines(port: int, endpoint: str, tmp_path: Path) -> None:
+    """`make verify-snowflake` against the emulated Snowflake: each verb as its own role, a bucket on moto."""
     (tmp_path / "profiles.yml").write_text(PROFILE % port)
+    storage = environment(AWS_ENDPOINT_URL=endpoint)
+    aws("s3", endpoint, "testing", "testing").create_bucket(Bucket="verified")
     done = verify(
-        {"SNOWFLAKE_ACCOUNT": "emulated", "SNOWFLAKE_USER": "someone"},
-        *("--calls", "150", "--profiles-dir", str(tmp_path)),
+        storage | {"SNOWFLAKE_ACCOUNT": "emulated", "SNOWFLAKE_USER": "someone"},
+        *("--calls", "150", "--profiles-dir", str(tmp_path), "--report", str(tmp_path / "seen.md")),
+        *("--unload-to", "s3://verified/export", "--external-id", "id"),
+        *("--storage-role-arn", "arn:aws:iam::123456789012:role/copymart"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     summary = re.search(
@@ -433,6 +563,10 @@ def test_the_whole_way_is_the_same_on_both_engines(port: int, tmp_path: Path) ->
     numbers = [*map(int, summary.groups())]
     assert numbers[0] == numbers[1] > numbers[2] == numbers[3] > 300
     assert numbers[4] == numbers[5] > 40
+    for line in ("unload: s3://verified/export holds the rows", "share: made, checked and dropped"):
+        assert line in done.stdout
+        assert f"- {line}" in (tmp_path / "seen.md").read_text()
+    assert "Drop these yourself" not in done.stderr
     # the throwaway database is gone
     databases = everything(Session(connect(port, "OTHER"), "STAGING"), "show databases")
     assert "COPYMART_VERIFY" not in json.dumps(databases, default=str)

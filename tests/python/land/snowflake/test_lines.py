@@ -333,6 +333,20 @@ def test_many_odd_lines_come_in_pieces_and_many_files_in_batches(
     assert everything(session, "select count(distinct batch_id) from STAGING.landed_files") == [(2,)]
 
 
+def test_lists_of_long_names_are_cut_to_what_a_statement_may_hold(session: Session, tmp_path: Path) -> None:
+    """The emulated Snowflake refuses a statement of more than 1 MB."""
+    folder = tmp_path.joinpath(*["é" * 120] * 4)
+    files = [write(folder / f"{number}.jsonl", call(user_id=f"{number}")) for number in range(350)]
+    assert len(json.dumps([str(file) for file in files]).replace("\\", "\\\\")) > 1_048_576
+    assert land_there(session, tmp_path).rows == len(files)
+    for file in files:
+        write(file, call(user_id="again", journey_id=file.stem))
+    assert land_there(session, tmp_path).replaced == len(files)
+    assert everything(session, "select count(*), count(distinct _file) from STAGING.justai_calls") == [
+        (350, 350)
+    ]
+
+
 def test_what_was_landed_from_this_machine_before_is_known(session: Session, tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", call(), "broken")
     with pytest.MonkeyPatch.context() as patch:

@@ -1,0 +1,88 @@
+"""A part of a Snowflake account that `copymart bootstrap` sets up for a while, and that is dropped again."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any
+
+from scripts.console import console, error_console
+from scripts.errors import UserError
+from scripts.snowflake.account import Step, execute, run_steps
+from scripts.snowflake.bootstrap_plan import ROLES, VERBS_TAKE, Setup, setup_steps
+from scripts.snowflake.names import identifier, quoted
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to unload through a stage, and the AWS role that Snowflake assumes for it."""
+
+    uri: str | None
+    role_arn: str | None
+    external_id: str | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether a stage can be made for it."""
+        return bool(self.uri and self.role_arn and self.external_id)
+
+
+def throwaway_setup(place: Place) -> Setup:
+    """A set-up whose names no other has."""
+    name = f"COPYMART_VERIFY_{token_hex(4).upper()}"
+    through_stage = place.complete
+    return Setup(
+        database=name,
+        warehouse=f"{name}_WH",
+        prefix=name,
+        unload=f"{place.uri.rstrip('/')}/" if place.uri and through_stage else None,
+        storage_role=place.role_arn if through_stage else None,
+        external_id=place.external_id if through_stage else None,
+    )
+
+
+@contextmanager
+def set_up(session: Any, setup: Setup, user: str) -> Iterator[None]:
+    """Run bootstrap and give the user the roles of all verbs; drop it all at the end, also after a failure.
+
+    Raises:
+        UserError: Snowflake refused a statement.
+    """
+    # granted here, because `--loader-user` and its like would also set the user's query tag
+    users = (
+        f"grant role {setup.role(role)} to user {quoted(identifier(user, 'user'))}"
+        for role in VERBS_TAKE.values()
+    )
+    try:
+        steps = [*setup_steps(setup), Step("securityadmin", "To whom verifies.", tuple(users))]
+        run_steps(session, steps, "bootstrap")
+        console.print(f"Set up {setup.database}: roles, warehouse, database")
+        yield
+    finally:
+        _drop(session, setup)
+
+
+def _drop(session: Any, setup: Setup) -> None:
+    """Drop what bootstrap made, and say what is left where Snowflake refuses."""
+    left = []
+    for statement in dropping(setup):
+        try:
+            execute(session, statement)
+        except UserError as error:
+            left.append(f"{statement}: {error}")
+    console.print(f"Dropped {setup.database}")
+    if left:
+        error_console.print("\n".join(["Drop these yourself, as ACCOUNTADMIN:", *left]), soft_wrap=True)
+
+
+def dropping(setup: Setup) -> list[str]:
+    """The statements that take a set-up away again, with all that was built in it."""
+    external = [f"drop integration if exists {setup.integration}"] if setup.storage_role else []
+    return [
+        "use role accountadmin",
+        f"drop database if exists {quoted(setup.database)}",
+        f"drop warehouse if exists {quoted(setup.warehouse)}",
+        f"drop resource monitor if exists {setup.monitor}",
+        *external,
+        *(f"drop role if exists {setup.role(role)}" for role in ROLES),
+    ]
