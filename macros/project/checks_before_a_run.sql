@@ -63,8 +63,8 @@
 {%- endmacro %}
 
 
-{# The columns of a relation, in lower case. adapter.get_columns_in_relation() begins a transaction, which dbt rolls back
-   after the hooks, and on DuckDB the tables that a later hook made with it. #}
+{# The columns of a relation, in lower case. adapter.get_columns_in_relation() begins a transaction; dbt rolls it back
+   after the hooks, and with it, on DuckDB, the tables that a later hook made. #}
 {% macro column_names(relation) -%}
     {%- set columns = adapter.get_column_schema_from_query('select * from ' ~ relation ~ ' where false') -%}
     {{ return(columns | map(attribute='name') | map('lower') | list) }}
