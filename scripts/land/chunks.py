@@ -14,6 +14,10 @@ from scripts.land.records import PIECE_BYTES, Piece
 from scripts.land.sources import Opened, Refused, SourceFile, open_files
 
 CHUNK_BYTES = 2 * PIECE_BYTES
+TRANSACTION_BYTES = 8 * PIECE_BYTES
+"""Bytes of lines that are one transaction, and of records that one INSERT takes. DuckDB compresses whole
+groups of 122,880 rows as they come; the rest of an INSERT goes through its log and is compressed later."""
+
 MOST_FILES = 2_000
 BATCH_ROWS = 16_384
 
@@ -65,6 +69,8 @@ def prefetched(items: Iterator[Item]) -> Iterator[Item]:
 
 def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
     """Read the files of a plan: small ones together, up to CHUNK_BYTES, a large one piece by piece."""
+    # Arrow's usual allocator gives the memory of each chunk back to the system, and gets it back page by page
+    pa.set_memory_pool(pa.system_memory_pool())
     fresh = []
     for file in plan.files:
         if same_etag(plan, file):
@@ -75,7 +81,7 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
             fresh.append(file)
 
     held: list[tuple[Opened, Piece]] = []
-    size = 0
+    size = whole = 0
     for opened in open_files(fresh, store):
         if not isinstance(opened, Opened):
             yield Skipped(*opened)
@@ -98,9 +104,13 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
         if len(first.table):
             plan.take(opened.file, opened.digest)
         full = size + first.table.nbytes > CHUNK_BYTES or len(held) >= MOST_FILES
-        if held and (second or full or not first.table.schema.equals(held[-1][1].table.schema)):
-            yield _chunk(held)
-            held, size = [], 0
+        alike = held and not second and first.table.schema.equals(held[-1][1].table.schema)
+        if held and (full or not alike):
+            whole += size
+            # columns may make DuckDB fail, and then only the files of one chunk land again one by one
+            closes = not alike or not first.is_lines or whole >= TRANSACTION_BYTES
+            yield _chunk(held, closes)
+            held, size, whole = [], 0, 0 if closes else whole
         if second:
             yield from _large_file(opened, chain((first, second), pieces))
         else:

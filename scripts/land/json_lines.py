@@ -1,6 +1,5 @@
 """JSON lines as numbered lines; a file that is one JSON array gives one line per element."""
 
-import gzip
 import json
 from collections.abc import Iterator
 from itertools import chain
@@ -9,6 +8,7 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 import zstandard
+from isal import igzip
 
 from scripts.land import records
 from scripts.land.records import BLANK, LINES, Columns, Piece, lines_of_texts
@@ -27,6 +27,7 @@ _MAGIC = {
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 # what zstd --long=31 needs; by default, decoders refuse more than 128 MB
 _ZSTD_WINDOW = 2**31
+_IS_BLANK = np.isin(np.arange(256), np.frombuffer(BLANK, dtype=np.uint8))
 _ONE_PER_LINE = "write one record per line (jq -c does)"
 
 
@@ -59,7 +60,8 @@ def _blocks(opened: Opened) -> Iterator[bytes]:
     if opened.file.codec == "zstd":
         yield from _zstd_blocks(opened.stream)
         return
-    stream = gzip.GzipFile(fileobj=opened.stream, mode="rb") if opened.file.codec == "gzip" else opened.stream
+    packed = opened.file.codec == "gzip"
+    stream = igzip.IGzipFile(fileobj=opened.stream, mode="rb") if packed else opened.stream
     while block := stream.read(records.PIECE_BYTES):
         yield block
 
@@ -208,7 +210,7 @@ def lines_table(block: bytes, first_line: int) -> tuple[pa.Table, int]:
     stops -= ((stops > starts) & (data[np.maximum(stops - 1, 0)] == ord("\r"))).astype(np.int32)
     sizes = stops - starts
     blank = sizes == 0
-    for number in np.flatnonzero(~blank & np.isin(data[starts], np.frombuffer(BLANK, dtype=np.uint8))):
+    for number in np.flatnonzero(~blank & _IS_BLANK[data[starts]]):
         blank[number] = not block[starts[number] : stops[number]].strip(BLANK)
 
     count = len(sizes)

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scripts.land import records
+from scripts.land.maps import json_of_maps
 from scripts.land.records import Columns, Piece, check_columns, first_line
 from scripts.land.sources import Opened, Refused
 
@@ -62,8 +63,8 @@ def _pieces(source: pq.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
 def readable(table: pa.Table) -> pa.Table:
     """The columns with types that DuckDB scans, and `fault`: why a row is no text (`invalid_utf8`), or null.
 
-    A byte that is no text becomes `\\xNN`, as in a line. A map becomes a list of {key, value}, because DuckDB
-    would fail at a key that occurs twice.
+    A byte that is no text becomes `\\xNN`, as in a line. A map becomes a dictionary of JSON objects, or a
+    list of {key, value}, because DuckDB would fail at a key that occurs twice.
 
     Raises:
         Refused: the type of a column has no meaning here.
@@ -92,7 +93,8 @@ def _readable(array: pa.Array, path: str, top: bool = False) -> tuple[pa.Array, 
         if not top:
             raise Refused(f"its column {path} is a map below the top: write it as JSON text")
         entry = pa.struct([pa.field("key", kind.key_type), pa.field("value", kind.item_type)])
-        return _list(array.cast(pa.list_(entry)), path)
+        entries, faults = _list(array.cast(pa.list_(entry)), path)
+        return json_of_maps(entries) or entries, faults
     if any(is_list(kind) for is_list in _LISTS):
         return _list(array, path)
     if pa.types.is_struct(kind) and kind.num_fields:

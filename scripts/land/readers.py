@@ -1,10 +1,10 @@
 """From the bytes of one file to tables of its records, whatever its format."""
 
 import gzip
-import zlib
 from collections.abc import Iterator
 
 import zstandard
+from isal import isal_zlib
 
 from scripts.land.avro import read_avro
 from scripts.land.json_lines import read_json_lines
@@ -29,7 +29,7 @@ def read_pieces(opened: Opened, columns: Columns) -> Iterator[Piece]:
         if empty:
             yield Piece(LINES.empty_table(), True)
         opened.check_unchanged()
-    except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
+    except (EOFError, isal_zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
         raise Refused(f"it is truncated or damaged ({error}): copy it again from its source") from error
     except OSError as error:
         raise Refused(f"it cannot be read ({error}): check the disk and run the command again") from error

@@ -1,7 +1,7 @@
 """The rules for a valid call or event, as SQL over a whole chunk of records at once.
 
-A record reaches the rules as a struct `f` of its fields, each the JSON text of its value (null when absent or
-null), whatever format it came in. The rules give the landing table's columns and a `reason`: null, or why the
+A record reaches the rules as the JSON text of each field (null when absent or null) and its text, whatever
+format it came in. The rules give the landing table's columns and a `reason`: null, or why the
 record is rejected.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from scripts.land.maps import OBJECT_OF_ENTRIES
 from scripts.land.records import Columns
 
 
@@ -19,11 +20,11 @@ class Dataset:
     """A dataset: its fields, its landing table, and its rules.
 
     `table` holds each column's name, type and value, `reasons` a reject reason and its condition, tried in
-    this order. In both, `f.x` is the JSON text of field x and `t_x` its text (null when empty); in a
-    condition, `v_x` is the value of column x. `keys` are the columns by which models find what a row belongs
-    to. `maps` are columns in which no key may occur twice. `members` is the JSON structure of what is read
-    out of the column `data` into columns of its own: in a value or condition, `d.x` is the text of member x
-    there.
+    this order. In both, `f_x` is the JSON text of field x and `t_x` its text (null when empty); in a
+    condition, `n_x` says that it is no text, and `v_x` is the value of column x. `keys` are the columns by
+    which models find what a row belongs to. `maps` are columns in which no key may occur twice. `members` is
+    the JSON structure of what is read out of the column `data` into columns of its own: in a value or
+    condition, `d.x` is the text of member x there.
     """
 
     name: str
@@ -93,9 +94,6 @@ create or replace temp macro land_object(x) as
          then try(json(x->>'$')) end;
 """
 
-_OBJECT_OF_ENTRIES = """case when {0} is not null then ('{{' || array_to_string(list_transform({0}, lambda m:
-            to_json(m.key::varchar) || ':' || coalesce(to_json(m.value), 'null')), ',') || '}}')::json end"""
-
 
 def _time_rules(field: str) -> tuple[tuple[str, str], ...]:
     return (
@@ -119,7 +117,7 @@ def _inexact_id_rule(members: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _text_rule(field: str) -> tuple[str, str]:
-    return f"bad_{field}", f"land_not_text(f.{name(field)})"
+    return f"bad_{field}", f"n_{field}"
 
 
 def quoted(text: str) -> str:
@@ -149,8 +147,8 @@ CALLS = Dataset(
         ("journey_id", "varchar", "t_journey_id"),
         ("copy_id", "varchar", "lower(t_copy_id)"),
         ("template_id", "varchar", "t_template_id"),
-        ("vars", "json", "land_object(f.vars)"),
-        ("attrs", "json", "land_object(f.attrs)"),
+        ("vars", "json", "land_object(f_vars)"),
+        ("attrs", "json", "land_object(f_attrs)"),
     ),
     reasons=(
         *_time_rules("event_timestamp"),
@@ -184,10 +182,10 @@ EVENTS = Dataset(
             "varchar",
             "coalesce(t_event_type, "
             "case when t_metric is null or coalesce(t_object_type, t_object_type_type) is null "
-            "then land_text(land_object(f.data)->'$.event_type') end)",
+            "then land_text(land_object(f_data)->'$.event_type') end)",
         ),
         ("timestamp", "bigint", "land_seconds(t_timestamp)"),
-        ("data", "json", "land_object(f.data)"),
+        ("data", "json", "land_object(f_data)"),
         # in older events these stand elsewhere in data
         (
             "delivery_id",
@@ -209,7 +207,7 @@ EVENTS = Dataset(
         ("missing_event_id", "t_event_id is null"),
         _text_rule("event_id"),
         *_time_rules("timestamp"),
-        ("bad_object_type", "land_not_text(f.object_type) or land_not_text(f.object_type_type)"),
+        ("bad_object_type", "n_object_type or n_object_type_type"),
         _text_rule("metric"),
         _text_rule("event_type"),
         _map_rule("data"),
@@ -247,18 +245,16 @@ def check_query(dataset: Dataset, schema: pa.Schema) -> str:
     Its parameters are `earliest` and `latest`, unix seconds; a time must be in [earliest, latest).
     """
     fields = _line_fields(dataset) if "raw" in schema.names else _column_fields(dataset, schema)
-    texts = ", ".join(f"land_text(f.{name(field)}) as t_{field}" for field in dataset.columns.fields)
     # one json_transform reads all members; a path for each would parse `data` as many times
     members = (
-        f", json_transform(land_object(f.data), {quoted(dataset.members)}) as d" if dataset.members else ""
+        f", json_transform(land_object(f_data), {quoted(dataset.members)}) as d" if dataset.members else ""
     )
     values = ", ".join(f"{value} as v_{column}" for column, _, value in dataset.table)
     reasons = " ".join(f"when {test} then {quoted(reason)}" for reason, test in dataset.reasons)
     columns = ", ".join(f"v_{column} as {name(column)}" for column, _, _ in dataset.table)
     return f"""
 with fields as ({fields}),
-texts as (select *, {texts}{members} from fields),
-typed as (select *, {values} from texts)
+typed as (select *, {values} from (select *{members} from fields))
 select file_no, line, keys, case when fault is not null then fault {reasons} end as reason, {columns}
 from typed"""
 
@@ -271,9 +267,14 @@ def _line_fields(dataset: Dataset) -> str:
     length = " + ".join(
         f"coalesce(strlen(f.{name(field)}::varchar) + {len(field) + 4}, 0)" for field in fields
     )
+    texts = ", ".join(
+        f"f.{name(field)} as f_{field}, land_text(f_{field}) as t_{field}, "
+        f"land_not_text(f_{field}) as n_{field}"
+        for field in fields
+    )
     return f"""
     select
-        file_no, line, f, keys,
+        file_no, line, keys, {texts},
         case when fault is not null then fault
              when f is null then case when json_valid(raw) then 'not_an_object'
                  when land_has_lone_surrogate(raw) then 'invalid_unicode' else 'malformed_json' end
@@ -291,18 +292,33 @@ def _line_fields(dataset: Dataset) -> str:
 
 def _column_fields(dataset: Dataset, schema: pa.Schema) -> str:
     packed = ", ".join(
-        f"{name(field)}: {_column_json(schema.field(field)) if field in schema.names else 'null::json'}"
+        _column_field(schema.field(field))
+        if field in schema.names
+        else f"null::json as f_{field}, null::varchar as t_{field}, false as n_{field}"
         for field in dataset.columns.fields
     )
-    return f"select file_no, line, {{{packed}}} as f, null::varchar[] as keys, fault from chunk"
+    return f"select file_no, line, {packed}, null::varchar[] as keys, fault from chunk"
+
+
+def _column_field(field: pa.Field) -> str:
+    column = name(field.name)
+    text, no_text = f"land_text(f_{field.name})", f"land_not_text(f_{field.name})"
+    # what is a text or whole number already needs no JSON of it
+    if pa.types.is_string(field.type):
+        text, no_text = f"nullif({column}, '')", "false"
+    elif pa.types.is_integer(field.type):
+        text, no_text = f"{column}::varchar", "false"
+    return f"{_column_json(field)} as f_{field.name}, {text} as t_{field.name}, {no_text} as n_{field.name}"
 
 
 def _column_json(field: pa.Field) -> str:
     column = name(field.name)
     if pa.types.is_timestamp(field.type):
         return f"to_json(epoch_us({column}) // 1000000)"
+    if pa.types.is_dictionary(field.type):
+        return f"{column}::json"
     if pa.types.is_list(field.type) and _member_names(field.type.value_type) == ["key", "value"]:
-        return _OBJECT_OF_ENTRIES.format(column)
+        return OBJECT_OF_ENTRIES.format(column)
     if pa.types.is_struct(field.type):
         # a null member of a STRUCT is a key that this record does not have
         return f"case when {column} is not null then json_merge_patch('{{}}', to_json({column})) end"
@@ -313,9 +329,9 @@ def _member_names(kind: pa.DataType) -> list[str]:
     return [kind.field(number).name for number in range(kind.num_fields)] if pa.types.is_struct(kind) else []
 
 
-def repeated_keys_query(dataset: Dataset) -> str:
-    """Query over the table `checked` that gives (field, value) of the distinct maps with a duplicate key, at
-    any depth: Snowflake's parser refuses them.
+def repeated_keys_query(dataset: Dataset, part: int) -> str:
+    """Query over a part of the table `checked` that gives (field, value) of the distinct maps with a key
+    twice, at any depth: Snowflake's parser refuses them.
     """
     # `times` keeps the optimiser from testing every record instead of every distinct value; maps are walked
     # through only if they hold an object
@@ -324,13 +340,17 @@ def repeated_keys_query(dataset: Dataset) -> str:
 select {quoted(column)} as field, value from (
     select value,
         case when times > 0 then len(list_distinct(json_keys(value))) < len(json_keys(value)) end as twice
-    from (select {name(column)} as value, count(*) as times from checked where reason is null group by value)
+    from (
+        select {name(column)} as value, count(*) as times from checked
+        where part = {part} and reason is null
+        group by value
+    )
 ) where twice
 union all
 select distinct {quoted(column)}, nested.value
 from (
     select distinct {name(column)} as value from checked
-    where reason is null and contains(substr({name(column)}::varchar, 2), '{{')
+    where part = {part} and reason is null and contains(substr({name(column)}::varchar, 2), '{{')
 ) as nested, json_tree(nested.value) as member
 where member.parent is not null
 group by nested.value, member.parent
@@ -343,4 +363,6 @@ def raw_query(dataset: Dataset, schema: pa.Schema) -> str:
     """Query over `chunk` that gives file_no, line and the raw text of each record."""
     if "raw" in schema.names:
         return "select file_no, line, rtrim(raw, E'\\r\\n') as raw from chunk"
-    return f"select file_no, line, to_json(f)::varchar as raw from ({_column_fields(dataset, schema)})"
+    record = ", ".join(f"{name(field)}: f_{field}" for field in dataset.columns.fields)
+    fields = _column_fields(dataset, schema)
+    return f"select file_no, line, to_json({{{record}}})::varchar as raw from ({fields})"

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scripts.console import progress
+from scripts.land import chunks as sizes
 from scripts.land.chunks import Chunk, Skipped
 from scripts.land.engine import Engine, Stamp, new_stamp
 from scripts.land.plan import Plan
@@ -184,6 +185,8 @@ class Batch:
         self.files: dict[str, Opened] = {}
         self.counts: dict[str, Counter[str | None]] = {}
         self.unknown: dict[str, set[str]] = {}
+        # parts that are checked, and bytes of those that wait for the INSERT
+        self.part = self.waiting = 0
         self.stamp = _begin(self.connection, plan.dataset)
 
     def add(self, chunk: Chunk) -> None:
@@ -198,64 +201,84 @@ class Batch:
         for uri, count in chunk.copied.items():
             self.counts.setdefault(uri, Counter())[None] += count
         self.connection.register("chunk", chunk.table)
-        numbers = pa.array(uris.keys(), pa.int32())
-        self.connection.register("files", pa.table({"file_no": numbers, "file": list(uris.values())}))
-        self._insert(chunk.table.schema)
+        self._check(chunk.table.schema, uris)
         self.connection.unregister("chunk")
-        self.connection.unregister("files")
+        self.waiting += max(chunk.table.nbytes, 1)
+        if self.waiting >= sizes.TRANSACTION_BYTES:
+            self._insert()
 
-    def _insert(self, schema: pa.Schema) -> None:
+    def _check(self, schema: pa.Schema, uris: dict[int, str]) -> None:
+        """Add the records of the table `chunk` to `checked`, as one more part of it, and note its rejects."""
         execute, dataset = self.connection.execute, self.plan.dataset
-        table = f"staging.{dataset.name}"
         earliest, latest = self.bounds
-        checked = check_query(dataset, schema)
-        execute(
-            f"create or replace temp table checked as {checked}", {"earliest": earliest, "latest": latest}
-        )
+        self.part += 1
+        numbers = pa.array(uris.keys(), pa.int32())
+        parts = pa.repeat(pa.scalar(self.part, pa.int32()), len(uris))
+        names = pa.table({"part": parts, "file_no": numbers, "file": list(uris.values())})
+        self.connection.register("names", names)
+        self._keep("files", "from names")
+        self.connection.unregister("names")
+        checked = f"select {self.part} as part, * from ({check_query(dataset, schema)})"
+        self._keep("checked", checked, {"earliest": earliest, "latest": latest})
         if dataset.maps:
             self._reject_repeated_keys(dataset)
-        columns = ", ".join(name(column) for column, _, _ in dataset.table)
-        execute(
-            f"insert into {table} ({columns}, _file, _line, _loaded_at, _batch_id) "
-            f"select {columns}, file, line, $landed_at, $batch_id from checked join files using (file_no) "
-            "where reason is null",
-            {"landed_at": self.stamp.landed_at, "batch_id": self.stamp.batch_id},
-        )
-        counting = "select file, reason, count(*) from checked join files using (file_no) group by all"
-        counts = execute(counting).fetchall()
+        mine = f"checked join files using (part, file_no) where part = {self.part}"
+        counts = execute(f"select file, reason, count(*) from {mine} group by all").fetchall()
         for uri, reason, count in counts:
             self.counts.setdefault(uri, Counter())[reason] += count
         if any(reason for _, reason, _ in counts):
             execute(
-                f"insert into {table}_rejects select file, line, raw, reason, $landed_at "
-                f"from ({raw_query(dataset, schema)}) join checked using (file_no, line) "
-                "join files using (file_no) where reason is not null",
+                f"insert into staging.{dataset.name}_rejects select file, line, raw, reason, $landed_at "
+                f"from ({raw_query(dataset, schema)}) join (select file_no, line, file, reason from {mine}) "
+                "using (file_no, line) where reason is not null",
                 {"landed_at": self.stamp.landed_at},
             )
         self._note_unknown_fields(dataset)
 
+    def _keep(self, table: str, query: str, parameters: dict[str, int] | None = None) -> None:
+        """Add rows to a temporary table, which the first ones of an INSERT make."""
+        into = f"insert into {table}" if self.waiting else f"create or replace temp table {table} as"
+        self.connection.execute(f"{into} {query}", parameters or {})
+
+    def _insert(self) -> None:
+        """Insert what is checked and good."""
+        columns = ", ".join(name(column) for column, _, _ in self.plan.dataset.table)
+        self.connection.execute(
+            f"insert into staging.{self.plan.dataset.name} ({columns}, _file, _line, _loaded_at, _batch_id) "
+            f"select {columns}, file, line, $landed_at, $batch_id "
+            "from checked join files using (part, file_no) where reason is null",
+            {"landed_at": self.stamp.landed_at, "batch_id": self.stamp.batch_id},
+        )
+        self.waiting = 0
+
     def _reject_repeated_keys(self, dataset: Dataset) -> None:
         execute = self.connection.execute
-        execute(f"create or replace temp table repeated_keys as {repeated_keys_query(dataset)}")
+        execute(f"create or replace temp table repeated_keys as {repeated_keys_query(dataset, self.part)}")
         found = execute("select distinct field from repeated_keys").fetchall()
         for column in dataset.maps:
             if (column,) in found:
                 execute(
-                    f"update checked set reason = 'duplicate_key_in_{column}' where reason is null "
+                    f"update checked set reason = 'duplicate_key_in_{column}' "
+                    f"where part = {self.part} and reason is null "
                     f"and {name(column)} in (select value from repeated_keys where field = '{column}')"
                 )
 
     def _note_unknown_fields(self, dataset: Dataset) -> None:
-        query = """
+        query = f"""
             select distinct file, unnest(keys) as key
-            from (select distinct file_no, keys from checked where keys is not null)
-            join files using (file_no)"""
+            from (
+                select distinct part, file_no, keys from checked
+                where part = {self.part} and keys is not null
+            )
+            join files using (part, file_no)"""
         fields = ", ".join(quoted(column) for column in dataset.columns.fields)
         for file, key in self.connection.execute(f"from ({query}) where key not in ({fields})").fetchall():
             self.unknown.setdefault(file, set()).add(key)
 
     def commit(self, outcome: Outcome) -> None:
         """Write the ledger, end the transaction, and only then count its files in `outcome`."""
+        if self.waiting:
+            self._insert()
         rows = [(uri, opened, self.counts.get(uri, Counter())) for uri, opened in self.files.items()]
         ledger = pa.table(
             {

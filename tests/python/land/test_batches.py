@@ -33,6 +33,7 @@ def removed(connection: duckdb.DuckDBPyConnection, dataset: Dataset = CALLS) -> 
 
 def test_every_transaction_is_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scripts.land.chunks.MOST_FILES", 2)
+    monkeypatch.setattr("scripts.land.chunks.TRANSACTION_BYTES", 1)
     for number in range(5):
         write(tmp_path / f"calls/{number}.jsonl", call(), call(user_id="b"), "broken")
     write(tmp_path / "events/e.jsonl", event())

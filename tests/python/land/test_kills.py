@@ -28,11 +28,12 @@ import sys
 import scripts.land.chunks, scripts.land.records, scripts.land.transaction
 from support.land import land_path, warehouse
 scripts.land.records.PIECE_BYTES, scripts.land.chunks.CHUNK_BYTES = 50_000, 100_000
-insert = scripts.land.transaction.Batch._insert
+scripts.land.chunks.TRANSACTION_BYTES = 200_000
+check = scripts.land.transaction.Batch._check
 def tell(*arguments):
     print(flush=True)
-    insert(*arguments)
-scripts.land.transaction.Batch._insert = tell
+    check(*arguments)
+scripts.land.transaction.Batch._check = tell
 land_path(warehouse(sys.argv[1]), sys.argv[2])
 """
 
@@ -93,6 +94,7 @@ def test_landing_that_fails_midway_leaves_whole_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scripts.land.chunks.CHUNK_BYTES", 2_000)
+    monkeypatch.setattr("scripts.land.chunks.TRANSACTION_BYTES", 2_000)
     paths = hourly(tmp_path, *HOURS)
     connection = warehouse()
     write(paths[0], *(call(user_id=f"v1-{n}") for n in range(20)))
