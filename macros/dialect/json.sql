@@ -54,6 +54,16 @@
 {%- endmacro %}
 
 
+{# A field that few rows have, as json_field() gives it. Only rows that hold its name are parsed: landing writes names
+   without escapes. #}
+{% macro rare_json_field(json_text, path) -%}
+    case
+            when {{ dbt.position(dbt.string_literal(path.split('.') | last), json_text) }} > 0
+                then {{ json_field(json_fields(json_text, [path]), path) }}
+        end
+{%- endmacro %}
+
+
 {# One member of a JSON object given as text: a string unquoted, anything else as JSON text. #}
 {% macro json_member(json_text, key) -%}
     {{ adapter.dispatch('json_member')(json_text, key) }}

@@ -1,7 +1,7 @@
-{# The value of a conversion in the CTE or relation `fields` of json_fields(); null without the var. #}
-{% macro conversion_value(fields) -%}
+{# The value of a conversion in the JSON of its event; null without the var. #}
+{% macro conversion_value(data) -%}
     {%- if var('conversion_value_path') -%}
-        {{ text_to_decimal(json_field(fields, var('conversion_value_path') | string)) }}
+        {{ text_to_decimal(rare_json_field(data, var('conversion_value_path') | string)) }}
     {%- else -%}
         cast(null as decimal(18, 4))
     {%- endif -%}

@@ -11,6 +11,21 @@
 {%- endmacro %}
 
 
+{# Landing tables of an earlier version get their new columns from `copymart land`. #}
+{% macro require_landing_columns() -%}
+    {%- if execute and flags.WHICH in ('build', 'run') -%}
+        {%- set events = adapter.get_relation(target.database, layer_schema('staging'), 'customerio_events') -%}
+        {%- if events is not none and 'is_machine_click' not in column_names(events) -%}
+            {{ exceptions.raise_compiler_error(
+                "the landing tables in " ~ target.database ~ "." ~ layer_schema('staging') ~ " are those of an earlier version: run"
+                ~ " `copymart land --calls URI --events URI` once, which fills their new columns, and then `dbt build --full-refresh`"
+                ~ ". Nothing was built"
+            ) }}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
 {# `dbt run` does not load the seeds. Until they are there, with all columns that models read, it would fail with an
    error of the engine. A deferred build may read those of another database. #}
 {% macro require_seeds() -%}
@@ -22,11 +37,7 @@
                 if parent.startswith('seed.') and parent not in selected_resources and parent not in missing -%}
                 {%- set seed = graph.nodes[parent] -%}
                 {%- set loaded = adapter.get_relation(seed.database, seed.schema, seed.alias) -%}
-                {%- set names = [] -%}
-                {%- for column in (adapter.get_columns_in_relation(loaded) if loaded is not none else []) -%}
-                    {%- do names.append(column.name | lower) -%}
-                {%- endfor -%}
-                {%- if seed.columns.keys() | reject('in', names) | list -%}
+                {%- if seed.columns.keys() | reject('in', column_names(loaded) if loaded is not none else []) | list -%}
                     {%- do missing.append(parent) -%}
                 {%- endif -%}
             {%- endfor -%}
@@ -49,4 +60,12 @@
             "COPYMART_SEEDS must be a path within the project, relative to it; it is " ~ env_var('COPYMART_SEEDS')
         ) }}
     {%- endif -%}
+{%- endmacro %}
+
+
+{# The columns of a relation, in lower case. adapter.get_columns_in_relation() begins a transaction; dbt rolls it back
+   after the hooks, and with it, on DuckDB, the tables that a later hook made. #}
+{% macro column_names(relation) -%}
+    {%- set columns = adapter.get_column_schema_from_query('select * from ' ~ relation ~ ' where false') -%}
+    {{ return(columns | map(attribute='name') | map('lower') | list) }}
 {%- endmacro %}

@@ -6,9 +6,9 @@ runs as (
 
 ),
 
-events as (
+repeated_events as (
 
-    select * from {{ ref('int_distinct_events') }}
+    select * from {{ ref('int_repeated_events') }}
 
 ),
 
@@ -17,7 +17,7 @@ days_of_event_ids as (
     select
         event_id,
         min(event_date) as first_date
-    from events
+    from repeated_events
     where is_on_several_days
     group by event_id
 
@@ -41,8 +41,10 @@ payloads as (
         'payloads_of_one_event' as conflict,
         event_id as conflict_id,
         event_date as conflict_date
-    from events
-    where has_conflict
+    from repeated_events
+    where
+        is_latest
+        and has_conflict
 
 ),
 

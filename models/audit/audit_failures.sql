@@ -1,10 +1,15 @@
 with
 
-events as (
+landed as (
 
-    select * from {{ ref('int_distinct_events') }}
+    select * from {{ source('customerio', 'customerio_events') }}
+    where {{ dbt.position("'failure_message'", 'data') }} > 0
 
 ),
+
+{{ latest_lines() }},
+
+{{ events_of_lines('latest_lines', 'events') }},
 
 -- servers quote the address or phone number that failed; without it, equal failures are one row and name nobody
 failures as (

@@ -57,7 +57,7 @@ def macros(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
         -- The value of a conversion; some have none.
         create macro value_of(k) as case when draw(k, 'value') < 0.7
             then (draw_int(k, 'amount', -500, 20000) / 100.0)::decimal(18, 2) end;
-        -- The payload of a click in mail as int_distinct_events orders it, a null for each field it lacks.
+        -- The payload of a click in mail as int_repeated_events orders it, a null for each field it lacks.
         create macro click_payload(
             id_no, instant, delivery, journey, action, parent, campaign, user_no, machine) as
             md5(concat_ws(',',

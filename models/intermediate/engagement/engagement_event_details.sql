@@ -6,26 +6,15 @@
 
 with
 
-distinct_events as (
+landed as (
 
-    select * from {{ ref('int_distinct_events') }}
-
-),
-
--- joined before it is parsed, and on event_id too, so that a filter on it reaches both sides
-lines as (
-
-    select source.*
-    from {{ source('customerio', 'customerio_events') }} as source
-    inner join distinct_events
-        on
-            source.event_id = distinct_events.event_id
-            and source._file = distinct_events.source_file
-            and source._line = distinct_events.source_line
+    select * from {{ source('customerio', 'customerio_events') }}
 
 ),
 
-{{ events_of_lines('lines', 'events') }},
+{{ latest_lines() }},
+
+{{ events_of_lines('latest_lines', 'events') }},
 
 final as (
 

@@ -285,6 +285,15 @@ def test_seeds_are_asked_for_before_anything_runs(owner: Owner) -> None:
     run(owner.environment, "dbt", "run", "--select", "+int_landed_batches", project=owner.project)
 
 
+def test_landing_tables_of_an_earlier_version_are_refused(owner: Owner) -> None:
+    land_nothing(owner)
+    with duckdb.connect(owner.environment["COPYMART_DUCKDB"]) as connection:
+        connection.execute("alter table staging.customerio_events drop column is_machine_click")
+    said = owner.refused("build")
+    assert "are those of an earlier version: run `copymart land --calls URI --events URI` once" in said
+    assert "START sql" not in said
+
+
 def test_a_seed_may_lack_an_optional_column(owner: Owner) -> None:
     """Files of owners who have not heard of control_template_id yet."""
     land_nothing(owner)

@@ -50,9 +50,13 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "!= min(calls.content_hash)",
     ),
     # R5: events and their match
-    "a repeated event counts twice": ("int_distinct_events", "where recency > 1", "where false"),
+    "a repeated event counts twice": (
+        "int_repeated_events",
+        "recency = 1 as is_latest",
+        "true as is_latest",
+    ),
     "the earliest payload wins": (
-        "int_distinct_events",
+        "int_repeated_events",
         "order by event_timestamp desc",
         "order by event_timestamp asc",
     ),

@@ -212,7 +212,7 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
             "int_touched_calls": (
                 *("int_distinct_calls", "int_content_runs", "dim_copy_variants", "fct_deliveries"),
             ),
-            "int_touched_events": ("int_distinct_events",),
+            "int_touched_events": ("int_repeated_events", "int_distinct_events"),
             "int_touched_messages": ("int_message_ids", "int_message_matches", "int_unmatched_messages"),
             "int_rewritten_messages": ("fct_engagement_events",),
             "int_touched_hours": ("int_partition_contents",),
