@@ -283,6 +283,16 @@ select
         end
         || '}}'
     as json) as data,
+    message_id(source, number) as delivery_id,
+    journey_id,
+    case when source != 'n' then action_id end as action_id,
+    cast(null as bigint) as parent_action_id,
+    case when source != 'n' then campaign_id end as campaign_id,
+    user_id,
+    case when metric = 'clicked' then 'https://www.example.com/offer/' || template_no end as href,
+    case when metric = 'opened' and dice % 5 > 0 then dice % 4 = 0 end as is_prefetched,
+    case when metric = 'opened' and dice % 5 > 0 and dice % 50 = 3 then true end as is_synthetic,
+    case when metric = 'clicked' and dice % 9 > 0 then dice % 6 = 0 end as is_machine_click,
     $folder || '/customerio/events/' || strftime(make_timestamp(({FIRST_DAY} + $day) * 86400000000
         + second % 86400 // 3600 * 3600000000), '%Y/%m/%d/%H') || '/events.jsonl' as _file,
     row_number() over () as _line,
