@@ -1,34 +1,19 @@
-{# A view, because a table could lag behind the log when only some models are built. #}
 {{ config(materialized='view') }}
 
 with
 
-settings_changes as (
+current_settings as (
 
-    select * from {{ ref('int_settings_changes') }}
-
-),
-
-latest as (
-
-    select
-        template_id,
-        max(change_number) as change_number
-    from settings_changes
-    group by template_id
+    select * from {{ ref('int_current_settings') }}
 
 ),
 
 -- several templates may name one copy
 final as (
 
-    select distinct settings_changes.control_copy_id as copy_id
-    from settings_changes
-    inner join latest
-        on
-            settings_changes.template_id = latest.template_id
-            and settings_changes.change_number = latest.change_number
-    where settings_changes.control_copy_id is not null
+    select distinct control_copy_id as copy_id
+    from current_settings
+    where control_copy_id is not null
 
 )
 

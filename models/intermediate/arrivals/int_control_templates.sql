@@ -1,35 +1,20 @@
-{# A view, because a table could lag behind the log when only some models are built. #}
 {{ config(materialized='view') }}
 
 with
 
-settings_changes as (
+current_settings as (
 
-    select * from {{ ref('int_settings_changes') }}
-
-),
-
-latest as (
-
-    select
-        template_id,
-        max(change_number) as change_number
-    from settings_changes
-    group by template_id
+    select * from {{ ref('int_current_settings') }}
 
 ),
 
 final as (
 
     select
-        settings_changes.template_id,
-        settings_changes.control_template_id
-    from settings_changes
-    inner join latest
-        on
-            settings_changes.template_id = latest.template_id
-            and settings_changes.change_number = latest.change_number
-    where settings_changes.control_template_id is not null
+        template_id,
+        control_template_id
+    from current_settings
+    where control_template_id is not null
 
 )
 

@@ -1,9 +1,8 @@
 {# A log of each template's settings in the owner's seeds, so that a changed row is a batch like any other and acts on
-   history. Other models take these settings only from here (int_template_actions, int_control_copies,
-   int_control_templates): a model that
-   read the seed could be rebuilt with rows that this log never saw, and when the seed went back nothing would look
-   changed. A full refresh keeps the log: models outside of it must still lose what the old rows gave them, and a new
-   log would reuse the batch ids of earlier changes. #}
+   history. Other models take these settings only from here (by int_current_settings): a model that read the seed could
+   be rebuilt with rows that this log never saw, and when the seed went back nothing would look changed. A full refresh
+   keeps the log: models outside of it must still lose what the old rows gave them, and a new log would reuse the batch
+   ids of earlier changes. #}
 {{ config(materialized='incremental', incremental_strategy='append', full_refresh=false) }}
 
 with

@@ -16,6 +16,7 @@ import typer
 
 from scripts.console import error_console, progress
 from scripts.dev.bench.generate import INCREMENTS, Input, generated, land
+from scripts.dev.bench.landing import bench_landing
 from scripts.dev.bench.measure import Cost, measured, middle
 from scripts.dev.bench.script import UNCOMPRESSED
 from scripts.errors import UserError
@@ -69,12 +70,16 @@ def bench(
     chain: Annotated[
         bool, typer.Option(help="Also run the short chain: parse-free, which does less work.")
     ] = True,
+    landing: Annotated[
+        int, typer.Option(min=0, help="Calls of the simulated logs that are landed; 0 leaves landing out.")
+    ] = 200_000,
     folder: Annotated[
         Path, typer.Option(help="Where input, warehouses and results lie; 40M need 60 GB.")
     ] = Path("data/bench"),
     keep: Annotated[bool, typer.Option("--keep", help="Keep the warehouses that were measured.")] = False,
 ) -> None:
-    """Measure full refresh, daily increments and unload of the dbt project beside hand-tuned SQL.
+    """Measure landing beside DuckDB's own readers, and full refresh, daily increments and unload of the dbt
+    project beside hand-tuned SQL.
 
     The hand-tuned DuckDB script builds the same tables; they are compared in the same run, and a difference
     ends it. The naive dbt project rebuilds plain tables and takes a snapshot. The input is generated once per
@@ -91,8 +96,9 @@ def bench(
     profiles = folder / "profiles"
     profiles.mkdir(parents=True, exist_ok=True)
     shutil.copyfile("profiles.yml.example", profiles / "profiles.yml")
+    landed = bench_landing(folder, landing, runs, _environment(folder)) if landing else ""
     results = [_bench_size(count, folder, runs, days, baseline, naive, chain, keep) for count in counts]
-    table = markdown(results)
+    table = "\n".join(filter(None, (landed, markdown(results))))
     (folder / "results.md").write_text(table, encoding="utf-8")
     raw = {
         _short(one.calls): {
@@ -124,7 +130,12 @@ def _bench_size(
     database = folder / f"work_{calls}.duckdb"
     _remove(database)
     shutil.copyfile(made.warehouse, database)
-    one = Bench(calls, made, database, _environment(folder, made, database))
+    own = {
+        "COPYMART_DUCKDB": str(database),
+        # dbt overwrites seeds at an absolute path
+        "COPYMART_SEEDS": os.path.relpath(made.seeds),
+    }
+    one = Bench(calls, made, database, _environment(folder) | own)
     others: list[Callable[[], None]] = [lambda: _script(one, "baseline")] if baseline else []
     others += [lambda: _script(one, "chain")] if chain else []
     others += [lambda: _naive(one)] if naive else []
@@ -161,8 +172,8 @@ def _bench_size(
     return one
 
 
-def _environment(folder: Path, made: Input, database: Path) -> dict[str, str]:
-    """The environment of a build; of the user's own settings only the memory limit applies."""
+def _environment(folder: Path) -> dict[str, str]:
+    """The environment of all commands; of the user's own settings only the memory limit applies."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -170,9 +181,6 @@ def _environment(folder: Path, made: Input, database: Path) -> dict[str, str]:
     }
     return kept | {
         "DO_NOT_TRACK": "1",
-        "COPYMART_DUCKDB": str(database),
-        # dbt overwrites seeds at an absolute path
-        "COPYMART_SEEDS": os.path.relpath(made.seeds),
         # one node at a time: two at once would share the cores, and both count the time
         "COPYMART_THREADS": "1",
         "DBT_PROFILES_DIR": str(folder / "profiles"),

@@ -1,0 +1,39 @@
+{# A view, because a table could lag behind the log when only some models are built. #}
+{{ config(materialized='view') }}
+
+with
+
+settings_changes as (
+
+    select * from {{ ref('int_settings_changes') }}
+
+),
+
+latest as (
+
+    select
+        template_id,
+        max(change_number) as change_number
+    from settings_changes
+    group by template_id
+
+),
+
+final as (
+
+    select
+        settings_changes.template_id,
+        settings_changes.role,
+        settings_changes.campaign_id,
+        settings_changes.action_id,
+        settings_changes.control_copy_id,
+        settings_changes.control_template_id
+    from settings_changes
+    inner join latest
+        on
+            settings_changes.template_id = latest.template_id
+            and settings_changes.change_number = latest.change_number
+
+)
+
+select * from final
