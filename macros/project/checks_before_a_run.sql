@@ -1,3 +1,13 @@
+{# DuckDB takes -1 for no limit at all, and then the system ends the process. #}
+{% macro require_memory_limit() -%}
+    {%- if execute and env_var('COPYMART_MEMORY_LIMIT', '').strip().startswith('-') -%}
+        {{ exceptions.raise_compiler_error(
+            "the memory limit is " ~ env_var('COPYMART_MEMORY_LIMIT') ~ ": set COPYMART_MEMORY_LIMIT to an amount such as 3500MB"
+        ) }}
+    {%- endif -%}
+{%- endmacro %}
+
+
 {# Without the landing tables, every staging model would fail with an error of the engine that names no remedy. #}
 {% macro require_landing() -%}
     {%- if execute and flags.WHICH in ('build', 'run', 'test') -%}

@@ -136,6 +136,8 @@ def land(
     if not named and not moved:
         raise UserError("nothing to land: give --calls URI, --events URI or both")
     span = _span(*backfill) if backfill else None
+    if span and not named:
+        raise UserError("--backfill belongs to --calls or --events; --moved alone lands nothing")
     if allow_empty and not span:
         raise UserError("--allow-empty belongs to --backfill")
     locations = [(dataset, locate(uri)) for dataset, uri in named]

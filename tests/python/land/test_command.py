@@ -147,6 +147,8 @@ def test_copies_and_moves(tmp_path: Path, copymart: Callable[..., Done]) -> None
     assert line[:5] == ["justai_calls", "0", "0", "0", "4"]
     done = copymart("--moved", logs, tmp_path / "moved")
     assert (done.returncode, "the ledger has no file" in done.stderr) == (1, True)
+    done = copymart("--moved", logs, tmp_path / "moved", "--backfill", "2026-01-01", "2026-01-02")
+    assert (done.returncode, "--backfill belongs to --calls or --events" in done.stderr) == (1, True)
 
 
 def test_memory_that_is_too_small_or_no_amount(

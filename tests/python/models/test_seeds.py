@@ -285,6 +285,11 @@ def test_seeds_are_asked_for_before_anything_runs(owner: Owner) -> None:
     run(owner.environment, "dbt", "run", "--select", "+int_landed_batches", project=owner.project)
 
 
+def test_memory_without_a_limit_is_refused(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(owner.environment, "COPYMART_MEMORY_LIMIT", "-1")
+    assert "set COPYMART_MEMORY_LIMIT to an amount such as 3500MB" in owner.refused("build")
+
+
 def test_landing_tables_of_an_earlier_version_are_refused(owner: Owner) -> None:
     land_nothing(owner)
     with duckdb.connect(owner.environment["COPYMART_DUCKDB"]) as connection:
