@@ -19,6 +19,7 @@ latest as (
 
 ),
 
+-- a template that lost all its rows has one empty row in the log
 final as (
 
     select
@@ -33,6 +34,11 @@ final as (
         on
             settings_changes.template_id = latest.template_id
             and settings_changes.change_number = latest.change_number
+    where coalesce(
+        cast(settings_changes.action_id as {{ dbt.type_string() }}),
+        settings_changes.control_copy_id,
+        settings_changes.control_template_id
+    ) is not null
 
 )
 
