@@ -48,12 +48,14 @@ inner join {{ ref('int_rewritten_messages') }} as rewritten
     on
         events.delivery_id = rewritten.delivery_id
         and events.event_date >= rewritten.first_event_date
+        {{- and_between('events.event_date', 'int_rewritten_messages', 'first_event_date', since=true) }}
 {% endif -%}
 inner join {{ ref('int_messages') }} as messages
     on
         events.delivery_id = messages.delivery_id
         {% if is_incremental() -%}
         and rewritten.first_event_date <= messages.first_event_date
+        {{- and_between('messages.first_event_date', 'int_rewritten_messages', 'first_event_date', since=true) }}
         {%- endif %}
 left join metric_names
     on events.metric = metric_names.metric

@@ -19,6 +19,7 @@
         on
             events.delivery_id = touched.delivery_id
             and events.event_date >= touched.first_event_date
+            {{- and_between('events.event_date', 'int_touched_messages', 'first_event_date', since=true) }}
     {%- endif -%}
 {%- endset %}
 

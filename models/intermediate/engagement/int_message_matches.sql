@@ -57,6 +57,7 @@ candidates as (
         on
             message_ids.delivery_id = touched.delivery_id
             and message_ids.first_event_date >= touched.first_event_date
+            {{- and_between('message_ids.first_event_date', 'int_touched_messages', 'first_event_date', since=true) }}
     {% endif -%}
     inner join {{ ref('fct_deliveries') }} as deliveries
         on

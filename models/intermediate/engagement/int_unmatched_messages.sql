@@ -54,6 +54,7 @@ unmatched_ids as (
         on
             message_ids.delivery_id = touched.delivery_id
             and message_ids.first_event_date >= touched.first_event_date
+            {{- and_between('message_ids.first_event_date', 'int_touched_messages', 'first_event_date', since=true) }}
     {% endif -%}
     left join {{ ref('int_message_matches') }} as matches
         on

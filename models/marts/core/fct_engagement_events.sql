@@ -16,6 +16,7 @@
         on
             messages.delivery_id = rewritten.delivery_id
             and messages.first_event_date >= rewritten.first_event_date
+            {{- and_between('messages.first_event_date', 'int_rewritten_messages', 'first_event_date', since=true) }}
     {%- endif -%}
 {%- endset %}
 
