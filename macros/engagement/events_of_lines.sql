@@ -92,7 +92,7 @@
         event_id,
         event_timestamp,
         {{ unix_to_timestamp('event_timestamp') }} as event_at,
-        case when raw_channel = 'twilio' then 'sms' else raw_channel end as channel,
+        {{ channel_of('raw_channel') }} as channel,
         metric,
 
         ---------- the message, and what sent it

@@ -4,6 +4,12 @@
 {%- endmacro %}
 
 
+{# The channel that a plain name means: Customer.io has called sms twilio. #}
+{% macro channel_of(name) -%}
+    case when {{ name }} = 'twilio' then 'sms' else {{ name }} end
+{%- endmacro %}
+
+
 {# The channel with which a name such as 'email_opened' begins, null if it begins with none. #}
 {% macro channel_in_name(name) -%}
     {%- set channels = [

@@ -47,7 +47,7 @@ named as (
         line_count,
         first_event_at,
         last_event_at,
-        case when plain_object_type = 'twilio' then 'sms' else plain_object_type end as channel,
+        {{ channel_of('plain_object_type') }} as channel,
         case
             when plain_metric not like 'customer^_%' escape '^' then {{ channel_in_name('plain_metric') }}
         end as channel_in_metric,
@@ -69,8 +69,8 @@ final as (
         last_event_at
     from named
     where
-        channel != case when channel_in_metric = 'twilio' then 'sms' else channel_in_metric end
-        or channel != case when channel_in_event_type = 'twilio' then 'sms' else channel_in_event_type end
+        channel != {{ channel_of('channel_in_metric') }}
+        or channel != {{ channel_of('channel_in_event_type') }}
 
 )
 
