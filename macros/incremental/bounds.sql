@@ -52,3 +52,34 @@
     {%- endif -%}
     {{ return(' and ' ~ column ~ ' between ' ~ bounds[0] ~ ' and ' ~ bounds[1]) }}
 {%- endmacro %}
+
+
+{# The same for a landing table: the pending batches as constants. A batch's id says nothing of its time, but what one
+   landing brought lies together. Many batches are pending only where much must be read anyway. #}
+{% macro and_pending_batch(column) -%}
+    {{ return(adapter.dispatch('and_pending_batch')(column)) }}
+{%- endmacro %}
+
+{% macro duckdb__and_pending_batch(column) -%}
+    {{ return('') }}
+{%- endmacro %}
+
+{% macro snowflake__and_pending_batch(column) -%}
+    {%- if not execute or flags.WHICH not in ('build', 'run') -%}
+        {{ return('') }}
+    {%- endif -%}
+    {%- set known = graph.setdefault('pending_batches', []) -%}
+    {%- if not known -%}
+        {%- set query = "select 'b' || batch_id from " ~ relation_of('int_landed_batches') ~ ' where is_pending limit 101' -%}
+        {%- do known.append(run_query(query).rows | map('first') | list) -%}
+    {%- endif -%}
+    {%- set batches = known[0] -%}
+    {%- if not batches or batches | length > 100 -%}
+        {{ return('') }}
+    {%- endif -%}
+    {%- set literals = [] -%}
+    {%- for batch in batches | sort -%}
+        {%- do literals.append(dbt.string_literal(batch[1:])) -%}
+    {%- endfor -%}
+    {{ return(' and ' ~ column ~ ' in (' ~ literals | join(', ') ~ ')') }}
+{%- endmacro %}

@@ -33,7 +33,9 @@ touched as (
         copy_id,
         journey_id
     from calls
-    where batch_id in (select batch_id from pending)
+    where
+        batch_id in (select batch_id from pending)
+        {{- and_pending_batch('batch_id') }}
 
     union all
 

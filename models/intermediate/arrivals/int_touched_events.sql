@@ -24,7 +24,9 @@ touched_ids as (
 
     select event_id
     from {{ source('customerio', 'customerio_events') }}
-    where _batch_id in (select batch_id from pending)
+    where
+        _batch_id in (select batch_id from pending)
+        {{- and_pending_batch('_batch_id') }}
 
     union
 

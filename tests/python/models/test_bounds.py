@@ -18,15 +18,21 @@ def another_run() -> None:
     GRAPH.clear()
 
 
-def between(
-    found: list[str | None], *arguments: Any, which: str = "build", **options: Any
+def rendered(
+    macro: str, rows: list[Any], *arguments: Any, which: str = "build", **options: Any
 ) -> tuple[str, list[str]]:
-    """The condition for bounds that the warehouse gives, and what it was asked."""
+    """The condition for rows that the warehouse gives, and what it was asked."""
     asked: list[str] = []
 
     def ask(query: str) -> Any:
         asked.append(query)
-        return SimpleNamespace(rows=[found])
+        return SimpleNamespace(rows=rows)
+
+    class Empty(Exception):
+        """Nothing is to be said."""
+
+    def raise_empty() -> None:
+        raise Empty
 
     environment = Environment(extensions=["jinja2.ext.do"])
     environment.globals |= {
@@ -35,30 +41,26 @@ def between(
         "execute": True,
         "graph": GRAPH,
         "flags": SimpleNamespace(WHICH=which),
+        "dbt": SimpleNamespace(string_literal="'{}'".format),
+        "raise_empty": raise_empty,
+        "return": lambda value: value,
     }
     # `return` ends a dbt macro, and jinja has none
-    text = (
-        (PROJECT / "macros/incremental/bounds.sql")
-        .read_text()
-        .replace("{{ return('') }}", "{{ raise_empty() }}")
-    )
-    environment.globals["return"] = lambda value: value
-
-    class Empty(Exception):
-        """Nothing is to be said."""
-
-    def raise_empty() -> None:
-        raise Empty
-
-    environment.globals["raise_empty"] = raise_empty
-    macros: Any = environment.from_string(text).module
-    given = {"since": False, "seconds": 0} | options
+    text = (PROJECT / "macros/incremental/bounds.sql").read_text()
+    macros: Any = environment.from_string(text.replace("{{ return('') }}", "{{ raise_empty() }}")).module
     try:
-        said = str(macros.snowflake__and_between(*arguments, **given))
+        return str(getattr(macros, f"snowflake__{macro}")(*arguments, **options)), asked
     except Empty:
         return "", asked
+
+
+def between(
+    found: list[str | None], *arguments: Any, which: str = "build", **options: Any
+) -> tuple[str, list[str]]:
+    given = {"since": False, "seconds": 0} | options
+    said, asked = rendered("and_between", [found], *arguments, which=which, **given)
     # what stands behind the first `return` would not be reached
-    return said.split(" and ", 1)[1] if given["since"] is False else said, asked
+    return said.split(" and ", 1)[1] if said and given["since"] is False else said, asked
 
 
 @pytest.mark.parametrize(
@@ -108,3 +110,22 @@ def test_there_is_no_bound_for_ids_for_nothing_and_without_a_warehouse() -> None
     assert between(["x", "y"], "kept.journey_id", "t", "journey_id") == ("", [])
     assert between([None, None], "kept.metric_date", "t", "metric_date")[0] == ""
     assert between(["d2026-01-01"] * 2, "kept.metric_date", "t", "metric_date", which="compile") == ("", [])
+
+
+def test_pending_batches_are_constants_and_read_once() -> None:
+    rows = [("b2f",), ("b1e5",)]
+    said, (query,) = rendered("and_pending_batch", rows, "_batch_id")
+    assert " ".join(said.split()) == "and _batch_id in ('1e5', '2f')"
+    assert faults(query) == []
+    assert rendered("and_pending_batch", [], "batch_id")[1] == []
+
+
+@pytest.mark.parametrize("count", [0, 101])
+def test_no_pending_batch_and_many_are_no_constants(count: int) -> None:
+    said, (_,) = rendered("and_pending_batch", [(f"b{number}",) for number in range(count)], "_batch_id")
+    assert said == ""
+    assert rendered("and_pending_batch", [("b1",)], "_batch_id")[1] == []
+
+
+def test_pending_batches_are_not_asked_for_without_a_run() -> None:
+    assert rendered("and_pending_batch", [("b1",)], "_batch_id", which="compile") == ("", [])
