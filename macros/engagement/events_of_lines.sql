@@ -12,7 +12,6 @@
     'href', 'is_prefetched', 'is_synthetic', 'is_machine_click', 'data', 'source_file', 'source_line', 'loaded_at',
     'batch_id',
 ] %}
--- nearly all lines have plain names, and normalising a name costs several times as much as reading it
 {{ name }}_read as (
 
     select
@@ -33,15 +32,27 @@
         _line as source_line,
         _loaded_at as loaded_at,
         _batch_id as batch_id,
-        case when {{ has_plain_names('object_type', 'metric') }} then object_type end as plain_channel,
-        case when {{ has_plain_names('object_type', 'metric') }} then metric end as plain_metric,
-        case when not {{ has_plain_names('object_type', 'metric') }} then {{ plain_name('object_type') }} end as object_type,
-        case
-            when not {{ has_plain_names('object_type', 'metric') }}
-                then coalesce({{ plain_name('metric') }}, {{ plain_name('event_type') }}, 'unknown')
-        end as metric_name,
-        case when not {{ has_plain_names('object_type', 'metric') }} then {{ plain_name('event_type') }} end as type_name
+        object_type,
+        metric,
+        event_type,
+        {{ has_plain_names('object_type', 'metric') }} as is_plain
     from {{ lines }}
+
+),
+
+-- nearly all lines have plain names, and normalising a name costs several times as much as reading it
+{{ name }}_trimmed as (
+
+    select
+        {{ envelope | join(',\n        ') }},
+        case when is_plain then object_type end as plain_channel,
+        case when is_plain then metric end as plain_metric,
+        case when not is_plain then {{ plain_name('object_type') }} end as object_type,
+        case
+            when not is_plain then coalesce({{ plain_name('metric') }}, {{ plain_name('event_type') }}, 'unknown')
+        end as metric_name,
+        case when not is_plain then {{ plain_name('event_type') }} end as type_name
+    from {{ name }}_read
 
 ),
 
@@ -56,7 +67,7 @@
         metric_name,
         {{ channel_in_name('metric_name') }} as channel_in_metric,
         {{ channel_in_name('type_name') }} as channel_in_type
-    from {{ name }}_read
+    from {{ name }}_trimmed
 
 ),
 

@@ -25,7 +25,7 @@
 
 {# Whether a channel and a metric are already what plain_name() and channel_in_name() would make of them. #}
 {% macro has_plain_names(channel, metric) -%}
-    coalesce(
+coalesce(
             {{ channel }} in ('email', 'push', 'sms', 'in_app', 'slack', 'whatsapp', 'webhook')
             and {{ metric }} in (
                 'sent', 'delivered', 'opened', 'clicked', 'converted', 'bounced', 'dropped', 'deferred', 'failed',
