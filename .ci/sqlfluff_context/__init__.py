@@ -28,6 +28,8 @@ class _DbtMacros:
         if name.startswith("type_"):
             kind = name.removeprefix("type_")
             return lambda: {"string": "varchar", "int": "integer"}.get(kind, kind)
+        if name == "generate_series":
+            return lambda _upper_bound: "select 1 as generated_number"
         if name == "listagg":
             return lambda measure, separator, _order: f"string_agg({measure}, {separator})"
         return lambda *arguments, **named: f"{name}({', '.join(map(str, (*arguments, *named.values())))})"
