@@ -81,16 +81,16 @@ def documented() -> list[list[str]]:
 
 @pytest.mark.parametrize(
     ("command", "query"),
-    zip(
-        documented(),
-        (BY_DAY_AND_COPY, BY_CHANNEL_CAMPAIGN_AND_CONTROL, BY_TEMPLATE_CONTROL_BESIDE_COPIES),
-        strict=True,
+    list(
+        zip(
+            documented(),
+            (BY_DAY_AND_COPY, BY_CHANNEL_CAMPAIGN_AND_CONTROL, BY_TEMPLATE_CONTROL_BESIDE_COPIES),
+            strict=True,
+        )
     ),
     ids=("days", "channels", "templates"),
 )
-def test_metrics_are_those_of_the_marts(
-    built: Built, project: Path, command: list[str], query: str
-) -> None:
+def test_metrics_are_those_of_the_marts(built: Built, project: Path, command: list[str], query: str) -> None:
     answer = project / "answer.csv"
     mf(built, project, *command, "--csv", str(answer))
     _, _, metrics, _, groups = command
