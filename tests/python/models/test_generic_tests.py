@@ -1,0 +1,31 @@
+"""The project's own generic tests find what they look for."""
+
+import re
+from typing import Any
+
+import duckdb
+import pytest
+from jinja2 import Template
+
+from support.project import PROJECT
+
+
+def failures(name: str, rows: str, **arguments: Any) -> list[tuple[Any, ...]]:
+    """The rows that a generic test gives for a table of (a, b)."""
+    text = (PROJECT / f"tests/generic/{name}.sql").read_text()
+    body = re.sub(r"{% (test|endtest)[^%]*%}", "", text)
+    table = f"(select * from (values {rows}) as t (a, b))"
+    return duckdb.execute(Template(body).render(model=table, **arguments)).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [("(1, 2), (3, 4)", []), ("(1, null), (null, null), (3, 4)", [(1, 2)]), ("(null, 1)", [(1, 0)])],
+)
+def test_nulls_are_counted_by_column(rows: str, found: list[tuple[int, int]]) -> None:
+    assert failures("not_null_columns", rows, columns=["a", "b"]) == found
+
+
+def test_a_combination_occurs_once_and_nulls_are_equal() -> None:
+    rows = "(1, null), (1, null), (1, 2)"
+    assert failures("unique_combination", rows, columns=["a", "b"]) == [(1, None, 2)]
