@@ -10,6 +10,12 @@
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
 
+{% set of_message = [
+    'delivery_id', 'journey_id', 'action_id', 'parent_action_id', 'campaign_id', 'first_event_at', 'first_event_date',
+    'has_human_click', 'has_repeats',
+] %}
+{% set of_delivery = ['delivery_key', 'copy_id', 'delivery_date', 'last_called_at'] %}
+
 with
 
 action_map as (
@@ -34,23 +40,12 @@ touched as (
 candidates as (
 
     select
-        message_ids.delivery_id,
-        message_ids.journey_id,
-        message_ids.action_id,
-        message_ids.parent_action_id,
-        message_ids.campaign_id,
+        {{ columns_of('message_ids', of_message) }},
         message_ids.first_event_order,
-        message_ids.first_event_at,
-        message_ids.first_event_date,
-        message_ids.has_human_click,
-        message_ids.has_repeats,
-        deliveries.delivery_key,
+        {{ columns_of('deliveries', of_delivery) }},
         deliveries.action_id as call_action_id,
         deliveries.template_id,
-        deliveries.copy_id,
-        deliveries.delivery_date,
-        deliveries.first_called_at,
-        deliveries.last_called_at
+        deliveries.first_called_at
     from {{ ref('int_message_ids') }} as message_ids
     {% if is_incremental() -%}
     inner join touched
@@ -70,21 +65,9 @@ candidates as (
 judged as (
 
     select
-        candidates.delivery_id,
-        candidates.journey_id,
-        candidates.action_id,
-        candidates.parent_action_id,
-        candidates.campaign_id,
+        {{ columns_of('candidates', of_message + of_delivery) }},
         candidates.first_event_order,
-        candidates.first_event_at,
-        candidates.first_event_date,
-        candidates.has_human_click,
-        candidates.has_repeats,
-        candidates.delivery_key,
-        candidates.copy_id,
-        candidates.delivery_date,
         candidates.first_called_at,
-        candidates.last_called_at,
         case
             when candidates.action_id = candidates.call_action_id then 1
             when by_action.message_action_id is not null then 2
@@ -115,19 +98,7 @@ contested as (
 ranked as (
 
     select
-        delivery_id,
-        journey_id,
-        action_id,
-        parent_action_id,
-        campaign_id,
-        first_event_at,
-        first_event_date,
-        has_human_click,
-        has_repeats,
-        delivery_key,
-        copy_id,
-        delivery_date,
-        last_called_at,
+        {{ (of_message + of_delivery) | join(',\n        ') }},
         method_rank,
         row_number() over (
             partition by delivery_id
@@ -149,19 +120,7 @@ ranked as (
 matches as (
 
     select
-        judged.delivery_id,
-        judged.journey_id,
-        judged.action_id,
-        judged.parent_action_id,
-        judged.campaign_id,
-        judged.first_event_at,
-        judged.first_event_date,
-        judged.has_human_click,
-        judged.has_repeats,
-        judged.delivery_key,
-        judged.copy_id,
-        judged.delivery_date,
-        judged.last_called_at,
+        {{ columns_of('judged', of_message + of_delivery) }},
         judged.method_rank
     from judged
     left join contested
@@ -173,19 +132,7 @@ matches as (
     union all
 
     select
-        delivery_id,
-        journey_id,
-        action_id,
-        parent_action_id,
-        campaign_id,
-        first_event_at,
-        first_event_date,
-        has_human_click,
-        has_repeats,
-        delivery_key,
-        copy_id,
-        delivery_date,
-        last_called_at,
+        {{ (of_message + of_delivery) | join(',\n        ') }},
         method_rank
     from ranked
     where preference = 1
