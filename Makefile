@@ -12,6 +12,7 @@ SEED ?=
 SIZES ?= 1M 10M 40M
 PARSE_OPTIONS ?= --no-partial-parse
 BENCH_OPTIONS ?=
+SHAPE ?= mixed
 VERIFY_OPTIONS ?=
 
 BIN := .venv/bin
@@ -82,6 +83,7 @@ help: ## list the targets
 	@echo "  EXAMPLES=N   make replay: the number of histories; default 300. SEED=N plays those of an earlier run again"
 	@echo "  SIZES='1M 10M'  make bench: the numbers of calls; default 1M 10M 40M"
 	@echo "  VERIFY_OPTIONS='--report FILE'  more options of make verify-snowflake: also unload through a stage, see its --help"
+	@echo "  SHAPE=impressions  make bench: one call per journey, many copies, few clicks, e.g. with SIZES=81M"
 	@echo "  BENCH_OPTIONS='--runs 5 --no-naive'  more options of python -m scripts.dev.bench, see its --help"
 
 venv: ## make .venv and install requirements.lock into it: what make run and your own commands need
@@ -237,7 +239,7 @@ ci-slim: venv ## build only what differs from BASE=ref, on top of BASE's tables
 	@$(BIN)/python -m scripts.dev.ci_slim --base "$$BASE"
 
 bench: venv ## speed, memory and disk beside hand-written SQL; hours and 60 GB at the default SIZES
-	@$(BIN)/python -m scripts.dev.bench $(SIZES) $(BENCH_OPTIONS)
+	@$(BIN)/python -m scripts.dev.bench $(SIZES) --shape $(SHAPE) $(BENCH_OPTIONS)
 
 clean: ## remove what make made: .venv and data/, but no warehouse of yours (data/own*)
 	rm -rf .venv

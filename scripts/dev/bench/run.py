@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -16,6 +17,7 @@ import typer
 
 from scripts.console import error_console, progress
 from scripts.dev.bench.generate import INCREMENTS, Input, generated, land
+from scripts.dev.bench.impressions import bench_impressions
 from scripts.dev.bench.landing import bench_landing
 from scripts.dev.bench.measure import Cost, measured, middle
 from scripts.dev.bench.script import UNCOMPRESSED
@@ -33,6 +35,13 @@ DAILY_BUILD = ("--exclude-resource-type", "unit_test", "--vars", "test_scope: ch
 GIB = 1 << 30
 
 
+class Shape(StrEnum):
+    """What traffic is generated."""
+
+    MIXED = "mixed"
+    IMPRESSIONS = "impressions"
+
+
 @dataclass
 class Bench:
     """One size: its files, the environment of the commands, and what they cost."""
@@ -41,6 +50,8 @@ class Bench:
     made: Input
     database: Path
     environment: dict[str, str]
+    landed_bytes: int = 0
+    built_bytes: int = 0
     costs: dict[str, list[Cost]] = field(default_factory=dict)
     steps: dict[str, list[dict[str, float]]] = field(default_factory=dict)
 
@@ -73,6 +84,13 @@ def bench(
     landing: Annotated[
         int, typer.Option(min=0, help="Calls of the simulated logs that are landed; 0 leaves landing out.")
     ] = 200_000,
+    shape: Annotated[
+        Shape,
+        typer.Option(
+            help="mixed: calls with retries, repeats and three events each. impressions: one call per "
+            "journey, 22,666 copies, few clicks; only landing and a first build are measured."
+        ),
+    ] = Shape.MIXED,
     folder: Annotated[
         Path, typer.Option(help="Where input, warehouses and results lie; 40M need 60 GB.")
     ] = Path("data/bench"),
@@ -96,6 +114,11 @@ def bench(
     profiles = folder / "profiles"
     profiles.mkdir(parents=True, exist_ok=True)
     shutil.copyfile("profiles.yml.example", profiles / "profiles.yml")
+    if shape is Shape.IMPRESSIONS:
+        table = "\n".join(bench_impressions(count, folder, _environment(folder)) for count in counts)
+        (folder / "results.md").write_text(table, encoding="utf-8")
+        print(table)
+        return
     landed = bench_landing(folder, landing, runs, _environment(folder)) if landing else ""
     results = [_bench_size(count, folder, runs, days, baseline, naive, chain, keep) for count in counts]
     table = "\n".join(filter(None, (landed, markdown(results))))
@@ -135,7 +158,7 @@ def _bench_size(
         # dbt overwrites seeds at an absolute path
         "COPYMART_SEEDS": os.path.relpath(made.seeds),
     }
-    one = Bench(calls, made, database, _environment(folder) | own)
+    one = Bench(calls, made, database, _environment(folder) | own, database.stat().st_size)
     others: list[Callable[[], None]] = [lambda: _script(one, "baseline")] if baseline else []
     others += [lambda: _script(one, "chain")] if chain else []
     others += [lambda: _naive(one)] if naive else []
@@ -145,6 +168,8 @@ def _bench_size(
             _dbt(one, "seed", "seed", "--full-refresh")
             for run in range(runs):
                 _dbt(one, "full refresh", "run", "--full-refresh")
+                # before the baseline's tables come, which lie in the same file
+                one.built_bytes = one.built_bytes or database.stat().st_size
                 advance(1)
                 for other in others:
                     other()
@@ -325,6 +350,16 @@ def markdown(results: list[Bench]) -> str:
                 f"| {cost.wall:.1f} | {cost.processor:.1f} | {cost.memory / GIB:.2f} "
                 f"| {cost.temporary / GIB:.2f} |"
             )
+    lines += [
+        "",
+        "| calls | landed, MB | built, MB | built, bytes per call |",
+        "| ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {_short(one.calls)} | {one.landed_bytes / 1e6:.0f} | {one.built_bytes / 1e6:.0f} "
+        f"| {one.built_bytes / one.calls:.0f} |"
+        for one in results
+    ]
     lines += ["", "| calls | script | step | s |", "| ---: | --- | --- | ---: |"]
     for one in results:
         for script, runs in one.steps.items():
