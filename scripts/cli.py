@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from scripts.console import error_console
+from scripts.customerio import suggest_actions
 from scripts.errors import UserError
 from scripts.land import command as land
 from scripts.simulate import command as simulate
@@ -41,6 +42,7 @@ app = typer.Typer(
 for verb, examples in (
     (simulate.simulate, simulate.EXAMPLES),
     (land.land, land.EXAMPLES),
+    (suggest_actions.suggest_actions, suggest_actions.EXAMPLES),
     (unload.unload, unload.EXAMPLES),
     (verify.verify, verify.EXAMPLES),
     (policy.policy, policy.EXAMPLES),

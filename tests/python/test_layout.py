@@ -7,9 +7,10 @@ import pytest
 
 from support.project import PROJECT, TESTS
 
-VERBS = ("land", "unload", "snowflake", "simulate")
+VERBS = ("land", "unload", "snowflake", "simulate", "customerio")
 # Only cli.py imports these. Each holds one verb with its options.
 COMMANDS = {
+    "customerio.suggest_actions",
     "land.command",
     "simulate.command",
     "snowflake.bootstrap",
