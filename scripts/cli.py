@@ -14,6 +14,7 @@ from scripts.errors import UserError
 from scripts.land import command as land
 from scripts.simulate import command as simulate
 from scripts.snowflake import bootstrap, share
+from scripts.status import command as status
 from scripts.unload import command as unload
 from scripts.unload import policy, verify
 from scripts.warehouse import full
@@ -43,6 +44,7 @@ for verb, examples in (
     (simulate.simulate, simulate.EXAMPLES),
     (land.land, land.EXAMPLES),
     (suggest_actions.suggest_actions, suggest_actions.EXAMPLES),
+    (status.status, status.EXAMPLES),
     (unload.unload, unload.EXAMPLES),
     (verify.verify, verify.EXAMPLES),
     (policy.policy, policy.EXAMPLES),

@@ -10,12 +10,10 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import duckdb
 import typer
 from rich.table import Table
 
@@ -28,7 +26,7 @@ SEED = "template_actions.csv"
 
 _QUERY = """
     select template_id, campaign_id, webhook_action_id, message_action_id, delivery_count, followed_count
-    from {schema}.audit_suggested_actions
+    from {audit}.audit_suggested_actions
 """
 
 EXAMPLES = """
@@ -135,36 +133,10 @@ def read(project_dir: Path, profiles_dir: Path | None, target: str | None) -> li
     Raises:
         UserError: it cannot be opened, or lacks the view.
     """
-    settings = warehouse.credentials(project_dir, profiles_dir, target)
-    production = str(warehouse.project_vars(project_dir)["production_schema"])
-    query = _QUERY.format(schema=warehouse.layer_schema(settings, "audit", production))
-    if settings["type"] == "snowflake":
-        rows = _from_snowflake(
-            warehouse.connect_snowflake(project_dir, profiles_dir, target, "suggest"), query
-        )
-    else:
-        with closing(warehouse.connect(project_dir, profiles_dir, target, read_only=True)) as connection:
-            try:
-                rows = connection.execute(query).fetchall()
-            except duckdb.CatalogException as error:
-                raise _unbuilt(error) from error
+    with warehouse.answers(project_dir, profiles_dir, target, "suggest-actions") as answer:
+        rows = answer(_QUERY)
     # a call without a campaign says nothing that those with one do not
     return sorted(Pair(row[0], *map(int, row[1:])) for row in rows if row[1] is not None)
-
-
-def _from_snowflake(session: Any, query: str) -> list[tuple[Any, ...]]:
-    from snowflake.connector.errors import ProgrammingError
-
-    with closing(session), session.cursor() as cursor:
-        try:
-            return list(cursor.execute(query).fetchall())
-        except ProgrammingError as error:
-            raise _unbuilt(error) from error
-
-
-def _unbuilt(error: Exception) -> UserError:
-    reason = str(error).strip().splitlines()[0]
-    return UserError(f"the suggestions cannot be read: {reason}. Run `dbt build` first")
 
 
 def suggestions(pairs: Iterable[Pair], there: list[Row]) -> list[Suggestion]:

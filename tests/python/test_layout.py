@@ -7,7 +7,7 @@ import pytest
 
 from support.project import PROJECT, TESTS
 
-VERBS = ("land", "unload", "snowflake", "simulate", "customerio")
+VERBS = ("land", "unload", "snowflake", "simulate", "customerio", "status")
 # Only cli.py imports these. Each holds one verb with its options.
 COMMANDS = {
     "customerio.suggest_actions",
@@ -15,6 +15,7 @@ COMMANDS = {
     "simulate.command",
     "snowflake.bootstrap",
     "snowflake.share",
+    "status.command",
     "unload.command",
     "unload.policy",
     "unload.verify",

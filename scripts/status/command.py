@@ -1,0 +1,230 @@
+"""copymart status: what has landed, what waits for a build, how the last build went, what audits say."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from scripts import warehouse
+from scripts.console import WHAT, console, error_console, listed
+from scripts.errors import UserError
+
+EXAMPLES = """
+copymart status
+copymart status --max-age 26 --json
+"""
+
+# The last models of a build: a batch that one of them has not read is not in the marts.
+_LAST_MODELS = ("copy_cohort_metrics_daily", "copy_metrics_daily", "fct_deliveries", "fct_engagement_events")
+_FEEDS = f"""
+    with read_batches as (
+        select batch_id
+        from {{staging}}.consumed_batches
+        where model in {_LAST_MODELS}
+        group by batch_id
+        having count(distinct model) = {len(_LAST_MODELS)}
+    ),
+    batches as (
+        select
+            landed.dataset,
+            max(landed.landed_at) as landed_at,
+            count(case when read_batches.batch_id is null then 1 end) as pending
+        from {{staging}}.landed_batches as landed
+        left join read_batches on landed.batch_id = read_batches.batch_id
+        group by landed.dataset
+    ),
+    files as (
+        select
+            dataset, count(*) as file_count, sum(row_count) as row_count, sum(reject_count) as reject_count,
+            max(path_hour) as newest_hour
+        from {{staging}}.landed_files
+        group by dataset
+    )
+    select
+        batches.dataset, batches.landed_at, files.newest_hour, files.file_count, files.row_count,
+        files.reject_count, batches.pending
+    from batches left join files on batches.dataset = files.dataset
+    order by batches.dataset
+"""
+_MATCHES = """
+    select sum(event_count), sum(event_count * match_rate)
+    from {audit}.audit_match_rate
+    where is_expected
+"""
+# dbt's words for a node that did what it should
+_FINE = {"success", "pass", "no-op", "skipped", "reused"}
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What has landed of one kind of record. Times are UTC; `pending` counts batches that no build read."""
+
+    name: str
+    landed_at: datetime
+    newest_hour: datetime | None
+    files: int
+    rows: int
+    rejects: int
+    pending: int
+
+
+@dataclass(frozen=True)
+class Build:
+    """The last command of dbt that wrote run_results.json: how many nodes ended how, and which not well."""
+
+    ended_at: datetime
+    command: str
+    nodes: dict[str, int]
+    failed: dict[str, str]
+    warned: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Status:
+    """All of it; `problems` are sentences, each a reason for exit status 1."""
+
+    feeds: list[Feed]
+    build: Build | None
+    expected_events: int
+    matched_events: int
+    problems: list[str]
+
+
+def status(
+    max_age: Annotated[
+        float | None,
+        typer.Option(
+            help="Hours since the last landing of a feed that are a problem.",
+            min=0,
+            show_default="none are",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, for programs.", rich_help_panel=WHAT)
+    ] = False,
+    target_path: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of dbt's run_results.json.",
+            envvar="DBT_TARGET_PATH",
+            show_default="target in the project folder",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    project_dir: warehouse.ProjectDir = Path(),
+    profiles_dir: warehouse.ProfilesDir = None,
+    target: warehouse.Target = None,
+) -> None:
+    """Show what has landed, what waits for a build, how the last build went and what audits say.
+
+    Changes nothing. Exit status 1 when something is wrong: the last build failed, or a feed is older than
+    --max-age. What audits warn of is shown, and no reason for status 1.
+
+    \f
+    Raises:
+        UserError: the warehouse cannot be opened, or nothing has landed yet.
+    """
+    build = last_build((target_path or project_dir / "target") / "run_results.json")
+    with warehouse.answers(project_dir, profiles_dir, target, "status") as answer:
+        found = read(answer, build, datetime.now(UTC).replace(tzinfo=None), max_age)
+    if as_json:
+        print(json.dumps(asdict(found), default=_as_text, indent=2))
+    else:
+        _show(found)
+    if found.problems:
+        raise typer.Exit(1)
+
+
+def read(
+    answer: Callable[[str], list[tuple[Any, ...]]],
+    build: Build | None,
+    now: datetime,
+    max_age: float | None,
+) -> Status:
+    """Read the state of the warehouse; `now` is UTC, `max_age` hours.
+
+    Raises:
+        UserError: nothing has landed yet.
+    """
+    feeds = [
+        Feed(name, landed_at, newest, *(int(number or 0) for number in numbers))
+        for name, landed_at, newest, *numbers in answer(_FEEDS)
+    ]
+    if not feeds:
+        raise UserError("nothing has landed yet: run `copymart land` first")
+    ((expected, matched),) = answer(_MATCHES)
+    problems = [
+        f"{feed.name}: the last landing was {(now - feed.landed_at) / timedelta(hours=1):.1f} hours ago"
+        for feed in feeds
+        if max_age is not None and now - feed.landed_at > timedelta(hours=max_age)
+    ]
+    if build and build.failed:
+        problems.append(f"dbt {build.command} failed: {listed(sorted(build.failed))}")
+    return Status(feeds, build, int(expected or 0), round(float(matched or 0)), problems)
+
+
+def last_build(results: Path) -> Build | None:
+    """What dbt wrote about its last command; None if it has written nothing.
+
+    Raises:
+        UserError: the file is no such file.
+    """
+    if not results.exists():
+        return None
+    try:
+        found = json.loads(results.read_text(encoding="utf-8"))
+        nodes = [
+            (node["unique_id"].split(".", 2)[-1], node["status"], node["message"])
+            for node in found["results"]
+        ]
+        ended = datetime.fromisoformat(found["metadata"]["generated_at"]).replace(tzinfo=None)
+        command = found["args"]["which"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{results} is no result of dbt ({error!r}): run dbt again, or name its folder with --target-path"
+        ) from error
+    return Build(
+        ended,
+        command,
+        dict(Counter(state for _, state, _ in nodes)),
+        {name: message or "" for name, state, message in nodes if state not in _FINE | {"warn"}},
+        {name: message or "" for name, state, message in nodes if state == "warn"},
+    )
+
+
+def _as_text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _show(found: Status) -> None:
+    table = Table(title="Landed (UTC)", title_justify="left")
+    for heading in ("feed", "last landing", "newest hour", "files", "rows", "rejects", "batches to build"):
+        table.add_column(
+            heading, justify="left" if heading in ("feed", "last landing", "newest hour") else "right"
+        )
+    for feed in found.feeds:
+        newest = f"{feed.newest_hour:%Y-%m-%d %H}:00" if feed.newest_hour else "-"
+        numbers = (feed.files, feed.rows, feed.rejects, feed.pending)
+        table.add_row(
+            feed.name, f"{feed.landed_at:%Y-%m-%d %H:%M}", newest, *(f"{number:,}" for number in numbers)
+        )
+    console.print(table)
+    if found.build:
+        nodes = ", ".join(f"{count:,} {state}" for state, count in sorted(found.build.nodes.items()))
+        console.print(f"Last dbt {found.build.command}: {found.build.ended_at:%Y-%m-%d %H:%M} UTC, {nodes}")
+        for name, message in sorted(found.build.warned.items()):
+            console.print(f"warning: {name}: {message}", soft_wrap=True)
+    else:
+        console.print("No result of dbt in the target folder.")
+    if found.expected_events:
+        share = found.matched_events / found.expected_events
+        console.print(f"Matched: {share:.1%} of {found.expected_events:,} events of campaigns with JustAI")
+    for problem in found.problems:
+        error_console.print(f"problem: {problem}", soft_wrap=True)

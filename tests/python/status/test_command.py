@@ -1,0 +1,111 @@
+"""copymart status shows what landed, what waits, how the last build went, and ends with 1 for a problem."""
+
+import json
+import shutil
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.dev.check_grammar import faults
+from scripts.errors import UserError
+from scripts.status.command import _FEEDS, _MATCHES, Build, last_build, read
+from support.land import call, write
+from support.project import Built, attempt, run
+
+NOW = datetime(2026, 9, 2, 12)
+FEEDS = [
+    ("customerio_events", NOW - timedelta(hours=30), None, 3, None, 0, 2),
+    ("justai_calls", NOW - timedelta(hours=2), datetime(2026, 9, 2, 9), 1, 10, 1, 0),
+]
+
+
+def answering(feeds: list[tuple[Any, ...]], matches: tuple[Any, ...] = (None, None)) -> Any:
+    return lambda query: feeds if "landed_batches" in query else [matches]
+
+
+def test_a_feed_that_is_too_old_is_a_problem() -> None:
+    for max_age, problems in ((None, 0), (31, 0), (30, 0), (29.9, 1), (1, 2)):
+        found = read(answering(FEEDS), None, NOW, max_age)
+        assert len(found.problems) == problems
+    assert found.problems[0] == "customerio_events: the last landing was 30.0 hours ago"
+    assert (found.feeds[0].rows, found.feeds[0].pending) == (0, 2)
+
+
+def test_a_build_that_failed_is_a_problem_and_a_warning_is_none() -> None:
+    ended = datetime(2026, 9, 2)
+    warned = Build(ended, "build", {"warn": 1}, {}, {"at_most_x": "Got 1 result"})
+    assert read(answering(FEEDS), warned, NOW, None).problems == []
+    failed = Build(ended, "build", {"error": 1}, {"fct_calls": "no disk"}, {})
+    assert read(answering(FEEDS), failed, NOW, None).problems == ["dbt build failed: fct_calls"]
+
+
+def test_before_anything_landed_it_says_what_to_run() -> None:
+    with pytest.raises(UserError, match="nothing has landed yet: run `copymart land` first"):
+        read(answering([]), None, NOW, None)
+
+
+def test_the_result_of_dbt_is_read_by_node(tmp_path: Path) -> None:
+    results = tmp_path / "run_results.json"
+    assert last_build(results) is None
+    nodes = {
+        "model.copymart.a": ("success", "OK"),
+        "test.copymart.not_null_a_b.c1": ("fail", "Got 3 results"),
+        "test.copymart.at_most_c.d2": ("warn", "Got 1 result"),
+        "model.copymart.e": ("error", None),
+        "model.copymart.f": ("skipped", None),
+    }
+    found = {
+        "metadata": {"generated_at": "2026-09-02T08:30:00.123456Z"},
+        "args": {"which": "build"},
+        "results": [
+            {"unique_id": name, "status": state, "message": message}
+            for name, (state, message) in nodes.items()
+        ],
+    }
+    results.write_text(json.dumps(found))
+    build = last_build(results)
+    assert build
+    assert build.ended_at == datetime(2026, 9, 2, 8, 30, 0, 123456)
+    assert build.nodes == {"success": 1, "fail": 1, "warn": 1, "error": 1, "skipped": 1}
+    assert build.failed == {"not_null_a_b.c1": "Got 3 results", "e": ""}
+    assert build.warned == {"at_most_c.d2": "Got 1 result"}
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"metadata": {}, "args": {}, "results": [1]}'])
+def test_a_broken_result_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run_results.json").write_text(text)
+    with pytest.raises(UserError, match=r"run_results.json is no result of dbt .*run dbt again"):
+        last_build(tmp_path / "run_results.json")
+
+
+def test_its_questions_are_snowflakes_too() -> None:
+    layers = {"staging": "staging", "audit": "audit"}
+    assert faults(_FEEDS.format(**layers)) == faults(_MATCHES.format(**layers)) == []
+
+
+def test_what_waits_for_a_build_is_counted(built: Built, tmp_path: Path) -> None:
+    shutil.copy(built.warehouse, tmp_path / "warehouse.duckdb")
+    environment = built.environment | {"COPYMART_DUCKDB": str(tmp_path / "warehouse.duckdb")}
+    done = attempt(environment, "copymart", "status", "--json")
+    assert done.status == 0, done.output
+    found = json.loads(done.output)
+    assert [(feed["name"], feed["pending"]) for feed in found["feeds"]] == [
+        ("customerio_events", 0),
+        ("justai_calls", 0),
+    ]
+    with built.connect() as connection:
+        ((calls,),) = connection.execute("select count(*) from staging.justai_calls").fetchall()
+        query = "select sum(event_count), sum(event_count * match_rate) from audit.audit_match_rate"
+        ((events, matched),) = connection.execute(f"{query} where is_expected").fetchall()
+    assert found["feeds"][1]["rows"] == calls
+    assert (found["expected_events"], found["matched_events"]) == (events, round(matched))
+    assert found["build"]["command"] == "build" and found["build"]["failed"] == {}
+
+    write(tmp_path / "late/2026/09/01/00/calls.jsonl", call())
+    run(environment, "copymart", "land", "--calls", tmp_path / "late")
+    shown = attempt(environment, "copymart", "status", "--max-age", "0")
+    assert shown.status == 1
+    assert "problem: justai_calls: the last landing was 0.0 hours ago" in shown.output
+    assert json.loads(attempt(environment, "copymart", "status", "--json").output)["feeds"][1]["pending"] == 1
