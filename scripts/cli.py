@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from scripts.console import error_console
-from scripts.customerio import suggest_actions
+from scripts.customerio import receive, suggest_actions
 from scripts.errors import UserError
 from scripts.land import command as land
 from scripts.simulate import command as simulate
@@ -43,6 +43,7 @@ app = typer.Typer(
 for verb, examples in (
     (simulate.simulate, simulate.EXAMPLES),
     (land.land, land.EXAMPLES),
+    (receive.receive, receive.EXAMPLES),
     (suggest_actions.suggest_actions, suggest_actions.EXAMPLES),
     (status.status, status.EXAMPLES),
     (unload.unload, unload.EXAMPLES),

@@ -10,6 +10,7 @@ from support.project import PROJECT, TESTS
 VERBS = ("land", "unload", "snowflake", "simulate", "customerio", "status")
 # Only cli.py imports these. Each holds one verb with its options.
 COMMANDS = {
+    "customerio.receive",
     "customerio.suggest_actions",
     "land.command",
     "simulate.command",
@@ -23,7 +24,7 @@ COMMANDS = {
 # What verbs share beyond the files beside their folders: the statements and names of a Snowflake account.
 SHARED_IN_ROOMS = {"snowflake.account", "snowflake.names"}
 # Imported within a function, because they import the Snowflake connector, which takes half a second.
-SLOW = {"land.snowflake.engine"}
+SLOW = {"customerio.webhook", "land.snowflake.engine"}
 MOST_LINES = 450
 
 SCRIPTS = PROJECT / "scripts"

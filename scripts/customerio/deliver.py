@@ -1,0 +1,101 @@
+"""Brings the receiver's closed segments to where `copymart land` reads them.
+
+A segment has one name and one content for ever: what is delivered again after a crash is byte for byte what
+lies there, so landing sees neither half a file nor a changed one.
+"""
+
+import gzip
+import logging
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tenacity import RetryCallState, Retrying, stop_when_event_set, wait_exponential_jitter
+from tenacity.nap import sleep_using_event
+
+from scripts.customerio.spool import Segment, Spool
+
+Put = Callable[[str, bytes], None]
+log = logging.getLogger("copymart.receive")
+
+
+def name_of(receiver: str, segment: Segment) -> str:
+    """Where a segment goes below the target: by its hour of arrival, as landing expects."""
+    return f"{segment.hour:%Y/%m/%d/%H}/{receiver}-{segment.number:010}.jsonl.gz"
+
+
+def packed(segment: Segment) -> bytes:
+    """The segment as gzip, the same bytes each time: without a time and a name in its header."""
+    return gzip.compress(segment.path.read_bytes(), compresslevel=6, mtime=0)
+
+
+def to_folder(folder: Path) -> Put:
+    """Write files that are hidden until they are whole and on the disk."""
+
+    def put(name: str, data: bytes) -> None:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}")
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+
+    return put
+
+
+def to_s3(client: Any, bucket: str, prefix: str) -> Put:
+    """Write objects, which S3 shows when they are whole."""
+
+    def put(name: str, data: bytes) -> None:
+        key = f"{prefix.rstrip('/')}/{name}" if prefix else name
+        client.put_object(Bucket=bucket, Key=key, Body=data)
+
+    return put
+
+
+def deliver(spool: Spool, receiver: str, put: Put, stop: threading.Event, poll_seconds: float = 1) -> None:
+    """Deliver closed segments in order until `stop` is set, and try again while the target is away."""
+    while not stop.is_set():
+        for segment in spool.closed():
+            if stop.is_set():
+                return
+            _deliver(spool, receiver, put, segment, stop)
+        stop.wait(poll_seconds)
+
+
+def deliver_rest(spool: Spool, receiver: str, put: Put) -> int:
+    """Deliver what is closed, each segment once; return how many stay for the next process."""
+    for segment in spool.closed():
+        try:
+            put(name_of(receiver, segment), packed(segment))
+        except Exception as error:
+            log.warning("%s stays for the next start: %s", name_of(receiver, segment), error)
+        else:
+            spool.delivered(segment)
+    return len(spool.closed())
+
+
+def _deliver(spool: Spool, receiver: str, put: Put, segment: Segment, stop: threading.Event) -> None:
+    name, data = name_of(receiver, segment), packed(segment)
+
+    def attempt() -> bool:
+        put(name, data)
+        return True
+
+    until_stopped = Retrying(
+        wait=wait_exponential_jitter(initial=1, max=60),
+        stop=stop_when_event_set(stop),
+        sleep=sleep_using_event(stop),
+        before_sleep=lambda state: log.warning("cannot deliver %s, trying again: %s", name, _error(state)),
+        retry_error_callback=lambda _state: False,
+    )
+    if until_stopped(attempt):
+        spool.delivered(segment)
+
+
+def _error(state: RetryCallState) -> object:
+    return state.outcome.exception() if state.outcome else None

@@ -1,0 +1,197 @@
+"""The receiver's log: what is acknowledged is in exactly one segment, and a segment is delivered whole."""
+
+import errno
+import gzip
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.customerio.deliver import deliver, deliver_rest, name_of, packed, to_folder
+from scripts.customerio.spool import Full, Spool
+from scripts.customerio.webhook import as_line, is_recent
+from scripts.errors import UserError
+
+HOUR = datetime(2026, 9, 1, 10, tzinfo=UTC)
+
+
+@contextmanager
+def spooling(folder: Path, **options: Any) -> Iterator[Spool]:
+    spool = Spool(folder / "spool", **{"max_bytes": 1 << 30, **options})
+    try:
+        yield spool
+    finally:
+        spool.close()
+
+
+def append(spool: Spool, *lines: bytes) -> None:
+    for line in lines:
+        spool.append(line).result(timeout=30)
+
+
+def contents(spool: Spool) -> list[tuple[int, bytes]]:
+    return [(segment.number, segment.path.read_bytes()) for segment in spool.closed()]
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_segment_ends_when_it_is_large_or_old_or_its_hour_is_over(tmp_path: Path) -> None:
+    clock = [HOUR]
+    with spooling(tmp_path, segment_bytes=10, segment_seconds=1000, now=lambda: clock[0]) as spool:
+        append(spool, b"0123456789", b"next")
+        wait_for(lambda: len(spool.closed()) == 1)
+        clock[0] += timedelta(hours=1)
+        wait_for(lambda: len(spool.closed()) == 2)
+        append(spool, b"later")
+    assert [(segment.number, segment.hour) for segment in spool.closed()] == [
+        (1, HOUR),
+        (2, HOUR),
+        (3, HOUR + timedelta(hours=1)),
+    ]
+    with spooling(tmp_path, segment_seconds=0.1) as again:
+        append(again, b"old soon")
+        wait_for(lambda: len(again.closed()) == 4)
+
+
+def test_lines_that_wait_together_wait_for_the_disk_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (time.sleep(0.05), slow(handle)))
+    with spooling(tmp_path) as spool:
+        futures = [spool.append(b"%d" % number) for number in range(500)]
+        for future in futures:
+            future.result(timeout=30)
+        assert spool.syncs <= 10
+        assert spool.waiting_bytes == 0
+    assert contents(spool)[0][1].splitlines() == [b"%d" % number for number in range(500)]
+
+
+@pytest.mark.parametrize("failing", ["fsync", "write"])
+def test_a_disk_that_fails_acknowledges_nothing_and_keeps_what_it_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    works = getattr(os, failing)
+    fails = threading.Event()
+
+    def failing_call(handle: int, *data: Any) -> Any:
+        if fails.is_set():
+            if data:
+                works(handle, data[0][:3])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return works(handle, *data)
+
+    monkeypatch.setattr(os, failing, failing_call)
+    with spooling(tmp_path) as spool:
+        append(spool, b"before")
+        fails.set()
+        with pytest.raises(Full, match="No space left"):
+            append(spool, b"refused")
+        fails.clear()
+        append(spool, b"after")
+        assert spool.size == len(b"before\nafter\n")
+    assert b"".join(data for _, data in contents(spool)) == b"before\nafter\n"
+
+
+def test_a_line_that_was_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    (folder / "0000000007-2026090110.open").write_bytes(b"whole\ncut o")
+    (folder / "0000000008-2026090110.open").write_bytes(b"cut")
+    (folder / "last").write_text("8")
+    with spooling(tmp_path) as spool:
+        append(spool, b"new")
+    assert contents(spool) == [(7, b"whole\n"), (9, b"new\n")]
+
+
+def test_numbers_are_used_once_even_after_all_was_delivered(tmp_path: Path) -> None:
+    for number in (1, 2):
+        with spooling(tmp_path) as spool:
+            append(spool, b"line")
+        assert [segment.number for segment in spool.closed()] == [number]
+        assert deliver_rest(spool, "r", to_folder(tmp_path / "out")) == 0
+        assert spool.size == 0
+    assert len(list((tmp_path / "out").glob("**/*.gz"))) == 2
+
+
+def test_a_full_spool_takes_nothing_until_something_is_delivered(tmp_path: Path) -> None:
+    with spooling(tmp_path, max_bytes=20, segment_bytes=1) as spool:
+        append(spool, b"0123456789")
+        with pytest.raises(Full, match="have not been delivered"):
+            spool.append(b"0123456789")
+        wait_for(spool.closed)
+        spool.delivered(spool.closed()[0])
+        append(spool, b"0123456789")
+    with spooling(tmp_path, max_waiting_bytes=5) as busy, pytest.raises(Full, match="wait for the disk"):
+        busy.append(b"123456")
+
+
+def test_two_receivers_do_not_share_a_spool(tmp_path: Path) -> None:
+    with spooling(tmp_path), pytest.raises(UserError, match=r"another receiver .* --spool of its own"):
+        Spool(tmp_path / "spool", 1)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="name a folder that can be written"):
+        Spool(tmp_path / "file/spool", 1)
+
+
+def test_a_target_that_is_away_gets_each_segment_once_it_is_back(tmp_path: Path) -> None:
+    put, tries, stop = to_folder(tmp_path / "out"), [0], threading.Event()
+
+    def away_at_first(name: str, data: bytes) -> None:
+        tries[0] += 1
+        if tries[0] == 1:
+            raise ConnectionError("away")
+        put(name, data)
+
+    with spooling(tmp_path, segment_bytes=1, now=lambda: HOUR) as spool:
+        courier = threading.Thread(target=deliver, args=(spool, "r", away_at_first, stop, 0.01))
+        courier.start()
+        append(spool, b"first")
+        append(spool, b"second")
+        wait_for(lambda: len(list((tmp_path / "out").glob("**/[!.]*"))) >= 6 and not spool.closed())
+        stop.set()
+        courier.join()
+    folder = tmp_path / "out/2026/09/01/10"
+    assert {path.name: gzip.decompress(path.read_bytes()) for path in folder.iterdir()} == {
+        "r-0000000001.jsonl.gz": b"first\n",
+        "r-0000000002.jsonl.gz": b"second\n",
+    }
+
+
+def test_what_cannot_be_delivered_at_the_end_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def away(name: str, data: bytes) -> None:
+        raise ConnectionError("away")
+
+    with spooling(tmp_path) as spool:
+        append(spool, b"line")
+    assert deliver_rest(spool, "r", away) == 1
+    assert "stays for the next start: away" in caplog.text
+    (segment,) = spool.closed()
+    assert packed(segment) == packed(segment)
+    time.sleep(1.1)
+    # no time of the clock in it
+    assert packed(segment)[4:8] == b"\0\0\0\0"
+    assert name_of("r", segment).endswith("/r-0000000001.jsonl.gz")
+
+
+def test_a_body_becomes_one_line() -> None:
+    assert as_line(b'{\r\n"a":\n1}') == b'{  "a": 1}'
+    assert as_line(b"") == b" "
+
+
+def test_signatures_may_have_an_age() -> None:
+    now = int(time.time())
+    assert is_recent(str(now - 100), 101) and not is_recent(str(now - 102), 100)
+    assert not is_recent(str(now + 200), 100)
+    assert not any(is_recent(stamp, 1e12) for stamp in ("", "x", "1.5", "\u0661"))
