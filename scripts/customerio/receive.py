@@ -104,7 +104,15 @@ def receive(
     max_age = None if max_age_days is None else max_age_days * 86_400.0
     app = application(log, keys, max_age, lambda: len(log.closed()))
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=30)
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=30,
+        )
     )
 
     def leave(*_signal: object) -> None:
