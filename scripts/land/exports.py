@@ -6,7 +6,9 @@ calls is the vendor's record, and lands when its folder is named.
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 EXPORT = "export"
 """Format of a listed manifest that stands for all files of its export."""
@@ -39,13 +41,29 @@ def is_export(folder: Path) -> bool:
     return (folder / MANIFEST).is_file() and (folder / _RUNS).is_dir()
 
 
+def export_above_prefix(root: str, read: Read) -> str | None:
+    """The folder above an s3:// prefix that is an export: a listing of the prefix does not show its manifest.
+
+    An export's files lie at most five levels below it, in folders YYYY/MM/DD/HH.
+    """
+    parts = root.removeprefix("s3://").split("/")
+    folders = ("s3://" + "/".join(parts[:count]) for count in range(len(parts) - 1, 1, -1))
+    return next((folder for folder in islice(folders, 5) if "manifest_version" in _said(folder, read)), None)
+
+
 def holds_whole_calls(folder: str, read: Read) -> bool:
     """Whether an export holds whole calls."""
+    said = _said(folder, read)
+    return (said.get("dataset"), said.get("layout")) == ("calls", "full")
+
+
+def _said(folder: str, read: Read) -> dict[str, Any]:
+    """What the manifest of a folder says; nothing if it has none."""
     try:
         said = json.loads(read(f"{folder}/{MANIFEST}"))
     except (OSError, ValueError):
-        return False
-    return isinstance(said, dict) and (said.get("dataset"), said.get("layout")) == ("calls", "full")
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def read_local(path: str) -> bytes:

@@ -24,6 +24,7 @@ from scripts.land.exports import (
     MANIFEST,
     Read,
     export_above,
+    export_above_prefix,
     exports,
     holds_whole_calls,
     is_export,
@@ -200,6 +201,9 @@ def listed_files(
 
     `read` gives the bytes of an object.
     """
+    above = export_above_prefix(location.root, read)
+    if above and not holds_whole_calls(above, read):
+        return [_export(above)]
     there = [found for found in objects if location.covers(found[0])]
     narrowed = location.narrowed(uri for uri, _, _ in there)
     closed = [

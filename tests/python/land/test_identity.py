@@ -217,8 +217,14 @@ def test_an_export_on_s3() -> None:
     ]
 
     def listed(given: str, layout: str) -> list[tuple[str, str | None]]:
-        body = f'{{"dataset": "calls", "layout": "{layout}"}}'.encode()
-        found = listed_files(locate(given), there, lambda address: body)
+        body = f'{{"manifest_version": 2, "dataset": "calls", "layout": "{layout}"}}'.encode()
+
+        def read(address: str) -> bytes:
+            if address != "s3://b/e/calls/_manifest.json":
+                raise FileNotFoundError(address)
+            return body
+
+        found = listed_files(locate(given), there, read)
         return [(file.uri, file.format) for file in found]
 
     whole = [("s3://b/e/calls/2026/01/01/12/calls.parquet", "parquet")]
@@ -226,3 +232,7 @@ def test_an_export_on_s3() -> None:
     assert listed("s3://b/e/calls", "full") == whole
     assert listed("s3://b/e/calls", "split") == closed
     assert listed("s3://b/e", "full") == closed
+    # below it, a listing shows no manifest
+    assert listed("s3://b/e/calls/2026/01", "full") == whole
+    assert listed("s3://b/e/calls/2026/01", "split") == closed
+    assert listed(whole[0][0], "split") == closed
