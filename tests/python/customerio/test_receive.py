@@ -21,11 +21,13 @@ from scripts.customerio.receive import signing_keys
 from scripts.errors import UserError
 from scripts.land.rules import EVENTS
 from support.land import event, land_path, text, warehouse
+from support.project import Built
 from support.s3_servers import aws, environment
 from support.warm import Running, start
 
 KEY = "example-signing-key"
 STAMP = "1767268806"
+REASONS = "select reason, count(*) from staging.customerio_events_rejects group by reason order by reason"
 
 
 def signed(body: bytes, key: str = KEY, stamp: str = STAMP) -> dict[str, str]:
@@ -128,6 +130,32 @@ def test_every_signed_body_is_kept_and_landing_says_what_is_wrong(tmp_path: Path
     query = "select count(*) from staging.customerio_events_rejects"
     # landing counts no blank line
     assert connection.execute(query).fetchall() == [(3,)]
+
+
+def test_events_that_were_received_land_as_those_in_files_do(built: Built, tmp_path: Path) -> None:
+    """R13: the same lines, posted one by one, give the same rows and the same rejects."""
+    there = b"".join(
+        gzip.decompress(path.read_bytes())
+        for path in sorted(built.landing.glob("customerio/events/**/*.jsonl.gz"))
+    ).split(b"\n")
+    # some of all, and what is cut off or no object
+    lines = [line for number, line in enumerate(there) if number % 40 == 0 or not line.endswith(b"}")]
+    lines = [line for line in lines if line.strip()]
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/events.jsonl").write_bytes(b"\n".join(lines))
+    with receiving(tmp_path) as receiver, ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(receiver.send, lines)) == {200}
+        receiver.stop()
+    found = []
+    for folder in ("files", "events"):
+        connection = warehouse()
+        land_path(connection, tmp_path / folder, EVENTS)
+        trace = "_file, _line, _loaded_at, _batch_id"
+        rows = connection.execute(f"select * exclude ({trace}) from staging.customerio_events order by all")
+        found.append(rows.fetchall())
+        found.append(connection.execute(REASONS).fetchall())
+    assert len(found[0]) > 300 and found[1]
+    assert found[:2] == found[2:]
 
 
 @pytest.mark.integration
