@@ -86,7 +86,7 @@ def receive(
     # imported here because they take half a second, which --help should not
     import uvicorn
 
-    from scripts.customerio.webhook import application
+    from scripts.customerio.webhook import webhooks
 
     logging.basicConfig(
         level=logging.WARNING,
@@ -102,7 +102,7 @@ def receive(
     courier = threading.Thread(target=deliver, args=(log, receiver, put, stop), name="deliver", daemon=True)
     courier.start()
     max_age = None if max_age_days is None else max_age_days * 86_400.0
-    app = application(log, keys, max_age, lambda: len(log.closed()))
+    app = webhooks(log, keys, max_age, lambda: len(log.closed()))
     server = uvicorn.Server(
         uvicorn.Config(
             app,

@@ -5,13 +5,13 @@ One thread writes. It takes all lines that wait, writes them, and waits for the 
 lines of one hour of arrival; it is closed when it is large or old, and a closed one never changes.
 """
 
+import asyncio
 import os
 import queue
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +39,7 @@ class Segment:
 
 
 class Spool:
-    """The log. `append` is called by any thread, and the file is written by one of its own."""
+    """The log. `append` is called by the thread of an event loop, and a thread of the log's own writes."""
 
     def __init__(
         self,
@@ -71,13 +71,13 @@ class Spool:
         self._opened, self._size = 0.0, 0
         # segments that are over and not closed yet, with the bytes in them that are acknowledged
         self._ended: list[tuple[Path, int]] = []
-        self._queue: queue.SimpleQueue[tuple[bytes, Future[None]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]] | None] = queue.SimpleQueue()
         self._counting = threading.Lock()
         self._thread = threading.Thread(target=self._write_all, name="spool", daemon=True)
         self._thread.start()
 
-    def append(self, line: bytes) -> "Future[None]":
-        """Write a line, without its line feed; the future is done once the line is on the disk.
+    def append(self, line: bytes, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
+        """Write a line, without its line feed; the loop's future is done once the line is on the disk.
 
         Raises:
             Full: the log holds as much as it may, on disk or in memory. The future may have it too.
@@ -88,7 +88,7 @@ class Spool:
             if self.waiting_bytes + len(line) > self.max_waiting_bytes:
                 raise Full("too many events wait for the disk")
             self.waiting_bytes += len(line)
-        future: Future[None] = Future()
+        future = loop.create_future()
         self._queue.put((line + b"\n", future))
         return future
 
@@ -134,10 +134,10 @@ class Spool:
             self._end_segment()
         self._mend()
 
-    def _batches(self) -> Iterator[list[tuple[bytes, "Future[None]"]]]:
+    def _batches(self) -> Iterator[list[tuple[bytes, "asyncio.Future[None]"]]]:
         """All that waits, again and again; empty from time to time; ends with close()."""
         while True:
-            batch: list[tuple[bytes, Future[None]]] = []
+            batch: list[tuple[bytes, asyncio.Future[None]]] = []
             try:
                 item = self._queue.get(timeout=_TICK_SECONDS)
                 while True:
@@ -149,7 +149,7 @@ class Spool:
             except queue.Empty:
                 yield batch
 
-    def _commit(self, batch: list[tuple[bytes, "Future[None]"]]) -> None:
+    def _commit(self, batch: list[tuple[bytes, "asyncio.Future[None]"]]) -> None:
         data = b"".join(line for line, _ in batch)
         try:
             if self._handle is not None and self._is_over():
@@ -162,17 +162,18 @@ class Spool:
         except OSError as error:
             # what a failed write or fsync left is uncertain, so nothing more goes into this file
             self._end_segment(is_whole=False)
-            for _, future in batch:
-                future.set_exception(Full(f"{self.folder}: {error.strerror or error}"))
+            failure: Full | None = Full(f"{self.folder}: {error.strerror or error}")
         else:
             self.syncs += 1
             self._size += len(data)
             with self._counting:
                 self._bytes += len(data)
-            for _, future in batch:
-                future.set_result(None)
+            failure = None
         with self._counting:
             self.waiting_bytes -= len(data) - len(batch)
+        futures = [future for _, future in batch]
+        # the loop is woken once for all: once for each took a fifth of the time
+        futures[0].get_loop().call_soon_threadsafe(_settle, futures, failure)
 
     def _begin_segment(self) -> None:
         number = self._number + 1
@@ -214,6 +215,17 @@ class Spool:
             except OSError:
                 return
             self._ended.pop(0)
+
+
+def _settle(futures: list["asyncio.Future[None]"], failure: Full | None) -> None:
+    for future in futures:
+        # whoever sent it may have gone
+        if future.done():
+            continue
+        if failure:
+            future.set_exception(failure)
+        else:
+            future.set_result(None)
 
 
 def _write(handle: int, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """The receiver's log: what is acknowledged is in exactly one segment, and a segment is delivered whole."""
 
+import asyncio
 import errno
 import gzip
 import os
@@ -31,8 +32,21 @@ def spooling(folder: Path, **options: Any) -> Iterator[Spool]:
 
 
 def append(spool: Spool, *lines: bytes) -> None:
-    for line in lines:
-        spool.append(line).result(timeout=30)
+    """Append lines, each once the one before is on the disk."""
+
+    async def each() -> None:
+        for line in lines:
+            await asyncio.wait_for(spool.append(line, asyncio.get_running_loop()), 30)
+
+    asyncio.run(each())
+
+
+def append_together(spool: Spool, *lines: bytes) -> None:
+    async def together() -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.wait_for(asyncio.gather(*(spool.append(line, loop) for line in lines)), 30)
+
+    asyncio.run(together())
 
 
 def contents(spool: Spool) -> list[tuple[int, bytes]]:
@@ -70,9 +84,7 @@ def test_lines_that_wait_together_wait_for_the_disk_once(
     slow = os.fsync
     monkeypatch.setattr(os, "fsync", lambda handle: (time.sleep(0.05), slow(handle)))
     with spooling(tmp_path) as spool:
-        futures = [spool.append(b"%d" % number) for number in range(500)]
-        for future in futures:
-            future.result(timeout=30)
+        append_together(spool, *(b"%d" % number for number in range(500)))
         assert spool.syncs <= 10
         assert spool.waiting_bytes == 0
     assert contents(spool)[0][1].splitlines() == [b"%d" % number for number in range(500)]
@@ -129,12 +141,12 @@ def test_a_full_spool_takes_nothing_until_something_is_delivered(tmp_path: Path)
     with spooling(tmp_path, max_bytes=20, segment_bytes=1) as spool:
         append(spool, b"0123456789")
         with pytest.raises(Full, match="have not been delivered"):
-            spool.append(b"0123456789")
+            append(spool, b"0123456789")
         wait_for(spool.closed)
         spool.delivered(spool.closed()[0])
         append(spool, b"0123456789")
     with spooling(tmp_path, max_waiting_bytes=5) as busy, pytest.raises(Full, match="wait for the disk"):
-        busy.append(b"123456")
+        append(busy, b"123456")
 
 
 def test_two_receivers_do_not_share_a_spool(tmp_path: Path) -> None:
