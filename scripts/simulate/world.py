@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 DAY = 86_400
+# What an inside control has of its template's traffic.
+CONTROL_SHARE = 0.15
 # Control characters and separators that break readers which split lines at more than line feeds.
 ODD_TEXT = "tab\tfeed\nseparator\u2028next\u0085\N{FULLWIDTH LATIN CAPITAL LETTER A}\N{GRINNING FACE} \\ </p>"
 
@@ -240,12 +242,12 @@ def bandit(day: float, template: Template) -> list[float]:
     effects = [variant(template, arm).effect for arm in range(template.arms)]
     weights = [2.718 ** (12 * day * (effect - 1)) for effect in effects]
     if template.control_arm:
-        weights[0] = 0.15 / 0.85 * sum(weights[1:])
+        weights[0] = CONTROL_SHARE / (1 - CONTROL_SHARE) * sum(weights[1:])
     total = sum(weights)
     return [sum(weights[: arm + 1]) / total for arm in range(template.arms)]
 
 
-def settings_rows() -> list[tuple[str, str, str, str, str, int, str]]:
+def settings_rows() -> list[tuple[str, str, str, str, str, int, str, str]]:
     """Rows of scripts/simulate/sample_seeds/template_settings.csv for the simulator's templates."""
     return [
         (
@@ -256,6 +258,7 @@ def settings_rows() -> list[tuple[str, str, str, str, str, int, str]]:
             variant(template, 0).copy_id if template.control_arm else "",
             1_000,
             template.control_template or "",
+            str(CONTROL_SHARE) if template.control_arm else "",
         )
         for template in TEMPLATES
         if template.settings

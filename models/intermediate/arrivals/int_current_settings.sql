@@ -28,7 +28,10 @@ final as (
         settings_changes.campaign_id,
         settings_changes.action_id,
         settings_changes.control_copy_id,
-        settings_changes.control_template_id
+        settings_changes.control_template_id,
+        settings_changes.key_metric,
+        settings_changes.min_sends,
+        settings_changes.control_share
     from settings_changes
     inner join latest
         on
@@ -37,7 +40,10 @@ final as (
     where coalesce(
         cast(settings_changes.action_id as {{ dbt.type_string() }}),
         settings_changes.control_copy_id,
-        settings_changes.control_template_id
+        settings_changes.control_template_id,
+        settings_changes.key_metric,
+        cast(settings_changes.min_sends as {{ dbt.type_string() }}),
+        cast(settings_changes.control_share as {{ dbt.type_string() }})
     ) is not null
 
 )

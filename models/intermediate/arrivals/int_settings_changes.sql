@@ -28,6 +28,9 @@ rows_of_seeds as (
         action_id,
         cast(null as {{ dbt.type_string() }}) as control_copy_id,
         cast(null as {{ dbt.type_string() }}) as control_template_id,
+        cast(null as {{ dbt.type_string() }}) as key_metric,
+        cast(null as {{ dbt.type_bigint() }}) as min_sends,
+        cast(null as double) as control_share,
         role || ' action ' || cast(action_id as {{ dbt.type_string() }})
         || coalesce(' of campaign ' || cast(campaign_id as {{ dbt.type_string() }}), '') as description
     from template_actions
@@ -41,6 +44,9 @@ rows_of_seeds as (
         cast(null as {{ dbt.type_bigint() }}) as action_id,
         lower(control_copy_id) as control_copy_id,
         cast(null as {{ dbt.type_string() }}) as control_template_id,
+        cast(null as {{ dbt.type_string() }}) as key_metric,
+        cast(null as {{ dbt.type_bigint() }}) as min_sends,
+        cast(null as double) as control_share,
         'control copy ' || lower(control_copy_id) as description
     from template_settings
     where control_copy_id is not null
@@ -54,9 +60,34 @@ rows_of_seeds as (
         cast(null as {{ dbt.type_bigint() }}) as action_id,
         cast(null as {{ dbt.type_string() }}) as control_copy_id,
         control_template_id,
+        cast(null as {{ dbt.type_string() }}) as key_metric,
+        cast(null as {{ dbt.type_bigint() }}) as min_sends,
+        cast(null as double) as control_share,
         'control template ' || control_template_id as description
     from template_settings
     where control_template_id is not null
+
+    union all
+
+    select
+        template_id,
+        cast(null as {{ dbt.type_bigint() }}) as campaign_id,
+        cast(null as {{ dbt.type_string() }}) as role,
+        cast(null as {{ dbt.type_bigint() }}) as action_id,
+        cast(null as {{ dbt.type_string() }}) as control_copy_id,
+        cast(null as {{ dbt.type_string() }}) as control_template_id,
+        lower(key_metric) as key_metric,
+        min_sends,
+        control_share,
+        'experiment'
+        || coalesce(' on ' || lower(key_metric), '')
+        || coalesce(' of ' || cast(min_sends as {{ dbt.type_string() }}) || ' sends', '')
+        || coalesce(' with control at ' || cast(control_share as {{ dbt.type_string() }}), '') as description
+    from template_settings
+    where
+        key_metric is not null
+        or min_sends is not null
+        or control_share is not null
 
 ),
 
@@ -140,7 +171,10 @@ final as (
         rows_of_seeds.campaign_id,
         rows_of_seeds.action_id,
         rows_of_seeds.control_copy_id,
-        rows_of_seeds.control_template_id
+        rows_of_seeds.control_template_id,
+        rows_of_seeds.key_metric,
+        rows_of_seeds.min_sends,
+        rows_of_seeds.control_share
     from changes
     left join rows_of_seeds
         on changes.template_id = rows_of_seeds.template_id

@@ -80,6 +80,16 @@ changed_control_templates as (
 
 ),
 
+deliveries_of_changed_templates as (
+
+    select delivery_key
+    from {{ ref('fct_deliveries') }}
+    where
+        template_id in (select template_id from changed_templates)
+        or template_id in (select control_template_id from changed_control_templates)
+
+),
+
 -- dates on which deliveries count, or counted before their calls or messages changed
 dates as (
 
@@ -123,6 +133,27 @@ dates as (
     select call_date as metric_date
     from {{ ref('int_distinct_calls') }}
     where template_id in (select control_template_id from changed_control_templates)
+
+    union
+
+    -- a journey counts on the day of its first message, which may be another message than the touched one
+    select {{ reporting_date('first_event_at') }} as metric_date
+    from {{ ref('int_message_ids') }}
+    where journey_id in (select journey_id from journeys)
+
+    union
+
+    -- with another control, the deliveries of a template count as journeys or by themselves
+    select call_date as metric_date
+    from {{ ref('int_distinct_calls') }}
+    where template_id in (select template_id from changed_templates)
+
+    union
+
+    select {{ reporting_date('messages.first_event_at') }} as metric_date
+    from {{ ref('int_messages') }} as messages
+    inner join deliveries_of_changed_templates
+        on messages.delivery_key = deliveries_of_changed_templates.delivery_key
 
 ),
 

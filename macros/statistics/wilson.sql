@@ -1,0 +1,17 @@
+{# A bound of Wilson's 95 % interval of a rate: Wilson (1927), "Probable inference, the law of succession, and statistical
+   inference", Journal of the American Statistical Association 22. Deliveries to one person are not independent, so the
+   counts are divided by the design effect first. Null without trials. `side` is - or +. #}
+{% macro wilson_bound(successes, trials, design_effect, side) -%}
+    {%- set z = '1.959963984540054' -%}
+    {%- set size = '(' ~ trials ~ ' / cast(' ~ design_effect ~ ' as double))' -%}
+    {%- set rate = '(' ~ successes ~ ' / cast(' ~ trials ~ ' as double))' -%}
+    case
+            when {{ trials }} > 0
+                then (
+                    {{ rate }} + {{ z }} * {{ z }} / (2 * {{ size }})
+                    {{ side }} {{ z }} * sqrt(
+                        {{ rate }} * (1 - {{ rate }}) / {{ size }} + {{ z }} * {{ z }} / (4 * {{ size }} * {{ size }})
+                    )
+                ) / (1 + {{ z }} * {{ z }} / {{ size }})
+        end
+{%- endmacro %}

@@ -1,0 +1,63 @@
+{{ config(materialized='view') }}
+
+with
+
+delivery_units as (
+
+    select * from {{ ref('int_delivery_units') }}
+
+),
+
+journey_units as (
+
+    select * from {{ ref('int_journey_units') }}
+
+),
+
+control_copies as (
+
+    select
+        template_id,
+        control_copy_id
+    from {{ ref('int_experiment_templates') }}
+    where control_copy_id is not null
+
+),
+
+final as (
+
+    select
+        'delivery' as unit_type,
+        delivery_units.unit_key,
+        delivery_units.template_id,
+        cast(null as {{ dbt.type_bigint() }}) as campaign_id,
+        delivery_units.copy_id,
+        control_copies.control_copy_id is not null as is_control,
+        delivery_units.unit_date,
+        delivery_units.started_at,
+        delivery_units.person_key,
+        delivery_units.outcomes
+    from delivery_units
+    left join control_copies
+        on
+            delivery_units.template_id = control_copies.template_id
+            and delivery_units.copy_id = control_copies.control_copy_id
+
+    union all
+
+    select
+        'journey' as unit_type,
+        unit_key,
+        template_id,
+        campaign_id,
+        copy_id,
+        is_control,
+        unit_date,
+        started_at,
+        person_key,
+        outcomes
+    from journey_units
+
+)
+
+select * from final
