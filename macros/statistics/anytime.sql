@@ -20,7 +20,7 @@
    factors may each be too large or too small for a double. #}
 {% macro anytime_p(z, clock) -%}
     case
-            when {{ clock }} > 0
+            when {{ clock }} > 0 and {{ z }} is not null
                 then exp(least(
                     0, 0.5 * ln(1 + {{ clock }}) - 0.5 * {{ z }} * {{ z }} * {{ clock }} / (1 + {{ clock }})
                 ))

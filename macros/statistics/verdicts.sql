@@ -46,7 +46,9 @@
 
 
 {% macro metric_words(metric) -%}
-    replace({{ metric }}, '_', ' ')
+    case
+                when {{ metric }} like 'human%' then replace({{ metric }}, 'human_', '') || ' by people' else {{ metric }}
+            end
 {%- endmacro %}
 
 
