@@ -118,7 +118,7 @@ def ratios(query: Query) -> dict[int, tuple[float, ...]]:
 
 
 def test_lift_interval_and_p_are_those_of_the_references(query: Query) -> None:
-    days, n1, y1, n0, y0 = comparisons()
+    _, n1, y1, n0, y0 = comparisons()
     sums = reference.risk_ratio(n1, y1, n0, y0)
     errors = sums.error(1.5)
     expected = {number for number in range(TABLES) if np.isfinite(errors[number])}
@@ -145,7 +145,7 @@ def test_lift_interval_and_p_are_those_of_the_references(query: Query) -> None:
 
 def test_the_sums_are_statsmodels_ratio_and_interval() -> None:
     """The numpy form that the SQL is compared with, which the simulations use too."""
-    days, n1, y1, n0, y0 = comparisons()
+    _, n1, y1, n0, y0 = comparisons()
     sums = reference.risk_ratio(n1, y1, n0, y0)
     for number in range(min(TABLES, 2_000)):
         if not np.isfinite(sums.error()[number] if number == 0 else sums.log_ratio[number]):
@@ -171,7 +171,7 @@ def test_the_sums_are_statsmodels_ratio_and_interval() -> None:
 
 
 def test_the_variance_is_that_of_the_published_vaccine_trials() -> None:
-    """Thirteen trials of BCG against tuberculosis (Colditz et al. 1994): cases and others, vaccinated and not.
+    """Thirteen trials of BCG against tuberculosis (Colditz 1994): cases and others, vaccinated and not.
 
     The R package metafor 4 gives -0.4537 with a standard error of 0.0393 for rma.mh(measure="RR").
     """

@@ -1,7 +1,7 @@
 """The formulas of macros/statistics once more, in numpy, and their SQL as the macros write it.
 
-A comparison is four arrays of whole numbers whose last axis is the day: trials and successes of a copy (n1, y1)
-and of the control (n0, y0).
+A comparison is four arrays of whole numbers whose last axis is the day: trials and successes of a copy
+(n1, y1) and of the control (n0, y0).
 """
 
 from typing import Any, NamedTuple
@@ -19,13 +19,6 @@ Z = 1.959963984540054
 C0 = -2 * np.log(0.05)
 C = C0 + np.log(1 + C0)
 TUNING = 5000.0
-
-
-class _Found(Exception):
-    """Carries what a macro returns by dbt's return()."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
 
 
 def macros() -> Any:

@@ -24,6 +24,7 @@ BOOKKEEPING = (
     "int_touched_messages",
     "int_touched_dates",
     "int_touched_hours",
+    "int_touched_journeys",
     "int_rewritten_messages",
     "int_settings_changes",
 )
