@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scripts.simulate import experiments
 from scripts.simulate.files import Reject
 from scripts.simulate.world import METRICS
 
@@ -192,6 +193,7 @@ def add_up(con: duckdb.DuckDBPyConnection) -> None:
     for name, query in ADD_UP.items():
         con.execute(f"create table if not exists sum_{name} as select * from ({query}) limit 0")
         con.execute(f"insert into sum_{name} {query}")
+    experiments.add_up(con)
 
 
 def finish(
@@ -203,6 +205,7 @@ def finish(
     con.execute(COHORT.format(metrics=metric_columns("m"), rates=rate_columns()))
     con.execute(CONTROL.format(metrics=metric_columns("m"), rates=rate_columns()))
     con.execute(LINKS)
+    experiments.finish(con)
     con.execute(HARD_CASES)
     marts = {
         "dim_copy_variants": "order by copy_id, version_number",
@@ -211,6 +214,7 @@ def finish(
         "copy_cohort_metrics_daily": "order by delivery_date, copy_id",
         "control_metrics_daily": "order by delivery_date, template_id",
         "link_clicks_daily": "order by metric_date, copy_id, href",
+        "experiment_daily": "order by template_id, copy_id, experiment_date, metric",
         "hard_cases": "order by name",
     }
     for name, order in marts.items():

@@ -17,6 +17,7 @@ MARTS = (
     "copy_cohort_metrics_daily",
     "control_metrics_daily",
     "link_clicks_daily",
+    "experiment_daily",
 )
 
 # What the truth has no word of: dates and first events, which the daily marts are summed up from.
