@@ -93,7 +93,10 @@ final as (
         cast(round(arm_people / arm_share) as {{ dbt.type_bigint() }}) as people,
         cast(round(control_people / control_share) as {{ dbt.type_bigint() }}) as control_people,
         {{ design_effect('arm_') }} as design_effect,
-        {{ paired_design_effect('arm_', 'control_', 'crossed_') }} as paired_design_effect
+        case
+            when arm = 'control' then cast(1 as double)
+            else {{ paired_design_effect('arm_', 'control_', 'crossed_') }}
+        end as paired_design_effect
     from paired
 
 )
