@@ -59,7 +59,7 @@ TEST := $(call settings,data/test,data/test/test.duckdb) $(SAMPLE_SEEDS)
 PARSE := $(call settings,data/parse,data/parse/none.duckdb) $(SAMPLE_SEEDS)
 UNIT := $(call settings,data/unit,data/unit/unit.duckdb) $(SAMPLE_SEEDS)
 
-.PHONY: help venv venv-dev lock run daily check test lint ruff mypy sqlfluff parse grammar unit quick pytest truth replay \
+.PHONY: help venv venv-dev lock run daily check test lint ruff mypy sqlfluff parse grammar unit quick pytest truth replay statistics \
 	verify-snowflake build-test ci-slim bench clean
 
 help: ## list the targets
@@ -213,6 +213,10 @@ truth: venv-dev ## every mart cell against the truth of CALLS simulated calls
 replay: venv-dev ## incremental builds against full ones in EXAMPLES random histories
 	$(call say,"$(EXAMPLES) random histories against full builds")
 	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) $(BIN)/python -m pytest tests/python/models/test_replay.py
+
+statistics: venv-dev ## the SQL of the statistics against statsmodels, and what intervals and verdicts cover in simulations
+	$(call say,"10,000 random tables and the simulated experiments")
+	@COPYMART_STATISTICS=1 $(PYTEST) tests/python/experiments
 
 verify-snowflake: venv ## the whole way on a Snowflake account beside DuckDB, with roles and a database that are dropped at the end
 	@$(BIN)/python -m scripts.snowflake.verify $(VERIFY_OPTIONS)

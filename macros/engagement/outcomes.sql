@@ -90,5 +90,5 @@
 {%- endmacro %}
 
 {% macro snowflake__hash_of_60_bits(text) -%}
-    mod(md5_number_lower64({{ text }}), 1152921504606846976)
+    cast(mod(md5_number_lower64({{ text }}), 1152921504606846976) as bigint)
 {%- endmacro %}

@@ -1,10 +1,10 @@
 {# Intervals and p values that hold at every look, however often somebody looks: the normal mixture boundary of Robbins
-   (1970), "Statistical methods related to the law of the iterated logarithm", Annals of Mathematical Statistics 41, in the
-   asymptotic form of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024), "Time-uniform central limit theory and
+   (1970), "Statistical methods related to the law of the iterated logarithm", Annals of Mathematical Statistics 41, in
+   the asymptotic form of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (2024), "Time-uniform central limit theory and
    asymptotic confidence sequences", Annals of Statistics 52. 5000, the tuning, is the number of sends of two equal arms
    at which the interval is narrowest; any other number would be as right. #}
 
-{# How far a comparison has come, from its information w. The factor is 4 * C / 5000, C = c + ln(1 + c), c = 2 ln(20). #}
+{# How far a comparison has come, from its information. The factor is 4 * C / 5000, C = c + ln(1 + c), c = 2 ln(20). #}
 {% macro anytime_clock(w, design_effect) -%}
     ({{ w }} * 0.006348923681390052 / {{ design_effect }})
 {%- endmacro %}
@@ -30,11 +30,11 @@
 
 {# A bound of the anytime 95 % interval of the lift. `side` is - or +. #}
 {% macro anytime_lift_bound(log_ratio, error, clock, side) -%}
-    exp({{ log_ratio }} {{ side }} {{ anytime_multiplier(clock) }} * {{ error }}) - 1
+    {{ lift_of(log_ratio ~ ' ' ~ side ~ ' ' ~ anytime_multiplier(clock) ~ ' * ' ~ error) }}
 {%- endmacro %}
 
 
-{# Whether the traffic was split as planned: z of `found` units in an arm of `total` that should have had the `share`. #}
+{# Whether the traffic was split as planned: z of `found` units in an arm, of `total`, that was to have the `share`. #}
 {% macro sample_ratio_z(found, total, share) -%}
     ({{ found }} - {{ share }} * {{ total }}) / sqrt({{ total }} * {{ share }} * (1 - {{ share }}))
 {%- endmacro %}

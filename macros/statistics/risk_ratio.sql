@@ -1,6 +1,6 @@
-{# The Mantel-Haenszel risk ratio, stratified by day: Mantel and Haenszel (1959), "Statistical aspects of the analysis of
-   data from retrospective studies of disease"; variance of its logarithm by Greenland and Robins (1985), "Estimation of a
-   common effect parameter from sparse follow-up data", Biometrics 41. A day on which one arm has no trial adds nothing.
+{# The Mantel-Haenszel risk ratio, stratified by day: Mantel and Haenszel (1959), "Statistical aspects of the analysis
+   of data from retrospective studies of disease"; variance of its logarithm by Greenland and Robins (1985), "Estimation
+   of a common effect parameter from sparse follow-up data", Biometrics 41. A day on which one arm has no trial adds nothing.
 
    Aggregates over days, in columns that begin with `prefix`: t1 and t0, whose ratio is the risk ratio of arm 1 to arm 0;
    w, the information by which an anytime interval counts time; g, of the variance. n1 and y1 are trials and successes
@@ -46,5 +46,12 @@
 
 {# A bound of the plain 95 % interval of the lift, right for one look that was planned. `side` is - or +. #}
 {% macro plain_lift_bound(log_ratio, error, side) -%}
-    exp({{ log_ratio }} {{ side }} 1.959963984540054 * {{ error }}) - 1
+    {{ lift_of(log_ratio ~ ' ' ~ side ~ ' 1.959963984540054 * ' ~ error) }}
+{%- endmacro %}
+
+
+{# The lift of a logarithm of a ratio. Intervals of a few trials reach beyond what a double holds; beyond e^20 they say no
+   more than that anything is possible. #}
+{% macro lift_of(log_ratio) -%}
+    case when {{ log_ratio }} > 20 then exp(cast(20 as double)) else exp({{ log_ratio }}) end - 1
 {%- endmacro %}

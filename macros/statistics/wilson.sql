@@ -1,5 +1,5 @@
-{# A bound of Wilson's 95 % interval of a rate: Wilson (1927), "Probable inference, the law of succession, and statistical
-   inference", Journal of the American Statistical Association 22. Deliveries to one person are not independent, so the
+{# A bound of Wilson's 95 % interval of a rate: Wilson (1927), "Probable inference, the law of succession, and
+   statistical inference", Journal of the American Statistical Association 22. Deliveries to one person are not independent, so the
    counts are divided by the design effect first. Null without trials. `side` is - or +. #}
 {% macro wilson_bound(successes, trials, design_effect, side) -%}
     {%- set z = '1.959963984540054' -%}

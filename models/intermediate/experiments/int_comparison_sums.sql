@@ -54,7 +54,8 @@ final as (
         cast(sum(successes_outside_trials) as {{ dbt.type_bigint() }}) as successes_outside_trials,
         cast(count(case when trials > 0 and control_trials > 0 then 1 end) as {{ dbt.type_bigint() }}) as shared_days,
         {{ risk_ratio_sums('trials', 'successes', 'control_trials', 'control_successes') }},
-        {{ sum_of_days(best_of_term('successes', 'control_trials', 'trials'), 'trials', 'control_trials') }} as arm_squares,
+        {{ sum_of_days(best_of_term('successes', 'control_trials', 'trials'), 'trials', 'control_trials') }}
+            as arm_squares,
         {{ sum_of_days(best_of_term('control_successes', 'trials', 'control_trials'), 'trials', 'control_trials') }}
             as control_squares,
         min(case when is_verdict_day then experiment_date end) as verdict_from,

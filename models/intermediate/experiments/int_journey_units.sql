@@ -117,19 +117,19 @@ ranked as (
 outcomes as (
 
     select
-        parts.template_id,
-        parts.unit_key,
+        messages.template_id,
+        messages.unit_key,
         min(events.user_id) as user_id,
         {{ bit_or(outcome_bits('events.')) }} as outcomes
     from {{ ref('fct_engagement_events') }} as events
-    inner join parts
-        on events.delivery_id = parts.delivery_id
+    inner join parts as messages
+        on events.delivery_id = messages.delivery_id
     where
         events.counts
         {% if is_incremental() -%}
         and events.event_date >= (select min(cast(first_event_at as date)) from parts)
         {%- endif %}
-    group by parts.template_id, parts.unit_key
+    group by messages.template_id, messages.unit_key
 
 ),
 

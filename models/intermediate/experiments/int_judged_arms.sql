@@ -65,10 +65,12 @@ measured as (
         {{ wilson_bound('sums.successes', 'sums.trials', 'comparisons.design_effect', '-') }} as rate_low,
         {{ wilson_bound('sums.successes', 'sums.trials', 'comparisons.design_effect', '+') }} as rate_high,
         cast(comparisons.control_successes as double) / nullif(comparisons.control_trials, 0) as control_rate,
-        case when comparisons.arm_type = 'control' then cast(0 as double) else exp(comparisons.log_ratio) - 1 end as lift,
+        case
+            when comparisons.arm_type = 'control' then cast(0 as double) else {{ lift_of('comparisons.log_ratio') }}
+        end as lift,
         {{ plain_lift_bound('comparisons.log_ratio', 'comparisons.error', '-') }} as lift_low,
         {{ plain_lift_bound('comparisons.log_ratio', 'comparisons.error', '+') }} as lift_high,
-        exp(comparisons.verdict_log_ratio) - 1 as verdict_lift,
+        {{ lift_of('comparisons.verdict_log_ratio') }} as verdict_lift,
         {{ anytime_lift_bound(
             'comparisons.verdict_log_ratio', 'comparisons.verdict_error', 'comparisons.verdict_clock', '-'
         ) }} as lift_low_anytime,

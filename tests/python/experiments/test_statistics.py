@@ -134,7 +134,9 @@ def test_lift_interval_and_p_are_those_of_the_references(query: Query) -> None:
         assert error == pytest.approx(errors[number], rel=1e-9)
         z = sums.log_ratio[number] / errors[number]
         c = reference.multiplier(k[number])
-        bounds = [np.exp(log_ratio + side * error) - 1 for side in (-reference.Z, reference.Z, -c, c)]
+        bounds = [
+            np.exp(min(20, log_ratio + side * error)) - 1 for side in (-reference.Z, reference.Z, -c, c)
+        ]
         assert rest[:4] == pytest.approx(bounds, rel=1e-9, abs=1e-9)
         assert rest[4:] == pytest.approx(
             [2 * norm.sf(abs(z)), reference.anytime_p(z, k[number]), c], rel=1e-7, abs=1e-12
@@ -203,7 +205,7 @@ def test_wilson_intervals_are_statsmodels(query: Query) -> None:
 
 def test_adjusted_p_values_are_statsmodels(query: Query) -> None:
     draw = np.random.default_rng(2)
-    families = [draw.uniform(0, 1, draw.integers(1, 12)) ** 3 for _ in range(TABLES // 40)]
+    families = [draw.uniform(0, 1, draw.integers(1, 12)) ** 3 for _ in range(10 if TABLES < 1_000 else 50)]
     families[0] = np.array([0.04, 0.01, 0.01, 0.2])
     load(
         query,

@@ -151,6 +151,7 @@ def test_ids_are_trimmed_and_stay_text(owner: Owner) -> None:
             "control_copy_id": None,
             "min_sends": None,
             "control_template_id": None,
+            "control_share": None,
         }
     ]
 
@@ -189,6 +190,16 @@ REFUSED = {
         "template_settings",
         SETTINGS + "t,,,,control,\n",
         "line 2: control_copy_id is 'control'; write the variant's copy_id, a UUID",
+    ),
+    "a share that is none": (
+        "template_settings",
+        "template_id,control_share\nt,10\n",
+        "line 2: control_share is '10'; write a share between 0 and 1, such as 0.1",
+    ),
+    "a direction that is none": (
+        "engagement_metrics",
+        "object_type,metric,good_when\nemail,opened,higher\n",
+        "line 2: good_when is 'higher'; write up or down",
     ),
     "a repeated row": (
         "template_actions",
@@ -300,21 +311,33 @@ def test_landing_tables_of_an_earlier_version_are_refused(owner: Owner) -> None:
 
 
 def test_a_seed_may_lack_an_optional_column(owner: Owner) -> None:
-    """Files of owners who have not heard of control_template_id yet."""
+    """Files of owners who have not heard of control templates, shares and directions yet."""
     land_nothing(owner)
-    build = ("build", "--resource-type", "seed", "--resource-type", "model")
-    run(owner.environment, "dbt", *build, "--select", "+int_control_templates", project=owner.project)
+    build = ("build", "--resource-type", "seed", "--resource-type", "model", "--select")
+    models = ("+int_control_templates", "+int_compared_metrics", "+int_experiment_templates")
+    run(owner.environment, "dbt", *build, *models, project=owner.project)
     assert owner.rows("intermediate.int_control_templates") == [
         {"template_id": "plan-nudge", "control_template_id": "digest-offer"},
         {"template_id": "clash-hook", "control_template_id": "split-map"},
         {"template_id": "split-parent", "control_template_id": "split-map"},
     ]
+    metrics = owner.rows("intermediate.int_compared_metrics")
     older = [{**row} for row in sample("template_settings")]
     for row in older:
-        del row["control_template_id"], row["min_sends"]
+        del row["control_template_id"], row["min_sends"], row["control_share"]
     owner.write("template_settings", written(older))
-    run(owner.environment, "dbt", *build, "--select", "+int_control_templates", project=owner.project)
+    older = [{**row} for row in sample("engagement_metrics")]
+    for row in older:
+        del row["good_when"], row["maturity_days"]
+    owner.write("engagement_metrics", written(older))
+    run(owner.environment, "dbt", *build, *models, project=owner.project)
     assert owner.rows("intermediate.int_control_templates") == []
+    settings_of = {row["template_id"]: row for row in owner.rows("intermediate.int_experiment_templates")}
+    assert settings_of["welcome-email"]["min_sends"] == 1000
+    assert settings_of["welcome-email"]["control_share"] is None
+    # the catalogue as it is delivered says what holds without it
+    assert owner.rows("intermediate.int_compared_metrics") == metrics
+    assert {row["metric"]: row["good_when"] for row in metrics}["unsubscribed"] == "down"
 
 
 def land_nothing(owner: Owner) -> None:

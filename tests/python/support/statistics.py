@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jinja2 import Environment
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from support.project import PROJECT
 
@@ -91,7 +92,8 @@ def holm(p: Numbers) -> Numbers:
     filled = np.where(np.isnan(p), np.inf, p)
     order = np.argsort(filled, axis=-1, kind="stable")
     count = (~np.isnan(p)).sum(axis=-1, keepdims=True)
-    steps = np.take_along_axis(filled, order, axis=-1) * (count - np.arange(p.shape[-1]))
+    remaining = np.maximum(1, count - np.arange(p.shape[-1]))
+    steps = np.take_along_axis(filled, order, axis=-1) * remaining
     steps = np.where(np.isfinite(steps), steps, -np.inf)
     sorted_p = np.minimum(1.0, np.maximum.accumulate(steps, axis=-1))
     adjusted = np.empty_like(sorted_p)
@@ -116,3 +118,18 @@ def paired_design_effect(n1: Numbers, y1: Numbers, n0: Numbers, y0: Numbers) -> 
         - 2 * (e1 * e0).sum() / (y1.sum() * y0.sum())
     )
     return float(max(1.0, above / ((1 - p1) / y1.sum() + (1 - p0) / y0.sum())))
+
+
+def probability_best(scores: Numbers, errors: Numbers, points: int = 193, reach: float = 6.0) -> Numbers:
+    """The probability of each arm (last axis) that it is the best, errors independent and normal."""
+    z = np.linspace(-reach, reach, points)
+    weights = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi) * (z[1] - z[0])
+    found = np.zeros_like(scores)
+    for arm in range(scores.shape[-1]):
+        at = scores[..., arm, None] + errors[..., arm, None] * z
+        product = np.ones_like(at)
+        for other in range(scores.shape[-1]):
+            if other != arm:
+                product *= ndtr((at - scores[..., other, None]) / errors[..., other, None])
+        found[..., arm] = (weights * product).sum(axis=-1)
+    return found
