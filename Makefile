@@ -214,8 +214,14 @@ replay: venv-dev ## incremental builds against full ones in EXAMPLES random hist
 	$(call say,"$(EXAMPLES) random histories against full builds")
 	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) $(BIN)/python -m pytest tests/python/models/test_replay.py
 
-statistics: venv-dev ## the SQL of the statistics against statsmodels, and what intervals and verdicts cover in simulations
+# gbstats wants an older numpy than the lock has.
+data/gbstats/bin/python: | venv-dev
+	@$(BIN)/python -m venv data/gbstats && $@ -m pip -q install gbstats==0.8.0
+
+statistics: venv-dev data/gbstats/bin/python ## the SQL of the statistics against statsmodels, and what intervals and verdicts cover in simulations
 	$(call say,"10,000 random tables and the simulated experiments")
+	@data/gbstats/bin/python tests/python/experiments/gbstats_values.py data/gbstats/values.json
+	@cmp data/gbstats/values.json tests/python/experiments/gbstats_values.json
 	@COPYMART_STATISTICS=1 $(PYTEST) tests/python/experiments
 
 verify-snowflake: venv ## the whole way on a Snowflake account beside DuckDB, with roles and a database that are dropped at the end

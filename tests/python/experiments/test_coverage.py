@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from scripts.simulate.world import TEMPLATE, bandit, variant
 from support import statistics as reference
 from support.histories import (
+    History,
     acting_sooner,
     at_the_end,
     drifting,
@@ -185,3 +187,31 @@ def test_nine_of_ten_claims_to_be_the_best_are_right(draw: np.random.Generator, 
     say.append(f"(f) {right} of {claims} claims above 0.9 are right: {right / claims:.3f}")
     assert claims > histories / 10
     assert right / claims >= 0.9 - (0 if MANY else doubt(0.9, claims))
+
+
+def test_days_take_the_bias_out_of_a_moving_split(draw: np.random.Generator, say: list[str]) -> None:
+    """(c) The simulator's schedule draws traffic to the better copies while the rate of everybody drifts."""
+    template, days, histories = TEMPLATE["welcome-email"], 60, 4_000 if MANY else 400
+    schedule = np.array([np.diff([0.0, *bandit(day / days, template)]) for day in range(days)])
+    ratios = np.array([variant(template, arm).effect for arm in range(template.arms)])
+    ratios /= ratios[0]
+    trials = np.stack([draw.multinomial(20_000, day, histories) for day in schedule], axis=-1).astype(float)
+    rates = drifting(days, 0.05, size=1.0)
+    history = History(trials, draw.binomial(trials.astype(int), ratios[:, None] * rates).astype(float))
+    truth = np.log(ratios[1:])
+    stratified = at_the_end(history).log_ratio - truth
+    total = np.log(history.successes.sum(-1) / history.trials.sum(-1))
+    pooled = total[:, 1:] - total[:, :1] - truth
+    bias, pooled_bias = stratified.mean(0), pooled.mean(0)
+    noise = 3 * stratified.std(0) / np.sqrt(histories)
+    for arm in range(len(truth)):
+        say.append(
+            f"(c) copy {arm + 1}: bias of the log ratio by day {bias[arm]:+.5f} (3 errors {noise[arm]:.5f}), "
+            f"pooled {pooled_bias[arm]:+.4f}"
+        )
+    assert (np.abs(bias) <= noise).all()
+    moved = np.abs(pooled_bias) > 0.02
+    assert moved.any()
+    assert (
+        np.abs(bias[moved]) <= np.maximum(np.abs(pooled_bias[moved]) / 10, 0 if MANY else noise[moved])
+    ).all()

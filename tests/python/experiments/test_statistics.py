@@ -3,8 +3,10 @@
 COPYMART_STATISTICS=1 (`make statistics`) takes 10,000 random tables instead of 400.
 """
 
+import json
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -185,6 +187,24 @@ def test_the_variance_is_that_of_the_published_vaccine_trials() -> None:
     sums = reference.risk_ratio(y1 + m1, y1, y0 + m0, y0)
     assert float(sums.log_ratio) == pytest.approx(-0.4537, abs=5e-5)
     assert float(sums.error()) == pytest.approx(0.0393, abs=5e-5)
+
+
+def test_anytime_intervals_are_those_of_gbstats(query: Query) -> None:
+    """With two equal arms, the information w is a quarter of the sends."""
+    rows = json.loads((Path(__file__).parent / "gbstats_values.json").read_text())["rows"]
+    values = ", ".join(f"({number}, {n / 4}, {row[0] / row[1]})" for number, (n, *row) in enumerate(rows))
+    query("create or replace table growthbook (number bigint, w double, z double)")
+    query(f"insert into growthbook values {values}")
+    found = query(
+        f"""
+        select {MACROS.anytime_multiplier("clock")}, {MACROS.anytime_p("z", "clock")}
+        from (select number, z, {MACROS.anytime_clock("w", "1")} as clock from growthbook) as clocks
+        order by number
+        """
+    )
+    for (c, p), (_, _, error, width, expected) in zip(found, rows, strict=True):
+        assert c == pytest.approx(width / error, rel=1e-9)
+        assert p == pytest.approx(expected, rel=1e-8, abs=1e-12)
 
 
 def test_wilson_intervals_are_statsmodels(query: Query) -> None:
