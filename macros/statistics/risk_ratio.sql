@@ -50,8 +50,8 @@
 {%- endmacro %}
 
 
-{# The lift of a logarithm of a ratio. Intervals of a few trials reach beyond what a double holds; beyond e^20 they say no
-   more than that anything is possible. #}
+{# The lift of a logarithm of a ratio. Intervals of a few trials reach beyond what a double holds; beyond e^20 they say
+   no more than that anything is possible. #}
 {% macro lift_of(log_ratio) -%}
     case when {{ log_ratio }} > 20 then exp(cast(20 as double)) else exp({{ log_ratio }}) end - 1
 {%- endmacro %}
