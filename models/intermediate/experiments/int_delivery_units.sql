@@ -15,14 +15,6 @@
 
 with
 
-outside_templates as (
-
-    select template_id
-    from {{ ref('int_experiment_templates') }}
-    where control_split = 'outside'
-
-),
-
 outcomes as (
 
     select
@@ -43,6 +35,7 @@ final as (
         deliveries.delivery_key as unit_key,
         deliveries.template_id,
         deliveries.copy_id,
+        deliveries.content_hash,
         deliveries.delivery_date as unit_date,
         deliveries.last_called_at as started_at,
         {{ person_key('deliveries.user_id', 'deliveries.delivery_key') }} as person_key,
@@ -51,7 +44,7 @@ final as (
     left join outcomes
         on deliveries.delivery_key = outcomes.delivery_key
     where
-        deliveries.template_id not in (select template_id from outside_templates)
+        true
         {{ if_touched }}
 
 )

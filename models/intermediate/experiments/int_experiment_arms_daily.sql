@@ -7,12 +7,20 @@
 
 {% set if_touched -%}
     {%- if is_incremental() -%}
-    where unit_date in (select metric_date from {{ ref('int_touched_dates') }})
+    and unit_date in (select metric_date from {{ ref('int_touched_dates') }})
     {{- and_between('unit_date', 'int_touched_dates', 'metric_date') }}
     {%- endif -%}
 {%- endset %}
 
 with
+
+outside_templates as (
+
+    select template_id
+    from {{ ref('int_experiment_templates') }}
+    where control_split = 'outside'
+
+),
 
 delivery_arms as (
 
@@ -22,7 +30,9 @@ delivery_arms as (
         unit_date,
         {{ unit_counts('outcomes') }}
     from {{ ref('int_delivery_units') }}
-    {{ if_touched }}
+    where
+        template_id not in (select template_id from outside_templates)
+        {{ if_touched }}
     group by template_id, copy_id, unit_date
 
 ),
@@ -36,7 +46,9 @@ journey_arms as (
         unit_date,
         {{ unit_counts('outcomes') }}
     from {{ ref('int_journey_units') }}
-    {{ if_touched }}
+    where
+        true
+        {{ if_touched }}
     group by template_id, campaign_id, copy_id, unit_date
 
 ),

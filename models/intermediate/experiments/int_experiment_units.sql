@@ -14,6 +14,15 @@ journey_units as (
 
 ),
 
+-- their deliveries count as journeys
+outside_templates as (
+
+    select template_id
+    from {{ ref('int_experiment_templates') }}
+    where control_split = 'outside'
+
+),
+
 control_copies as (
 
     select
@@ -38,10 +47,13 @@ final as (
         delivery_units.person_key,
         delivery_units.outcomes
     from delivery_units
+    left join outside_templates
+        on delivery_units.template_id = outside_templates.template_id
     left join control_copies
         on
             delivery_units.template_id = control_copies.template_id
             and delivery_units.copy_id = control_copies.control_copy_id
+    where outside_templates.template_id is null
 
     union all
 
