@@ -92,3 +92,23 @@
 {% macro snowflake__hash_of_60_bits(text) -%}
     cast(mod(md5_number_lower64({{ text }}), 1152921504606846976) as bigint)
 {%- endmacro %}
+
+
+{# Whether a unit is a trial of the metric that a column names. #}
+{% macro is_trial(outcomes, metric) -%}
+    case {{ metric }}
+            {%- for compared in compared_metrics() %}
+            when '{{ compared.metric }}' then {{ has_outcome(outcomes, compared.trials) }}
+            {%- endfor %}
+        end
+{%- endmacro %}
+
+
+{# Whether the metric that a column names is among a unit's outcomes. #}
+{% macro is_success(outcomes, metric) -%}
+    case {{ metric }}
+            {%- for compared in compared_metrics() %}
+            when '{{ compared.metric }}' then {{ has_outcome(outcomes, compared.metric) }}
+            {%- endfor %}
+        end
+{%- endmacro %}

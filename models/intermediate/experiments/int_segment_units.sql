@@ -1,0 +1,66 @@
+{# Trials of templates with an inside control: an outside control has no attributes. #}
+with
+
+templates as (
+
+    select * from {{ ref('int_experiment_templates') }}
+    where
+        control_split = 'inside'
+        and key_metric is not null
+
+),
+
+arms_daily as (
+
+    select * from {{ ref('int_experiment_arms_daily') }}
+
+),
+
+template_sizes as (
+
+    select
+        template_id,
+        sum(units) as units
+    from arms_daily
+    group by template_id
+
+),
+
+-- five attributes of 10 M deliveries took 76 s, so a large template has only the attributes that its owner names
+chosen as (
+
+    select
+        templates.template_id,
+        templates.control_copy_id,
+        templates.key_metric
+    from templates
+    inner join template_sizes
+        on templates.template_id = template_sizes.template_id
+    {%- if var('segment_keys') == 'auto' %}
+    where template_sizes.units < 1000000
+    {%- endif %}
+
+),
+
+final as (
+
+    select
+        units.template_id,
+        case when units.copy_id = chosen.control_copy_id then 'control' else units.copy_id end as arm,
+        chosen.key_metric as metric,
+        units.unit_date,
+        units.person_key,
+        deliveries.attrs,
+        case when {{ is_success('units.outcomes', 'chosen.key_metric') }} then 1 else 0 end as is_success
+    from {{ ref('int_delivery_units') }} as units
+    inner join chosen
+        on units.template_id = chosen.template_id
+    inner join {{ ref('fct_deliveries') }} as deliveries
+        on
+            units.unit_key = deliveries.delivery_key
+            and units.unit_date = deliveries.delivery_date
+    where {{ is_trial('units.outcomes', 'chosen.key_metric') }}
+
+)
+
+select * from final

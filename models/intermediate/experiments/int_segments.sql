@@ -1,0 +1,60 @@
+with
+
+units as (
+
+    select * from {{ ref('int_segment_units') }}
+
+),
+
+attributes as (
+
+    select * from {{ ref('int_segment_attributes') }}
+
+),
+
+counted as (
+
+    select
+        attributes.template_id,
+        attributes.segment_key,
+        attributes.segment_value,
+        count(distinct units.person_key) as people
+    from attributes
+    inner join units
+        on
+            attributes.template_id = units.template_id
+            and attributes.attrs = units.attrs
+    group by attributes.template_id, attributes.segment_key, attributes.segment_value
+
+),
+
+ranked as (
+
+    select
+        template_id,
+        segment_key,
+        segment_value,
+        people,
+        row_number() over (
+            partition by template_id, segment_key
+            order by people desc, segment_value
+        ) as place
+    from counted
+
+),
+
+final as (
+
+    select
+        template_id,
+        segment_key,
+        segment_value,
+        case
+            when place <= {{ var('max_segment_values') }} and people >= {{ var('min_segment_people') }} then segment_value
+            else '(other)'
+        end as shown_as
+    from ranked
+
+)
+
+select * from final
