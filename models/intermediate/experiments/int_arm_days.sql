@@ -83,8 +83,8 @@ final as (
         coalesce(controls.successes, 0) as control_successes,
         coalesce(arms.trials > 0 and controls.trials > 0, false)
         and arms.experiment_date <= {{ dbt.dateadd('day', '-1 * metrics.maturity_days', 'newest_event.newest_date') }}
-        and arms.experiment_date > coalesce(arm_edits.last_edit_date, cast('1900-01-01' as date))
-        and arms.experiment_date > coalesce(control_edits.last_edit_date, cast('1900-01-01' as date))
+        and coalesce(arms.experiment_date > arm_edits.last_edit_date, true)
+        and coalesce(arms.experiment_date > control_edits.last_edit_date, true)
             as is_verdict_day
     from arms
     inner join metrics
