@@ -132,6 +132,8 @@ def test_a_grant_holds_its_views_and_no_others(manifest: Any) -> None:
             "SHARED_COPY_COHORT_METRICS_DAILY",
             "SHARED_COPY_METRICS_DAILY",
             "SHARED_COPY_VARIANTS",
+            "SHARED_TEMPLATE_PERFORMANCE",
+            "SHARED_VARIANT_PERFORMANCE",
         )
     ]
     assert metrics.references == ()
@@ -176,7 +178,7 @@ def test_a_mart_in_another_database_is_referenced_through_views(manifest: Any) -
 def test_metrics_are_given_once_and_then_there_are_no_changes(shell: Shell) -> None:
     output, error = shell("share", "--account", CONSUMER.lower(), "--yes")
     assert error == ""
-    assert "Plan: 8 to add, 0 to remove, 0 unchanged." in output
+    assert "Plan: 10 to add, 0 to remove, 0 unchanged." in output
     share = shell.session.account.shares["COPYMART_METRICS"]
     assert share.accounts == [CONSUMER]
     assert ("SELECT", "VIEW", ("COPYMART", "SHARES", "SHARED_CALLS")) not in share.privileges
@@ -197,8 +199,8 @@ def test_a_plan_is_applied_only_after_yes(shell: Shell) -> None:
         shell("share", "--account", CONSUMER, answer=answer)
         assert shell.changes() == []
     output, error = shell("share", "--account", CONSUMER, answer="y\n")
-    assert (error, len(shell.changes())) == ("", 8)
-    assert "Applied: 8 statements." in output
+    assert (error, len(shell.changes())) == ("", 10)
+    assert "Applied: 10 statements." in output
 
 
 def test_a_dry_run_and_a_check_change_nothing(shell: Shell) -> None:
@@ -378,7 +380,7 @@ def test_a_refused_statement_says_what_stands(shell: Shell) -> None:
     _, error = shell("share", "--account", CONSUMER, "--yes")
     assert "Snowflake refused `alter share" in error
     assert "MANAGE SHARE TARGET on the account" in error
-    assert "7 of 8 statements took effect" in error
+    assert "9 of 10 statements took effect" in error
 
 
 def test_wrong_names_are_refused_before_anything_is_asked(shell: Shell) -> None:
