@@ -1,5 +1,5 @@
-{# The select of the members of JSON objects, one row each: `keys` are columns of the relation to keep, `json_text` is the
-   column with the object. A string is unquoted, anything else is JSON text; null members are left out. #}
+{# The select of the members of JSON objects, one row each: `keys` are columns of the relation to keep, `json_text` is
+   the column with the object. A string is unquoted, anything else is JSON text; null members are left out. #}
 {% macro json_members(relation, keys, json_text) -%}
     {{ adapter.dispatch('json_members')(relation, keys, json_text) }}
 {%- endmacro %}

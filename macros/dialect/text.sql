@@ -113,7 +113,7 @@
 {# A list of texts, or one text, as SQL literals with commas between them. #}
 {% macro quoted_list(texts) -%}
     {%- set literals = [] -%}
-    {%- for text in ([texts] if texts is string else texts) -%}
+    {%- for text in (texts if texts is sequence and texts is not string else [texts]) -%}
         {%- do literals.append(dbt.string_literal(dbt.escape_single_quotes(text))) -%}
     {%- endfor -%}
     {{ literals | join(', ') }}

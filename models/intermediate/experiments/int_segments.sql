@@ -50,7 +50,8 @@ final as (
         segment_key,
         segment_value,
         case
-            when place <= {{ var('max_segment_values') }} and people >= {{ var('min_segment_people') }} then segment_value
+            when place <= {{ var('max_segment_values') }} and people >= {{ var('min_segment_people') }}
+                then segment_value
             else '(other)'
         end as shown_as
     from ranked
