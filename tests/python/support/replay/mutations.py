@@ -219,6 +219,7 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
             "int_touched_dates": (
                 *("int_copy_calls_daily", "control_metrics_daily"),
                 *("copy_cohort_metrics_daily", "copy_metrics_daily", "link_clicks_daily"),
+                *("int_delivery_units", "int_experiment_arms_daily", "int_copy_contents_daily"),
             ),
         }.items()
         for model in models
