@@ -11,6 +11,7 @@ _SINCE = (
 )
 _SINCE_SECONDS = '(select max(event_timestamp) - 3 * 86400 from "warehouse"."staging"."justai_calls")'
 _PENDING = "where batch_id in (select batch_id from pending)"
+_LANDED = "where\n        batch_id in (select batch_id from pending)"
 
 _EVENT_TIME = {
     "int_touched_calls": "called_at",
@@ -77,15 +78,15 @@ def _since(column: str) -> str:
 MUTATIONS: dict[str, Mutation | Lookback] = {
     # arrivals
     "calls that landed": Mutation(
-        "int_touched_calls", _PENDING, f"where event_timestamp >= {_SINCE_SECONDS}", 0
+        "int_touched_calls", _LANDED, f"where\n        event_timestamp >= {_SINCE_SECONDS}"
     ),
     "calls that were removed": Mutation(
-        "int_touched_calls", _PENDING, f"where event_timestamp >= {_SINCE_SECONDS}", 1
+        "int_touched_calls", _PENDING, f"where event_timestamp >= {_SINCE_SECONDS}"
     ),
     "events that landed": Mutation(
         "int_touched_events",
-        "where _batch_id in (select batch_id from pending)",
-        f'where "timestamp" >= {_SINCE_SECONDS}',
+        _LANDED.replace("batch_id in", "_batch_id in"),
+        f'where\n        "timestamp" >= {_SINCE_SECONDS}',
     ),
     "events that were removed": Mutation(
         "int_touched_events", _PENDING, f'where "timestamp" >= {_SINCE_SECONDS}', 0
