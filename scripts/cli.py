@@ -12,6 +12,7 @@ from scripts.console import error_console
 from scripts.customerio import receive, suggest_actions
 from scripts.errors import UserError
 from scripts.land import command as land
+from scripts.report import command as report
 from scripts.simulate import command as simulate
 from scripts.snowflake import bootstrap, share
 from scripts.status import command as status
@@ -26,6 +27,7 @@ _BEGIN = """
 copymart simulate logs
 copymart land --calls logs/justai/calls --events logs/customerio/events
 dbt build
+copymart report --to report.html
 copymart unload --to export
 ```
 
@@ -46,6 +48,7 @@ for verb, examples in (
     (receive.receive, receive.EXAMPLES),
     (suggest_actions.suggest_actions, suggest_actions.EXAMPLES),
     (status.status, status.EXAMPLES),
+    (report.report, report.EXAMPLES),
     (unload.unload, unload.EXAMPLES),
     (verify.verify, verify.EXAMPLES),
     (policy.policy, policy.EXAMPLES),
