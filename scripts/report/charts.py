@@ -59,7 +59,7 @@ def _forest() -> altair.LayerChart:
     return altair.layer(
         _no_lift(),
         rows.mark_rule(strokeWidth=2).encode(
-            x=altair.X("low:Q").title("lift against control").axis(format=_PER_CENT), x2="high:Q", color=_coloured()
+            x=altair.X("low:Q").title("lift against control").axis(format=_PER_CENT, labelOverlap=True), x2="high:Q", color=_coloured()
         ),
         rows.mark_point(filled=True, size=90, opacity=1).encode(x="lift:Q", color=_coloured()),
     ).properties(width=_WIDTH, height=altair.Step(26))
@@ -157,7 +157,9 @@ def _segments() -> altair.LayerChart:
     return altair.layer(
         _no_lift(),
         rows.mark_rule(strokeWidth=2).encode(
-            x=altair.X("low:Q").title("lift against control in the segment").axis(format=_PER_CENT), x2="high:Q"
+            x=altair.X("low:Q").title("lift against control in the segment").axis(
+                format=_PER_CENT, labelOverlap=True
+            ), x2="high:Q"
         ),
         rows.mark_point(filled=True, size=70).encode(
             x="lift:Q", opacity=altair.Opacity("is_clear:Q").scale(domain=[0, 1], range=[0.35, 1]).legend(None)

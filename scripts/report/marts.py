@@ -155,9 +155,25 @@ def read(
     with _opened(project_dir, profiles_dir, target) as ask:
         found = {}
         for field in fields(Marts):
-            found[field.name] = ask(QUERIES[field.name])
+            found[field.name] = plain(ask(QUERIES[field.name]))
             advance(1)
     return Marts(**found)
+
+
+def plain(table: pyarrow.Table) -> pyarrow.Table:
+    """Return the table with its whole numbers as int64 and other decimals as float64, which engines give as they like."""
+    kinds = pyarrow.types
+
+    def kind(given: pyarrow.DataType) -> pyarrow.DataType:
+        if kinds.is_integer(given) or (kinds.is_decimal(given) and given.scale == 0):
+            return pyarrow.int64()
+        if kinds.is_decimal(given) or kinds.is_floating(given):
+            return pyarrow.float64()
+        if kinds.is_large_string(given) or kinds.is_null(given):
+            return pyarrow.string()
+        return given
+
+    return table.cast(pyarrow.schema([(field.name, kind(field.type)) for field in table.schema]))
 
 
 @contextmanager

@@ -45,7 +45,8 @@ class Numbers:
         """
         folded = (compute.min(values).as_py() or 0) < 0
         if folded:
-            values = compute.bit_wise_xor(compute.multiply(values, 2), compute.shift_right(values, 63))
+            doubled = compute.multiply(values, 2)
+            values = compute.if_else(compute.less(values, 0), compute.subtract(-1, doubled), doubled)
         part = planes(compute.fill_null(compute.add(values, 1), 0).to_numpy())
         place = {"offset": self._length, **({"folded": True} if folded else {})}
         self.parts.append(part)

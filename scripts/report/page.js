@@ -135,7 +135,9 @@ function copiesTable(rows, window) {
     ["Share of traffic", (row) => perCent(row.traffic_share), true],
     ["Days of the verdict", (row) => (row.verdict_from ? `${row.verdict_from} to ${row.verdict_through}` : "–")],
   ];
-  return table("Copies, best first", columns, rows);
+  const made = table("Copies, best first", columns, rows);
+  made.classList.add("copies");
+  return made;
 }
 
 function sentences(rows, window) {
@@ -184,11 +186,11 @@ function trendFigure(template, metric, window, isShown) {
     }))
     .filter((edit) => edit.at >= from);
   const other = shown === metric ? "" : ` By day the page holds ${available.map(words).join(" and ")} only.`;
-  const period = template.trend.days === 1 ? "day" : `${template.trend.days} days`;
+  const period = template.trend.days === 1 ? "by day" : `in periods of ${template.trend.days} days`;
   return figure(
     "trend",
     `Comparable rate over time: ${words(shown)}`,
-    `Rate of each copy on the traffic of control, by ${period}, with its 95 % interval; ✎ marks a changed text.${other}`,
+    `Rate of each copy on the traffic of control ${period}, with its 95 % interval; ✎ marks a changed text.${other}`,
     rows,
     [
       ["Copy", (row) => row.label],

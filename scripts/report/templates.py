@@ -129,17 +129,13 @@ def _arms(tables: Tables) -> list[dict[str, Any]]:
     served: dict[str, Any] = {}
     for copy_id, since in zip(*(tables.versions[name].to_pylist() for name in ("copy_id", "valid_from")), strict=True):
         served[copy_id] = min(since, served.get(copy_id, since))
-    arms = {
-        (copy_id, is_control)
-        for table in (tables.copies, tables.days)
-        for copy_id, is_control in zip(
-            table["copy_id"].to_pylist(), table["is_control"].to_pylist(), strict=True
-        )
-    }
+    known = pyarrow.concat_tables(
+        [table.select(["copy_id", "is_control"]) for table in (tables.copies, tables.days)]
+    )
     # a copy that is the control is one arm, also on the days before it was
-    controls = {copy_id for copy_id, is_control in arms if is_control}
+    controls = set(compute.unique(known.filter(known["is_control"])["copy_id"]).to_pylist())
     ordered = sorted(
-        {copy_id for copy_id, _ in arms},
+        compute.unique(known["copy_id"]).to_pylist(),
         key=lambda copy_id: (
             copy_id not in controls,
             copy_id not in served,
