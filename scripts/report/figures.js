@@ -19,8 +19,7 @@ async function figure(name, title, caption, rows, columns, more = {}, control = 
   );
   if (rows.length) {
     // ast: expressions are interpreted, because the page's policy forbids to make code from text
-    const plot = plots.specifications[name];
-    await globalThis.vegaEmbed(place, { ...plot, datasets: { ...plot.datasets, rows, ...more } }, {
+    await globalThis.vegaEmbed(place, specification(plots.specifications[name], { rows, ...more }), {
       ast: true,
       actions: false,
       renderer: "svg",
@@ -29,6 +28,12 @@ async function figure(name, title, caption, rows, columns, more = {}, control = 
     });
   }
   return made;
+}
+
+// A plot with its rows. A layer without any is left out: Vega warns of a scale that no row gives an extent.
+function specification(plot, datasets) {
+  const layers = plot.layer?.filter((layer) => datasets[layer.data?.name]?.length !== 0);
+  return { ...plot, ...(layers ? { layer: layers } : {}), datasets: { ...plot.datasets, ...datasets } };
 }
 
 function colourOf(arms, place) {

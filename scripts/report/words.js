@@ -3,11 +3,11 @@
 function signed(share) {
   if (share === null || share === undefined) return "–";
   const number = (Math.round(share * 1000) / 10).toFixed(1);
-  return `${number < 0 ? "−" : "+"}${number.replace("-", "")} %`;
+  return `${number < 0 ? "−" : "+"}${number.replace("-", "")}\u00a0%`;
 }
 
 function perCent(share, places = 1) {
-  return share === null || share === undefined ? "–" : `${(share * 100).toFixed(places)} %`;
+  return share === null || share === undefined ? "–" : `${(share * 100).toFixed(places)}\u00a0%`;
 }
 
 function interval(low, high) {
@@ -40,7 +40,8 @@ function table(caption, columns, rows) {
     element(tag, { class: isNumber ? "number" : null, scope }, text instanceof Node ? text : String(text ?? "–"));
   return element(
     "div",
-    { class: "scroll" },
+    // what scrolls must be reached by keyboard
+    { class: "scroll", role: "region", tabindex: 0, "aria-label": caption },
     element(
       "table",
       {},

@@ -37,12 +37,12 @@ def twin(metric: str) -> str:
 
 def signed(share: float | None) -> str:
     """Return a share as signed per cent, +12.3 %."""
-    return "–" if share is None else f"{share:+.1%}".replace("%", " %").replace("-", "\N{MINUS SIGN}")
+    return "–" if share is None else f"{share:+.1%}".replace("%", "\N{NO-BREAK SPACE}%").replace("-", "\N{MINUS SIGN}")
 
 
 def per_cent(share: float | None, places: int = 1) -> str:
     """Return a share as per cent, 12.3 %."""
-    return "–" if share is None else f"{share:.{places}%}".replace("%", " %")
+    return "–" if share is None else f"{share:.{places}%}".replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -22,8 +22,8 @@ from support.s3_servers import swift as run_swift  # noqa: E402
 # Swift's pyeclib has wheels for Linux only
 collect_ignore = [] if sys.platform == "linux" else ["support/test_s3_servers.py", "unload/test_swift.py"]
 
-# Fixtures that start a server or run dbt: `make check` leaves out the tests that use one, at whatever remove.
-COSTLY = {"built", "endpoint", "example", "manifest", "port", "seeded", "swift"}
+# Fixtures that start a server or a browser or run dbt: `make check` leaves out the tests that use one, at whatever remove.
+COSTLY = {"browser", "built", "endpoint", "example", "manifest", "port", "seeded", "swift"}
 
 
 # What takes longest begins first, so that at the end no worker waits for another; beside it the tests of
@@ -36,6 +36,7 @@ FIRST = (
 # Files that share what their session fixtures make, and what stands in a file and shares nothing with it.
 TOGETHER = {
     WHOLE_WAY: WHOLE_WAY,
+    "report/": "report",
     "simulate/": "simulate",
     "test_s3_servers.py": "swift",
     "test_swift.py": "swift",

@@ -1,7 +1,7 @@
 """A small warehouse made by hand that the report reads, with hostile texts, and the Chromium that opens the page."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from scripts.report.marts import Marts, read
 from scripts.report.page import page
+
+# Opens the page at a fragment of its address, with options of a browser context.
+Open = Callable[..., Page]
 
 HOSTILE = '</script><script>document.title = "stolen"</script><img src="x" onerror="document.title = 1">'
 LONG = "word " * 500

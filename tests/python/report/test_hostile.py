@@ -1,0 +1,118 @@
+"""Texts of copies, names and attributes are hostile: they show as text, run nothing and send nothing."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from support.report import BARE_ID, HOSTILE, SECOND, Open, opened
+
+TITLE = "Which copy wins · copymart"
+# Each says whether what it tried has worked.
+ATTEMPTS = {
+    "another script": """() => {
+        const script = document.createElement("script");
+        script.textContent = "globalThis.ran = true";
+        document.body.append(script);
+        return globalThis.ran === true;
+    }""",
+    "code in an attribute": """() => {
+        const image = document.createElement("div");
+        image.setAttribute("onclick", "globalThis.clicked = true");
+        image.click();
+        return globalThis.clicked === true;
+    }""",
+    "a link that is code": """() => {
+        const link = document.createElement("a");
+        link.href = "javascript:void (globalThis.followed = true)";
+        document.body.append(link);
+        link.click();
+        return new Promise((resolve) => setTimeout(() => resolve(globalThis.followed === true), 50));
+    }""",
+    # a debugger's own call may make code from text, what the page calls later may not
+    "code from text": """() => new Promise((resolve) => setTimeout(() => {
+        try {
+            resolve(eval("1 + 1") === 2);
+        } catch {
+            resolve(false);
+        }
+    }))""",
+    "text as a timer": """() => {
+        setTimeout("globalThis.timed = true");
+        return new Promise((resolve) => setTimeout(() => resolve(globalThis.timed === true), 50));
+    }""",
+    "a request": """() => fetch("data:text/plain,taken").then(() => true, () => false)""",
+    "a style": """() => {
+        const style = document.createElement("style");
+        style.textContent = "h1 { display: none }";
+        document.head.append(style);
+        return getComputedStyle(document.querySelector("h1")).display === "none";
+    }""",
+}
+
+
+@pytest.fixture(scope="module")
+def guarded(browser: Browser, file: Path) -> Page:
+    """The page, on which each attempt is made."""
+    return opened(browser, file)[0]
+
+
+@pytest.fixture(scope="module")
+def unguarded(browser: Browser, file: Path) -> Page:
+    """The page without its policy."""
+    without = file.with_name("unguarded.html")
+    found = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", file.read_text(encoding="utf-8"))
+    without.write_text(found, encoding="utf-8")
+    return opened(browser, without)[0]
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_the_policy_forbids_what_the_page_does_not_need(attempt: str, guarded: Page, unguarded: Page) -> None:
+    assert unguarded.evaluate(ATTEMPTS[attempt]) is True
+    assert guarded.evaluate(ATTEMPTS[attempt]) is False
+
+
+def test_a_text_that_is_a_script_shows_as_text(open_page: Open) -> None:
+    tab = open_page("#template=welcome")
+    tab.select_option("#against", "")
+    card = tab.locator("article.text", has_text=SECOND)
+    assert card.locator("dd").first.text_content() == HOSTILE
+    tab.select_option("#against", "control")
+    assert HOSTILE in without_removed(card.locator("dd").first.inner_html())
+    assert tab.locator("#template img, #template script").count() == 0
+    assert tab.title() == TITLE
+
+
+def without_removed(html: str) -> str:
+    """The new text of a difference."""
+    text = re.sub(r"<[^>]*>", "", re.sub(r"<del>.*?</del>", "", html))
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def test_a_template_whose_name_is_a_script_shows_as_text_and_opens(open_page: Open) -> None:
+    tab = open_page()
+    link = tab.locator("#overview th a", has_text=BARE_ID)
+    link.click()
+    tab.wait_for_selector("#template:not([hidden])")
+    assert tab.text_content("#template-title") == BARE_ID
+    assert tab.locator("#filter-template option", has_text="<b>Nudge</b>").text_content() == '<b>Nudge</b> & "quotes"'
+    assert tab.locator("main script, main b, main img").count() == 0
+    assert tab.title() == TITLE
+
+
+def test_tooltips_show_texts_as_text(open_page: Open) -> None:
+    tab = open_page("#template=welcome")
+    marks = tab.locator("#figure-forest .mark-symbol path, #figure-forest .mark-symbol")
+    marks.locator("path").last.hover()
+    tip = tab.locator("#vg-tooltip-element.visible")
+    assert "</script><script>document.title" in (tip.text_content() or "")
+    assert tip.locator("script, img").count() == 0
+    assert tab.title() == TITLE
+
+
+def test_an_attribute_that_is_a_script_shows_as_text(open_page: Open) -> None:
+    tab = open_page("#template=welcome")
+    tab.locator("#figure-segments summary").click()
+    assert tab.locator("#figure-segments tbody th").nth(1).text_content() == f"persona: {HOSTILE}"
+    assert tab.title() == TITLE
