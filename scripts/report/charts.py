@@ -1,15 +1,15 @@
 """The plots as Vega-Lite specifications; the page's script gives them rows and draws them.
 
-Each mark takes its colour from its row, so that a copy has one colour on all plots, and the page's style sheet colours
-axes and texts for light, dark and print.
+Each mark takes its colour from its row, so that a copy has one colour on all plots, and the page's style
+sheet colours axes and texts for light, dark and print.
 """
 
 from typing import Any
 
 import altair
 
-# Okabe and Ito's palette without its yellow and black, which one of the two backgrounds swallows; a copy beyond the sixth
-# has the same colours with dashes. https://jfly.uni-koeln.de/color/
+# Okabe and Ito's palette without its yellow and black, which one of the two backgrounds swallows; a copy
+# beyond the sixth has the same colours with dashes. https://jfly.uni-koeln.de/color/
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 CONTROL = "#7F7F7F"
 DASHES: tuple[list[int], ...] = ([], [6, 3], [2, 2])
@@ -44,7 +44,7 @@ def _coloured() -> altair.Color:
     return altair.Color("color:N").scale(None)
 
 
-def _forest() -> altair.LayerChart:
+def _forest() -> Any:
     """Lift with interval per copy, and no lift as a line."""
     rows = altair.Chart(_ROWS).encode(
         y=altair.Y("label:N", sort=altair.EncodingSortField("order")).title(None),
@@ -59,7 +59,9 @@ def _forest() -> altair.LayerChart:
     return altair.layer(
         _no_lift(),
         rows.mark_rule(strokeWidth=2).encode(
-            x=altair.X("low:Q").title("lift against control").axis(format=_PER_CENT, labelOverlap=True), x2="high:Q", color=_coloured()
+            x=altair.X("low:Q").title("lift against control").axis(format=_PER_CENT, labelOverlap=True),
+            x2="high:Q",
+            color=_coloured(),
         ),
         rows.mark_point(filled=True, size=90, opacity=1).encode(x="lift:Q", color=_coloured()),
     ).properties(width=_WIDTH, height=altair.Step(26))
@@ -70,7 +72,7 @@ def _no_lift() -> altair.Chart:
     return nothing.mark_rule(strokeDash=[4, 4], color=CONTROL).encode(x="zero:Q")
 
 
-def _trend() -> altair.LayerChart:
+def _trend() -> Any:
     """Comparable rate by day or week with its band, and a line where a text was changed."""
     x = altair.X("start:T").title(None).axis(format="%Y-%m-%d", labelAngle=0, labelOverlap=True)
     rows = altair.Chart(_ROWS).encode(x=x, color=_coloured(), detail="label:N")
@@ -87,7 +89,9 @@ def _trend() -> altair.LayerChart:
         rows.mark_area(opacity=0.13).encode(y=altair.Y("low:Q").scale(zero=False), y2="high:Q"),
         rows.mark_line(strokeWidth=2).encode(y=y, strokeDash=altair.StrokeDash("dash:N").scale(None)),
         rows.mark_point(filled=True, size=28, opacity=1).encode(y="rate:Q", tooltip=tooltip),
-        edits.mark_rule(strokeWidth=1.5, strokeDash=[3, 3]).encode(tooltip=altair.Tooltip("text:N", title="changed")),
+        edits.mark_rule(strokeWidth=1.5, strokeDash=[3, 3]).encode(
+            tooltip=altair.Tooltip("text:N", title="changed")
+        ),
         edits.mark_text(text="✎", dy=-6, fontSize=13, baseline="bottom").encode(
             y=altair.value(0), tooltip=altair.Tooltip("text:N", title="changed")
         ),
@@ -135,13 +139,14 @@ def _funnel() -> altair.FacetChart:
         )
         .properties(width=92, height=altair.Step(20))
         .facet(
-            column=altair.Column("stage:N", sort=altair.EncodingSortField("stage_order")).title(None), spacing=8
+            column=altair.Column("stage:N", sort=altair.EncodingSortField("stage_order")).title(None),
+            spacing=8,
         )
         .resolve_scale(x="independent")
     )
 
 
-def _segments() -> altair.LayerChart:
+def _segments() -> Any:
     """Lift with interval per value of an attribute; filled where the q value is at most 0.05."""
     rows = altair.Chart(_ROWS).encode(
         y=altair.Y("label:N", sort=altair.EncodingSortField("order")).title(None),
@@ -157,11 +162,13 @@ def _segments() -> altair.LayerChart:
     return altair.layer(
         _no_lift(),
         rows.mark_rule(strokeWidth=2).encode(
-            x=altair.X("low:Q").title("lift against control in the segment").axis(
-                format=_PER_CENT, labelOverlap=True
-            ), x2="high:Q"
+            x=altair.X("low:Q")
+            .title("lift against control in the segment")
+            .axis(format=_PER_CENT, labelOverlap=True),
+            x2="high:Q",
         ),
         rows.mark_point(filled=True, size=70).encode(
-            x="lift:Q", opacity=altair.Opacity("is_clear:Q").scale(domain=[0, 1], range=[0.35, 1]).legend(None)
+            x="lift:Q",
+            opacity=altair.Opacity("is_clear:Q").scale(domain=[0, 1], range=[0.35, 1]).legend(None),
         ),
     ).properties(width=_WIDTH, height=altair.Step(22))

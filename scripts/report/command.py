@@ -22,7 +22,8 @@ copymart report --to report.html --target snowflake
 
 def report(
     to: Annotated[
-        Path, typer.Option(help="HTML file to write; one that is there is replaced.", rich_help_panel=WHERE_TO)
+        Path,
+        typer.Option(help="HTML file to write; one that is there is replaced.", rich_help_panel=WHERE_TO),
     ],
     project_dir: warehouse.ProjectDir = Path(),
     profiles_dir: warehouse.ProfilesDir = None,
@@ -61,7 +62,9 @@ def require_writable(to: Path) -> None:
     if to.is_dir():
         raise UserError(f"--to {to} is a folder: name a file in it, such as {to / 'report.html'}")
     if not to.absolute().parent.is_dir():
-        raise UserError(f"folder {to.absolute().parent} does not exist: make it, or name another file with --to")
+        raise UserError(
+            f"folder {to.absolute().parent} does not exist: make it, or name another file with --to"
+        )
     if not os.access(to.absolute().parent, os.W_OK):
         raise UserError(f"no permission to write in {to.absolute().parent}: name another file with --to")
 

@@ -3,7 +3,9 @@
 let plots;
 
 async function figure(name, title, caption, rows, columns, more = {}, control = null) {
-  const place = element("div", { class: "plot", role: "img", "aria-label": `${title}. The table below has its numbers.` });
+  // Vega gives its own element another role and label, which say nothing
+  const place = element("div", { "aria-hidden": "true" });
+  const plot = element("div", { class: "plot", role: "img", "aria-label": `${title}. The table below has its numbers.` }, place);
   const behind = element("details", {}, element("summary", {}, `Table: ${title}`));
   behind.addEventListener("toggle", () => {
     if (behind.open && !behind.querySelector("table")) behind.append(table(title, columns, rows));
@@ -14,7 +16,7 @@ async function figure(name, title, caption, rows, columns, more = {}, control = 
     element("h3", {}, title),
     control,
     element("figcaption", {}, caption),
-    rows.length ? place : element("p", { class: "quiet" }, "Nothing to show."),
+    rows.length ? plot : element("p", { class: "quiet" }, "Nothing to show."),
     rows.length ? behind : null,
   );
   if (rows.length) {

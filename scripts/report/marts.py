@@ -56,7 +56,8 @@ QUERIES = {
     "names": "select template_id, name from {staging}.template_settings",
     "templates": """
         select
-            template_id, metric, time_window, is_key_metric, trials, control_trials, lift, lift_low, lift_high,
+            template_id, metric, time_window, is_key_metric, trials, control_trials, lift, lift_low,
+            lift_high,
             p_value, reason, verdict, verdict_sentence, verdict_lift, lift_low_anytime, lift_high_anytime,
             p_value_anytime
         from {marts}.template_performance
@@ -84,7 +85,8 @@ QUERIES = {
         with shown as ({_SHOWN})
         select
             trends.template_id, trends.copy_id, trends.is_control, trends.metric, trends.period_start,
-            trends.period_days, trends.comparable_rate, trends.comparable_rate_low, trends.comparable_rate_high
+            trends.period_days, trends.comparable_rate, trends.comparable_rate_low,
+            trends.comparable_rate_high
         from {{marts}}.variant_trend as trends
         inner join shown
             on trends.template_id = shown.template_id
@@ -93,7 +95,8 @@ QUERIES = {
     "segments": f"""
         with shown as ({_SHOWN})
         select
-            segments.template_id, segments.copy_id, segments.segment_key, segments.segment_value, segments.metric,
+            segments.template_id, segments.copy_id, segments.segment_key, segments.segment_value,
+            segments.metric,
             segments.trials, segments.successes, segments.control_trials, segments.lift, segments.lift_low,
             segments.lift_high, segments.q_value
         from {{marts}}.segment_performance as segments
@@ -102,7 +105,8 @@ QUERIES = {
         """,
     "health": """
         select
-            template_id, control_split, control_share, split_units, split_control_units, observed_control_share,
+            template_id, control_split, control_share, split_units, split_control_units,
+            observed_control_share,
             split_p_value_anytime, split_status, people_sampled, crossover_share, crossover_status,
             edits_while_serving, versions_under_an_hour, match_rate, days_without_control
         from {marts}.variant_health
@@ -117,7 +121,8 @@ QUERIES = {
         """,
     "landings": """
         select
-            dataset, cast(sum(row_count) as bigint) as row_count, cast(sum(reject_count) as bigint) as reject_count,
+            dataset, cast(sum(row_count) as bigint) as row_count,
+            cast(sum(reject_count) as bigint) as reject_count,
             max(loaded_at) as landed_at
         from {staging}.landed_files
         group by dataset
@@ -161,7 +166,7 @@ def read(
 
 
 def plain(table: pyarrow.Table) -> pyarrow.Table:
-    """Return the table with its whole numbers as int64 and other decimals as float64, which engines give as they like."""
+    """Return the table with whole numbers as int64 and others as float64: engines give other types each."""
     kinds = pyarrow.types
 
     def kind(given: pyarrow.DataType) -> pyarrow.DataType:
@@ -241,8 +246,8 @@ def _not_built(error: Any) -> UserError:
 def with_estimate(table: pyarrow.Table) -> pyarrow.Table:
     """Return a table of comparisons with one estimate per row: `lift`, `low`, `high` and `p`.
 
-    Over all days these are the verdict's, whose interval and p value hold at every look; over the shorter windows
-    the plain ones. The p value is Holm-adjusted where the table compares several copies.
+    Over all days these are the verdict's, whose interval and p value hold at every look; over the shorter
+    windows the plain ones. The p value is Holm-adjusted where the table compares several copies.
     """
     is_all = compute.equal(table["time_window"], "all")
     holm = "_holm" if "p_value_holm" in table.column_names else ""

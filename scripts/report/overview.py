@@ -30,7 +30,7 @@ _AXIS = 0.5
 
 @dataclass(frozen=True)
 class Bar:
-    """A small interval: from `low` to `high` with a mark at `lift`, on an axis of 0 to 100 with 50 for no lift."""
+    """A small interval: from `low` to `high`, a mark at `lift`, on an axis of 0 to 100; 50 is no lift."""
 
     low: float
     lift: float
@@ -61,9 +61,7 @@ class Line:
 def lines(marts: Marts, min_match_rate: float) -> list[Line]:
     """Return the lines of all templates: those with alerts or a difference first, then by traffic."""
     shown = shown_metrics(marts)
-    names = dict(
-        zip(marts.names["template_id"].to_pylist(), marts.names["name"].to_pylist(), strict=True)
-    )
+    names = dict(zip(marts.names["template_id"].to_pylist(), marts.names["name"].to_pylist(), strict=True))
     health = {row["template_id"]: row for row in marts.health.to_pylist()}
     newest = _newest_days(marts)
     last = max((through for _, through in newest.values()), default=None)
@@ -137,7 +135,9 @@ def summary_of(verdicts: Counter[str]) -> str:
     total = sum(verdicts.values())
     if not total:
         return "no copy"
-    counts = ", ".join(f"{verdicts[verdict]} {words}" for verdict, words in VERDICTS.items() if verdicts[verdict])
+    counts = ", ".join(
+        f"{verdicts[verdict]} {words}" for verdict, words in VERDICTS.items() if verdicts[verdict]
+    )
     return f"{total} {'copy' if total == 1 else 'copies'}: {counts}"
 
 
@@ -154,11 +154,12 @@ def warnings(health: Mapping[str, Any], min_match_rate: float) -> tuple[list[str
 
     `health`: the template's row of variant_health, empty where it has none.
     """
-    alerts, notes = [], []
+    alerts: list[str] = []
+    notes: list[str] = []
     if health.get("split_status") == "broken":
         alerts.append(
-            f"The split is not as planned: {per_cent(health['observed_control_share'])} in control instead of "
-            f"{per_cent(health['control_share'])}."
+            f"The split is not as planned: {per_cent(health['observed_control_share'])} in control instead "
+            f"of {per_cent(health['control_share'])}."
         )
     crossover = health.get("crossover_status")
     if crossover in ("flagged", "reported"):
@@ -169,8 +170,16 @@ def warnings(health: Mapping[str, Any], min_match_rate: float) -> tuple[list[str
     if match_rate is not None and match_rate < min_match_rate:
         alerts.append(f"Customer.io reports a message for only {per_cent(match_rate)} of what was served.")
     for name, one, many in (
-        ("edits_while_serving", "A text was changed while it was served.", "{} changes of texts while served."),
-        ("versions_under_an_hour", "A text was replaced within an hour.", "{} texts were replaced within an hour."),
+        (
+            "edits_while_serving",
+            "A text was changed while it was served.",
+            "{} changes of texts while served.",
+        ),
+        (
+            "versions_under_an_hour",
+            "A text was replaced within an hour.",
+            "{} texts were replaced within an hour.",
+        ),
         ("days_without_control", "A day had no control.", "{} days had no control."),
     ):
         count = int(health.get(name) or 0)
@@ -181,7 +190,9 @@ def warnings(health: Mapping[str, Any], min_match_rate: float) -> tuple[list[str
 
 def _verdicts_of_copies(marts: Marts, shown: Mapping[str, str]) -> dict[str, Counter[str]]:
     kept = marts.copies.filter(
-        compute.and_(compute.equal(marts.copies["time_window"], "all"), compute.invert(marts.copies["is_control"]))
+        compute.and_(
+            compute.equal(marts.copies["time_window"], "all"), compute.invert(marts.copies["is_control"])
+        )
     )
     found: dict[str, Counter[str]] = {}
     for template_id, metric, verdict in zip(
@@ -205,7 +216,7 @@ def _newest_days(marts: Marts) -> dict[str, tuple[date, date]]:
 def summary(marts: Marts, found: Sequence[Line]) -> str:
     """Return, packed, what the script needs to show the first screen for another metric or window.
 
-    A row's `template` is the number of the template's line; `shown` names the metric of each template by number.
+    A row's `template` is the number of the template's line; `shown` names each template's metric by number.
     """
     numbers = {line.template_id: line.number for line in found}
     ordered = sorted(numbers, key=numbers.__getitem__)
@@ -270,7 +281,7 @@ def feeds(marts: Marts) -> list[Feed]:
                 ),
                 landed_at=f"{row['landed_at']:%Y-%m-%d %H:%M}",
                 lines=f"{landed + rejected:,}",
-                rejected=f"{rejected:,} ({per_cent(rejected / (landed + rejected) if landed + rejected else 0)})",
+                rejected=f"{rejected:,} ({per_cent(rejected / max(landed + rejected, 1))})",
                 reasons=", ".join(reasons.get(row["dataset"], [])) or "none",
                 lags=[(name, per_cent(count / total)) for name, count in lags.get(row["dataset"], [])],
             )

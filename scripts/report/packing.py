@@ -1,4 +1,4 @@
-"""Tables as the page's script reads them: columns of small whole numbers, compressed, as text that ends no tag."""
+"""Tables as the page's script reads them: columns of small whole numbers, compressed, in harmless letters."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ def whole_numbers(values: pyarrow.ChunkedArray, scale: int) -> pyarrow.ChunkedAr
 
 @dataclass(frozen=True)
 class Number:
-    """How a column of numbers is packed: multiplied by `scale`, and less the column `beside`, which is near it."""
+    """How a column of numbers is packed: times `scale`, and less the column `beside`, which is near it."""
 
     scale: int
     beside: str = ""
@@ -55,7 +55,7 @@ class Numbers:
 
 
 def columns(table: pyarrow.Table, kinds: Mapping[str, Number], numbers: Numbers) -> dict[str, Any]:
-    """Return the columns of a table as {"length", "values": texts by name, "numbers": where they lie by name}.
+    """Return a table's columns as {"length", "values": texts by name, "numbers": where they lie by name}.
 
     Args:
         table: its columns of `kinds` are whole numbers already (`scaled`); the others hold text.
@@ -104,10 +104,10 @@ def planes(numbers: numpy.ndarray[Any, Any]) -> bytes:
 
 
 def packed(contents: Mapping[str, Any], numbers: Numbers | None = None) -> str:
-    """Return contents and numbers as text: base 85 of the zlib of length of the JSON (4 bytes), JSON, numbers.
+    """Return contents and numbers as text: base 85 of the zlib of the JSON's length (4 bytes), JSON, numbers.
 
-    Base 85 takes a quarter more room than the bytes, base 64 a third. Its letters include no slash, so no tag can
-    end in it, and here no <, so none can begin.
+    Base 85 takes a quarter more room than the bytes, base 64 a third. Its letters include no slash, so no tag
+    can end in it, and here no <, so none can begin.
     """
     text = json.dumps(contents, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     compressor = zlib.compressobj(9)

@@ -1,7 +1,8 @@
 """The page: one file that needs no network, whose texts are hostile input.
 
-Jinja escapes what stands in the HTML; the script shows the rest as text nodes, from base64, which cannot end a tag. The
-Content-Security-Policy lets only these scripts and this style sheet run, by their hashes, and forbids every connection.
+Jinja escapes what stands in the HTML; the script shows the rest as text nodes, from base 85, which cannot end
+a tag. The Content-Security-Policy lets only these scripts and this style sheet run, by their hashes, and
+forbids every connection.
 """
 
 import base64
@@ -43,23 +44,27 @@ def page(marts: Marts, made_at: datetime, min_match_rate: float, advance: Callab
     script = inline("\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS))
     style = inline((_HERE / "page.css").read_text(encoding="utf-8"))
     low, more_campaigns = overview.campaigns(marts, min_match_rate)
-    return _environment().get_template("page.html.j2").render(
-        policy=policy([library, script], [style]),
-        style=style,
-        library=library,
-        script=script,
-        made_at=f"{made_at:%Y-%m-%d %H:%M}",
-        newest_day=overview.newest_day(marts),
-        lines=found,
-        metrics=METRICS,
-        windows=WINDOWS,
-        feeds=overview.feeds(marts),
-        campaigns=low,
-        more_campaigns=more_campaigns,
-        summary=data(overview.summary(marts, found)),
-        plots=data(packed(_plots())),
-        health=data(packed({"rows": _health(marts)})),
-        chunks=chunks,
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            policy=policy([library, script], [style]),
+            style=style,
+            library=library,
+            script=script,
+            made_at=f"{made_at:%Y-%m-%d %H:%M}",
+            newest_day=overview.newest_day(marts),
+            lines=found,
+            metrics=METRICS,
+            windows=WINDOWS,
+            feeds=overview.feeds(marts),
+            campaigns=low,
+            more_campaigns=more_campaigns,
+            summary=data(overview.summary(marts, found)),
+            plots=data(packed(_plots())),
+            health=data(packed({"rows": _health(marts)})),
+            chunks=chunks,
+        )
     )
 
 
@@ -75,8 +80,7 @@ def _plots() -> dict[str, object]:
 def _health(marts: Marts) -> dict[str, dict[str, object]]:
     """The rows of variant_health by template, as the page shows them."""
     return {
-        row["template_id"]: json.loads(json.dumps(row, default=float))
-        for row in marts.health.to_pylist()
+        row["template_id"]: json.loads(json.dumps(row, default=float)) for row in marts.health.to_pylist()
     }
 
 

@@ -85,7 +85,9 @@ def per_template(marts: Marts) -> Iterator[tuple[str, Tables]]:
     for template_id in sorted(compute.unique(marts.templates["template_id"]).to_pylist()):
         yield (
             template_id,
-            Tables(**{name: split[name].get(template_id, table.slice(0, 0)) for name, table in whole.items()}),
+            Tables(
+                **{name: split[name].get(template_id, table.slice(0, 0)) for name, table in whole.items()}
+            ),
         )
 
 
@@ -127,7 +129,9 @@ def chunk(tables: Tables, metric: str, counts: Mapping[tuple[str, int], dict[str
 def _arms(tables: Tables) -> list[dict[str, Any]]:
     """The control first, then the copies in the order in which they were first served."""
     served: dict[str, Any] = {}
-    for copy_id, since in zip(*(tables.versions[name].to_pylist() for name in ("copy_id", "valid_from")), strict=True):
+    for copy_id, since in zip(
+        *(tables.versions[name].to_pylist() for name in ("copy_id", "valid_from")), strict=True
+    ):
         served[copy_id] = min(since, served.get(copy_id, since))
     known = pyarrow.concat_tables(
         [table.select(["copy_id", "is_control"]) for table in (tables.copies, tables.days)]
@@ -180,7 +184,7 @@ def _with_arm(
 def _copies(
     table: pyarrow.Table, arms: list[dict[str, Any]], metric: str, numbers: Numbers
 ) -> dict[str, Any]:
-    """Sentences for the shown metrics only: the others' would be a tenth of the page, and say what the numbers do."""
+    """Sentences for the shown metrics only: the others' would be a tenth of the page."""
     for name in ("verdict_from", "verdict_through"):
         table = _replaced(table, name, table[name].cast(pyarrow.date32()).cast(pyarrow.string()))
     is_shown = compute.is_in(table["metric"], pyarrow.array([metric, twin(metric)]))
@@ -192,11 +196,9 @@ def _replaced(table: pyarrow.Table, name: str, values: pyarrow.ChunkedArray) -> 
     return table.set_column(table.column_names.index(name), name, values)
 
 
-def _days(
-    table: pyarrow.Table, arms: list[dict[str, Any]], metric: str, numbers: Numbers
-) -> dict[str, Any]:
-    """First day, number of days, and where these lie by arm and day: how many more trials than on the day before,
-    the successes, and how many more of them the twin metric has."""
+def _days(table: pyarrow.Table, arms: list[dict[str, Any]], metric: str, numbers: Numbers) -> dict[str, Any]:
+    """First day, number of days, and where these lie by arm and day: how many more trials than on the day
+    before, the successes, and how many more of them the twin metric has."""
     if not table.num_rows:
         return {"first": None, "count": 0}
     dates = table["experiment_date"].cast(pyarrow.date32()).cast(pyarrow.int32()).to_numpy()

@@ -29,7 +29,7 @@ VERDICTS = {
 
 
 def twin(metric: str) -> str:
-    """Return the metric of people beside that of all, or the other way round; the metric itself without one."""
+    """Return the metric of people beside that of all, or the reverse; the metric itself without one."""
     if metric.startswith("human_"):
         return metric.removeprefix("human_")
     return f"human_{metric}" if f"human_{metric}" in METRICS else metric
@@ -37,7 +37,11 @@ def twin(metric: str) -> str:
 
 def signed(share: float | None) -> str:
     """Return a share as signed per cent, +12.3 %."""
-    return "–" if share is None else f"{share:+.1%}".replace("%", "\N{NO-BREAK SPACE}%").replace("-", "\N{MINUS SIGN}")
+    return (
+        "–"
+        if share is None
+        else f"{share:+.1%}".replace("%", "\N{NO-BREAK SPACE}%").replace("-", "\N{MINUS SIGN}")
+    )
 
 
 def per_cent(share: float | None, places: int = 1) -> str:

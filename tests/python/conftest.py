@@ -22,7 +22,8 @@ from support.s3_servers import swift as run_swift  # noqa: E402
 # Swift's pyeclib has wheels for Linux only
 collect_ignore = [] if sys.platform == "linux" else ["support/test_s3_servers.py", "unload/test_swift.py"]
 
-# Fixtures that start a server or a browser or run dbt: `make check` leaves out the tests that use one, at whatever remove.
+# Fixtures that start a server or a browser or run dbt: `make check` leaves out the tests that use one, at
+# whatever remove.
 COSTLY = {"browser", "built", "endpoint", "example", "manifest", "port", "seeded", "swift"}
 
 

@@ -8,7 +8,10 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from scripts.report.marts import Marts
+from support.project import PROJECT
 from support.report import Open, chromium, fill, opened, read_marts, write_page
+
+DIFFERENCES = PROJECT / "scripts/report/differences.js"
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +45,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser, file: Path) -> Iterator[Open]:
-    """A function that opens the page; at the end no page may have said anything on its console, nor asked for anything.
+    """A function that opens the page; none may have said anything on its console or asked for anything.
 
     Its options are those of a browser context, such as color_scheme="dark".
     """
@@ -57,3 +60,11 @@ def open_page(browser: Browser, file: Path) -> Iterator[Open]:
     for tab, said in tabs:
         tab.context.close()
         assert said == []
+
+
+@pytest.fixture(scope="session")
+def bare_tab(browser: Browser) -> Page:
+    """A page with nothing but the script that compares texts."""
+    tab = browser.new_page()
+    tab.add_script_tag(content=DIFFERENCES.read_text(encoding="utf-8"))
+    return tab

@@ -10,7 +10,9 @@ METRIC = "#overview tr[data-template] .metric"
 
 def lines(tab: Page) -> list[str]:
     """The names of the templates that the first screen shows."""
-    return [text.strip() for text in tab.locator("#overview tr[data-template]:visible th a").all_inner_texts()]
+    return [
+        text.strip() for text in tab.locator("#overview tr[data-template]:visible th a").all_inner_texts()
+    ]
 
 
 def address(tab: Page) -> str:
@@ -100,7 +102,12 @@ def test_a_copy_is_left_out_of_the_plots(open_page: Open) -> None:
 
 def test_a_template_without_control_and_without_texts(open_page: Open) -> None:
     tab = open_page()
-    choose(tab, "template", BARE_ID, tab.evaluate("id => new URLSearchParams({ template: id }).toString()", BARE_ID))
+    choose(
+        tab,
+        "template",
+        BARE_ID,
+        tab.evaluate("id => new URLSearchParams({ template: id }).toString()", BARE_ID),
+    )
     assert tab.inner_text("#figure-forest p") == "Nothing to show."
     assert tab.locator("#figure-trend svg, #figure-traffic svg").count() == 2
     assert "no key metric" in tab.inner_text("#template .copies")

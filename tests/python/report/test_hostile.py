@@ -96,7 +96,10 @@ def test_a_template_whose_name_is_a_script_shows_as_text_and_opens(open_page: Op
     link.click()
     tab.wait_for_selector("#template:not([hidden])")
     assert tab.text_content("#template-title") == BARE_ID
-    assert tab.locator("#filter-template option", has_text="<b>Nudge</b>").text_content() == '<b>Nudge</b> & "quotes"'
+    assert (
+        tab.locator("#filter-template option", has_text="<b>Nudge</b>").text_content()
+        == '<b>Nudge</b> & "quotes"'
+    )
     assert tab.locator("main script, main b, main img").count() == 0
     assert tab.title() == TITLE
 

@@ -1,4 +1,4 @@
-"""A small warehouse made by hand that the report reads, with hostile texts, and the Chromium that opens the page."""
+"""A small warehouse made by hand, with hostile texts, and the Chromium that opens the report on it."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,7 +20,9 @@ HOSTILE = '</script><script>document.title = "stolen"</script><img src="x" onerr
 LONG = "word " * 500
 MADE_AT = datetime(2026, 2, 1, 12, tzinfo=UTC)
 # The control and the two copies of welcome, the copy of nudge, the copy of the hostile template.
-CONTROL, FIRST, SECOND, NUDGE, BARE = (f"{number}0000000-0000-4000-8000-000000000000" for number in range(1, 6))
+CONTROL, FIRST, SECOND, NUDGE, BARE = (
+    f"{number}0000000-0000-4000-8000-000000000000" for number in range(1, 6)
+)
 BARE_ID = '"><script>document.title = "stolen"</script>'
 
 # What dbt would have built: each relation with the columns that the report reads, and no more.
@@ -47,7 +49,8 @@ from (values
 ) t (dataset, bucket_number, arrival_lag, row_count);
 create table audit.audit_match_rate as
 from (values
-    (101::bigint, 3000::bigint, 0.98::double, true), (102, 1000, 0.5, true), (102, 1000, 0.7, true), (999, 9, 0.0, false)
+    (101::bigint, 3000::bigint, 0.98::double, true), (102, 1000, 0.5, true), (102, 1000, 0.7, true),
+    (999, 9, 0.0, false)
 ) t (campaign_id, event_count, match_rate, is_expected);
 
 create table marts.dim_copy_variants as
@@ -68,18 +71,19 @@ from (values
 ) t (template_id, copy_id, version_number, vars, change_type, valid_from, valid_to);
 create table marts.copy_version_metrics as
 from (values
-    ('{FIRST}', 1::bigint, 900::bigint, 890::bigint, 300::bigint, 80::bigint, 9::bigint), ('{FIRST}', 2, 800, 780, 290, 99, 12)
+    ('{FIRST}', 1::bigint, 900::bigint, 890::bigint, 300::bigint, 80::bigint, 9::bigint),
+    ('{FIRST}', 2, 800, 780, 290, 99, 12)
 ) t (copy_id, version_number, served, reached, human_opened, human_clicked, converted);
 
 create table marts.variant_health as
 from (values
-    ('welcome', 'inside', 0.3::double, 900::bigint, 280::bigint, 0.311::double, 0.6::double, 'as_planned', 900::bigint,
-        0.02::double, 'reported', 1::bigint, 0::bigint, 0.97::double, 0::bigint),
+    ('welcome', 'inside', 0.3::double, 900::bigint, 280::bigint, 0.311::double, 0.6::double, 'as_planned',
+        900::bigint, 0.02::double, 'reported', 1::bigint, 0::bigint, 0.97::double, 0::bigint),
     ('nudge', 'outside', 0.1, 5000, 1500, 0.3, 0.0000001, 'broken', 800, 0.15, 'flagged', 0, 2, 0.61, 3)
 ) t (
     template_id, control_split, control_share, split_units, split_control_units, observed_control_share,
-    split_p_value_anytime, split_status, people_sampled, crossover_share, crossover_status, edits_while_serving,
-    versions_under_an_hour, match_rate, days_without_control
+    split_p_value_anytime, split_status, people_sampled, crossover_share, crossover_status,
+    edits_while_serving, versions_under_an_hour, match_rate, days_without_control
 );
 
 create table marts.arms as
@@ -97,9 +101,11 @@ from (values
 
 create table marts.experiment_daily as
 select
-    template_id, copy_id, is_control, metric, date '2026-01-01' + day::int as experiment_date, 100 + arm * day as units,
+    template_id, copy_id, is_control, metric, date '2026-01-01' + day::int as experiment_date,
+    100 + arm * day as units,
     100 + arm * day - day % 4 as trials,
-    floor((100 + arm * day) * case metric when 'delivered' then 0.9 else base * better end)::bigint as successes
+    floor((100 + arm * day) * case metric when 'delivered' then 0.9 else base * better end)::bigint
+        as successes
 from marts.arms, marts.metrics, range(20) t (day)
 where not (day = 7 and template_id = 'nudge' and is_control);
 
@@ -112,7 +118,8 @@ from marts.experiment_daily;
 
 create table marts.sums as
 select
-    template_id, copy_id, is_control, metric, time_window, sum(units)::bigint as units, sum(trials)::bigint as trials,
+    template_id, copy_id, is_control, metric, time_window, sum(units)::bigint as units,
+    sum(trials)::bigint as trials,
     sum(successes)::bigint as successes
 from marts.experiment_daily, (values ('all', 1000), ('28_days', 28), ('7_days', 7)) t (time_window, days)
 where experiment_date > date '2026-01-20' - days::int
@@ -137,16 +144,19 @@ select
     case when has_lift then lift - 0.1 end as lift_low, case when has_lift then lift + 0.15 end as lift_high,
     case when has_lift then 0.0321 end as p_value, case when has_lift then 0.0642 end as p_value_holm,
     case when has_lift or is_control
-        then row_number() over (partition by template_id, metric, time_window order by lift desc) end as lift_rank,
+        then row_number() over (partition by template_id, metric, time_window order by lift desc)
+    end as lift_rank,
     case when has_lift then lift * 2 end as pooled_lift,
     case when has_lift then 0.987 end as probability_beats_control,
     case when has_lift and is_all and is_key then 0.9 end as probability_best,
     case when not has_lift and not is_control then 'no_control' end as reason,
     case
-        when not is_all then null when is_control then 'control' when template_id = 'nudge' then 'split_broken'
+        when not is_all then null when is_control then 'control'
+        when template_id = 'nudge' then 'split_broken'
         when not has_lift then 'no_key_metric' when lift > 0.2 then 'better' else 'no_difference_yet'
     end as verdict,
-    case when is_all then 'Sentence of ' || coalesce(copy_id, 'control') || ', ' || metric || '.' end as verdict_sentence,
+    case when is_all then 'Sentence of ' || coalesce(copy_id, 'control') || ', ' || metric || '.'
+    end as verdict_sentence,
     case when has_lift and is_all then lift end as verdict_lift,
     case when has_lift and is_all then lift - 0.2 end as lift_low_anytime,
     case when has_lift and is_all then lift + 0.25 end as lift_high_anytime,
@@ -158,7 +168,8 @@ from compared;
 
 create table marts.template_performance as
 with copies as (
-    select template_id, metric, time_window, sum(trials)::bigint as trials, min(verdict) as verdict, min(reason) as reason
+    select template_id, metric, time_window, sum(trials)::bigint as trials, min(verdict) as verdict,
+    min(reason) as reason
     from marts.variant_performance
     where not is_control
     group by all
@@ -168,11 +179,13 @@ select
     exists (
         from marts.arms where arms.template_id = copies.template_id and arms.key_metric = copies.metric
     ) as is_key_metric,
-    case when controls.trials > 0 then -0.0123 end as lift, case when controls.trials > 0 then -0.1 end as lift_low,
-    case when controls.trials > 0 then 0.2 end as lift_high, case when controls.trials > 0 then 0.5 end as p_value,
+    case when controls.trials > 0 then -0.0123 end as lift,
+    case when controls.trials > 0 then -0.1 end as lift_low,
+    case when controls.trials > 0 then 0.2 end as lift_high,
+    case when controls.trials > 0 then 0.5 end as p_value,
     copies.reason, copies.verdict,
-    case when copies.time_window = 'all' then 'All copies of ' || copies.template_id || ', ' || copies.metric || '.'
-    end as verdict_sentence,
+    case when copies.time_window = 'all' then 'All copies of ' || copies.template_id || ', ' || copies.metric
+        || '.' end as verdict_sentence,
     case when copies.time_window = 'all' and controls.trials > 0 then 0.0456 end as verdict_lift,
     case when copies.time_window = 'all' and controls.trials > 0 then -0.0789 end as lift_low_anytime,
     case when copies.time_window = 'all' and controls.trials > 0 then 0.9 end as lift_high_anytime,
@@ -185,7 +198,8 @@ left join marts.sums as controls
 
 create table marts.segment_performance as
 select
-    'welcome' as template_id, copy_id, segment_key, segment_value, metric, 'all' as time_window, trials::bigint as trials,
+    'welcome' as template_id, copy_id, segment_key, segment_value, metric, 'all' as time_window,
+    trials::bigint as trials,
     successes::bigint as successes, control_trials::bigint as control_trials, lift::double as lift,
     lift_low::double as lift_low, lift_high::double as lift_high, q_value::double as q_value
 from (values
@@ -194,10 +208,13 @@ from (values
     ('{FIRST}', 'age', '(none)', 'human_clicked', 400, 0, 100, null, null, null, null),
     ('{SECOND}', 'persona', 'planner', 'human_clicked', 300, 30, 300, 0.1, -0.2, 0.3, 0.6),
     ('{SECOND}', 'persona', 'planner', 'opened', 300, 30, 300, 0.1, -0.2, 0.3, 0.6)
-) t (copy_id, segment_key, segment_value, metric, trials, successes, control_trials, lift, lift_low, lift_high, q_value);
+) t (copy_id, segment_key, segment_value, metric, trials, successes, control_trials, lift,
+    lift_low, lift_high, q_value);
 """
 
-PROFILE = "copymart: {{target: duckdb, outputs: {{duckdb: {{type: duckdb, path: '{file}', schema: main}}}}}}\n"
+PROFILE = (
+    "copymart: {{target: duckdb, outputs: {{duckdb: {{type: duckdb, path: '{file}', schema: main}}}}}}\n"
+)
 PROJECT_FILE = "name: copymart\nprofile: copymart\nvars: {min_match_rate: 0.9, production_schema: PROD}\n"
 
 
@@ -231,7 +248,9 @@ def chromium() -> Iterator[Browser]:
         AssertionError: it has none; the tests that need one must not pass unseen.
     """
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    assert found, "these tests open the report in Chromium: install chromium, chromium-browser or google-chrome"
+    assert found, (
+        "these tests open the report in Chromium: install chromium, chromium-browser or google-chrome"
+    )
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
         try:
@@ -246,7 +265,10 @@ def opened(browser: Browser, file: Path, fragment: str = "", **options: Any) -> 
     tab = browser.new_context(**options).new_page()
     tab.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
     tab.on("pageerror", lambda error: said.append(f"error: {error}"))
-    tab.on("request", lambda request: said.append(f"request: {request.url[:80]}") if not local(request.url) else None)
+    tab.on(
+        "request",
+        lambda request: said.append(f"request: {request.url[:80]}") if not local(request.url) else None,
+    )
     tab.goto(f"{file.as_uri()}{fragment}")
     tab.wait_for_selector("html[data-shown]")
     return tab, said
