@@ -44,11 +44,13 @@ say = @printf '\n== %s\n' $(1)
 ifeq ($(strip $(LANDING)),)
 DUCKDB := data/demo.duckdb
 EXPORT := data/export
+REPORT := data/report.html
 LANDED := data/sample/.complete
 RUN_LANDING := data/sample
 else
 DUCKDB := data/own.duckdb
 EXPORT := data/own-export
+REPORT := data/own-report.html
 LANDED :=
 RUN_LANDING := $$LANDING
 endif
@@ -64,11 +66,12 @@ UNIT := $(call settings,data/unit,data/unit/unit.duckdb) $(SAMPLE_SEEDS)
 
 help: ## list the targets
 	@echo "Where to begin:"
-	@echo "  make run        sample logs to marts, Parquet and a table of the variants"
+	@echo "  make run        sample logs to marts, Parquet, a table of the variants and the report"
 	@echo "or step by step, after make venv, cp profiles.yml.example profiles.yml and source .venv/bin/activate:"
 	@echo "  copymart simulate logs"
 	@echo "  copymart land --calls logs/justai/calls --events logs/customerio/events"
 	@echo "  dbt build"
+	@echo "  copymart report --to report.html"
 	@echo "  copymart unload --to export"
 	@echo
 	@echo "make TARGET, where TARGET is one of"
@@ -100,7 +103,7 @@ lock: ## bring both locks to the newest versions that pyproject.toml allows
 	    --custom-compile-command "make lock" pyproject.toml $$options || exit 1; \
 	done
 
-run: venv $(LANDED) ## sample logs (or LANDING=...) to marts, Parquet and a table of the variants
+run: venv $(LANDED) ## sample logs (or LANDING=...) to marts, Parquet, a table of the variants and the report
 	@$(call profile,data)
 	$(call say,"Landing into $(DUCKDB)")
 	@calls="$(RUN_LANDING)/justai/calls"; events="$(RUN_LANDING)/customerio/events"; \
@@ -117,10 +120,13 @@ run: venv $(LANDED) ## sample logs (or LANDING=...) to marts, Parquet and a tabl
 	@$(RUN) $(COPYMART) unload --to $(EXPORT)
 	$(call say,"Variants")
 	@$(RUN) $(BIN)/python -m scripts.dev.summary
+	$(call say,"The report")
+	@$(RUN) $(COPYMART) report --to $(REPORT)
 	@echo
 	@echo "Warehouse:  $(DUCKDB), schemas staging, intermediate, marts, audit"
 	@echo "Parquet:    $(EXPORT)/<dataset>/YYYY/MM/DD/HH/"
 	@echo "Ask it:     DBT_PROFILES_DIR=data/profiles COPYMART_DUCKDB=$(DUCKDB) $(DBT) show --inline 'select * from marts.copy_metrics_daily'"
+	@echo "Report:     $(HERE)/$(REPORT), which copy wins: open it in a browser"
 
 # Another sample means another warehouse: rows of files that are gone would stay in the old one.
 data/sample/.complete: $(wildcard scripts/simulate/*.py) | venv
@@ -236,6 +242,7 @@ build-test: venv-dev ## dbt build with all tests on a fresh small sample
 	@$(TEST) $(DBT) build
 	@$(TEST) $(DBT) --log-level warn docs generate
 	@$(TEST) $(COPYMART) unload --to data/test/export
+	@$(TEST) $(COPYMART) report --to data/test/report.html
 	$(call say,"the README's backfill and its unload of one day")
 	@$(TEST) $(COPYMART) land --calls data/test/sample/justai/calls --backfill 2026-01-01 2026-01-08
 	@$(TEST) $(COPYMART) unload --dataset calls --to data/test/export --start 2026-01-01 --end 2026-01-02

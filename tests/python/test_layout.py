@@ -7,12 +7,13 @@ import pytest
 
 from support.project import PROJECT, TESTS
 
-VERBS = ("land", "unload", "snowflake", "simulate", "customerio", "status")
+VERBS = ("land", "report", "unload", "snowflake", "simulate", "customerio", "status")
 # Only cli.py imports these. Each holds one verb with its options.
 COMMANDS = {
     "customerio.receive",
     "customerio.suggest_actions",
     "land.command",
+    "report.command",
     "simulate.command",
     "snowflake.bootstrap",
     "snowflake.share",
@@ -23,8 +24,8 @@ COMMANDS = {
 }
 # What verbs share beyond the files beside their folders: the statements and names of a Snowflake account.
 SHARED_IN_ROOMS = {"snowflake.account", "snowflake.names"}
-# Imported within a function, because they import the Snowflake connector, which takes half a second.
-SLOW = {"customerio.webhook", "land.snowflake.engine"}
+# Imported within a function, because they import the Snowflake connector or altair, which take half a second.
+SLOW = {"customerio.webhook", "land.snowflake.engine", "report.page"}
 MOST_LINES = 450
 
 SCRIPTS = PROJECT / "scripts"

@@ -16,7 +16,10 @@ from support.project import PROJECT
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 VERBS = sorted(COMMANDS)
-FIRST_STEPS = ("make run", "copymart simulate", "copymart land", "dbt build", "copymart unload")
+FIRST_STEPS = (
+    *("make run", "copymart simulate", "copymart land", "dbt build", "copymart report"),
+    "copymart unload",
+)
 
 
 def shown(*arguments: str, width: int = 100) -> str:

@@ -63,6 +63,14 @@ def open_page(browser: Browser, file: Path) -> Iterator[Open]:
 
 
 @pytest.fixture(scope="session")
+def welcome(browser: Browser, file: Path) -> Iterator[Page]:
+    """The page with one template opened, for tests that change nothing others read."""
+    tab, said = opened(browser, file, "#template=welcome")
+    yield tab
+    assert said == []
+
+
+@pytest.fixture(scope="session")
 def bare_tab(browser: Browser) -> Page:
     """A page with nothing but the script that compares texts."""
     tab = browser.new_page()

@@ -1,7 +1,7 @@
 """The filters, which live in the fragment of the page's address."""
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from support.report import BARE_ID, Open, choose
 
@@ -92,12 +92,13 @@ def test_a_copy_is_left_out_of_the_plots(open_page: Open) -> None:
     assert marks.count() == 2
     legend = tab.locator(".legend")
     legend.get_by_label("copy 1").uncheck()
-    tab.wait_for_function("document.querySelectorAll('#figure-forest .mark-symbol path').length === 1")
+    expect(tab.locator("#figure-forest .mark-symbol path")).to_have_count(1)
     tab.locator("#figure-trend summary").click()
+    tab.wait_for_selector("#figure-trend table")
     copies = set(tab.locator("#figure-trend tbody th").all_inner_texts())
     assert not any(copy.startswith("copy 1") for copy in copies) and len(copies) == 2
     legend.get_by_label("copy 1").check()
-    tab.wait_for_function("document.querySelectorAll('#figure-forest .mark-symbol path').length === 2")
+    expect(tab.locator("#figure-forest .mark-symbol path")).to_have_count(2)
 
 
 def test_a_template_without_control_and_without_texts(open_page: Open) -> None:

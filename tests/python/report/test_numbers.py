@@ -5,7 +5,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from support.report import CONTROL, FIRST, SECOND, Open
 
@@ -21,9 +21,9 @@ def ask(folder: Path, query: str) -> list[dict[str, Any]]:
 
 def table(tab: Page, inside: str) -> list[dict[str, str]]:
     """The rows of a table, by heading; one that is behind a plot is opened."""
-    summary = tab.locator(f"{inside} summary")
-    if summary.count():
-        summary.click()
+    closed = tab.locator(f"{inside} details:not([open]) summary")
+    if closed.count():
+        closed.click()
     found = tab.locator(f"{inside} table")
     found.wait_for()
     texts: list[list[str]] = found.evaluate(
@@ -127,8 +127,8 @@ def test_the_copies_of_a_template(open_page: Open, folder: Path, window: str) ->
         assert row["is_control"] or not is_all or any(row["verdict_sentence"] in text for text in sentences)
 
 
-def test_the_tables_behind_forest_and_trend(open_page: Open, folder: Path) -> None:
-    tab = open_page("#template=welcome")
+def test_the_tables_behind_forest_and_trend(welcome: Page, folder: Path) -> None:
+    tab = welcome
     forest = {row["Copy"].split(" · ")[0]: row for row in table(tab, "#figure-forest")}
     assert forest["copy 1"]["Lift"] == "+30.0 %" and forest["copy 1"]["95 % interval"] == "+10.0 % to +55.0 %"
     assert forest["copy 2"]["Lift"] == "−20.0 %" and forest["copy 2"]["Verdict"] == "no difference yet"
@@ -178,8 +178,8 @@ def test_the_days_behind_the_traffic(open_page: Open, folder: Path) -> None:
     assert found == expected and len(found) == 21
 
 
-def test_the_funnel(open_page: Open, folder: Path) -> None:
-    tab = open_page("#template=welcome")
+def test_the_funnel(welcome: Page, folder: Path) -> None:
+    tab = welcome
     rows = ask(folder, "from marts.sums where template_id = 'welcome' and time_window = 'all'")
     of = {(row["copy_id"], row["metric"]): row for row in rows}
     found = {(row["Copy"], row["Stage"]): row for row in table(tab, "#figure-funnel")}
@@ -212,7 +212,7 @@ def test_the_segments(open_page: Open, folder: Path) -> None:
     tab.locator("#figure-segments select").select_option(
         label=tab.locator("#figure-segments option").nth(1).inner_text()
     )
-    tab.wait_for_function("document.querySelectorAll('#figure-segments .mark-symbol path').length === 1")
+    expect(tab.locator("#figure-segments .mark-symbol path")).to_have_count(1)
     (only,) = table(tab, "#figure-segments")
     assert (only["Lift"], only["q"], only["Trials"]) == ("+10.0 %", "0.6000", "300")
 

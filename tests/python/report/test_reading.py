@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 from typing import Any
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from scripts.report.charts import CONTROL, PALETTE
 from support.report import Open
@@ -69,6 +69,7 @@ def test_a_screen_reader_has_a_name_for_all_and_a_table_for_each_plot(open_page:
         assert plots.nth(place).locator("> div").get_attribute("aria-hidden") == "true"
     for summary in tab.locator("figure summary").all():
         summary.click()
+    expect(tab.locator("figure table")).to_have_count(5)
     captions = tab.locator("figure caption").all_inner_texts()
     assert captions == tab.locator("figure h3").all_inner_texts()
     levels = [

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page
 
-from support.report import CONTROL, FIRST, LONG, SECOND, Open
+from support.report import CONTROL, FIRST, LONG, SECOND
 
 
 def card(tab: Page, copy_id: str) -> Locator:
@@ -23,8 +23,9 @@ def texts(tab: Page, copy_id: str) -> dict[str, str]:
     return {name: re.sub(r"<[^>]*>", "", text) for name, text in pairs}
 
 
-def test_texts_stand_beside_those_of_control(open_page: Open) -> None:
-    tab = open_page("#template=welcome")
+def test_texts_stand_beside_those_of_control(welcome: Page) -> None:
+    tab = welcome
+    tab.select_option("#against", "control")
     found = texts(tab, FIRST)
     assert found["subject"] == "Hello [-there-]{+you+}"
     assert found["body"] == "Come and [-see-]{+visit+} us [-today-]{+tomorrow+}"
@@ -34,8 +35,8 @@ def test_texts_stand_beside_those_of_control(open_page: Open) -> None:
     assert len({box["y"] for box in boxes if box}) == 1
 
 
-def test_a_version_stands_against_the_one_before(open_page: Open) -> None:
-    tab = open_page("#template=welcome")
+def test_a_version_stands_against_the_one_before(welcome: Page) -> None:
+    tab = welcome
     tab.select_option("#against", "previous")
     found = texts(tab, FIRST)
     assert found["subject"] == "Hello you"
@@ -49,8 +50,8 @@ def test_a_version_stands_against_the_one_before(open_page: Open) -> None:
     assert first["this version"].startswith("2026-01-01 09:00 to 2026-01-11 10:00 (UTC): served 900,")
 
 
-def test_long_texts_are_cut_and_marked(open_page: Open) -> None:
-    tab = open_page("#template=welcome")
+def test_long_texts_are_cut_and_marked(welcome: Page) -> None:
+    tab = welcome
     tab.select_option("#against", "")
     assert texts(tab, SECOND)["body"] == f"{LONG[:2000]} … cut here"
     assert card(tab, SECOND).locator("em").count() == 1
