@@ -59,11 +59,11 @@ def _forest() -> Any:
     return altair.layer(
         _no_lift(),
         rows.mark_rule(strokeWidth=2).encode(
-            x=altair.X("low:Q").title("lift against control").axis(format=_PER_CENT, labelOverlap=True),
-            x2="high:Q",
+            x=altair.X("drawn_low:Q").title("lift against control").axis(format=_PER_CENT, labelOverlap=True),
+            x2="drawn_high:Q",
             color=_coloured(),
         ),
-        rows.mark_point(filled=True, size=90, opacity=1).encode(x="lift:Q", color=_coloured()),
+        rows.mark_point(filled=True, size=90, opacity=1).encode(x="drawn_lift:Q", color=_coloured()),
     ).properties(width=_WIDTH, height=altair.Step(26))
 
 
@@ -162,13 +162,13 @@ def _segments() -> Any:
     return altair.layer(
         _no_lift(),
         rows.mark_rule(strokeWidth=2).encode(
-            x=altair.X("low:Q")
+            x=altair.X("drawn_low:Q")
             .title("lift against control in the segment")
             .axis(format=_PER_CENT, labelOverlap=True),
-            x2="high:Q",
+            x2="drawn_high:Q",
         ),
         rows.mark_point(filled=True, size=70).encode(
-            x="lift:Q",
+            x="drawn_lift:Q",
             opacity=altair.Opacity("is_clear:Q").scale(domain=[0, 1], range=[0.35, 1]).legend(None),
         ),
     ).properties(width=_WIDTH, height=altair.Step(22))

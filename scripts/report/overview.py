@@ -182,6 +182,8 @@ def warnings(health: Mapping[str, Any], min_match_rate: float) -> tuple[list[str
         ),
         ("days_without_control", "A day had no control.", "{} days had no control."),
     ):
+        if name == "days_without_control" and not health.get("control_split"):
+            continue
         count = int(health.get(name) or 0)
         if count:
             notes.append(one if count == 1 else many.format(f"{count:,}"))

@@ -161,6 +161,28 @@ function firstShown(template, window) {
 
 const dateText = (time) => new Date(time).toISOString().slice(0, 10);
 
+// Beyond it a plot of lifts shows nothing of the others.
+const MOST_LIFT = 3;
+
+// Where the lines and marks of lifts are drawn: one interval that reaches far must not flatten the others.
+function drawnLifts(rows) {
+  const widths = rows.map((row) => Math.max(row.high - row.lift, row.lift - row.low));
+  const reach = Math.max(3 * Math.min(...widths), ...rows.map((row) => 1.2 * Math.abs(row.lift)));
+  const most = Math.min(MOST_LIFT, reach);
+  const cut = (share) => Math.max(-most, Math.min(most, share));
+  return {
+    drawn: rows.map((row) => ({ ...row, drawn_low: cut(row.low), drawn_lift: cut(row.lift), drawn_high: cut(row.high) })),
+    note: rows.some((row) => row.high > most || row.low < -most) ? ` Cut at ${signed(most)}: the table has the whole.` : "",
+  };
+}
+
+// Days of a few trials would flatten the others: their intervals reach over the whole plot.
+function withoutWide(rows) {
+  const widths = rows.map((row) => row.high - row.low).sort((a, b) => a - b);
+  const most = 4 * (widths[Math.floor(widths.length / 2)] ?? 0);
+  return rows.filter((row) => row.high - row.low <= most);
+}
+
 function trendFigure(template, metric, window, isShown) {
   const available = [...new Set(template.trend.rows.map((row) => row.metric))];
   const shown = available.includes(metric) ? metric : template.metric;
@@ -186,11 +208,13 @@ function trendFigure(template, metric, window, isShown) {
     }))
     .filter((edit) => edit.at >= from);
   const other = shown === metric ? "" : ` By day the page holds ${available.map(words).join(" and ")} only.`;
+  const drawn = withoutWide(rows);
+  const few = drawn.length < rows.length ? " Periods of a few trials are in the table only." : "";
   const period = template.trend.days === 1 ? "by day" : `in periods of ${template.trend.days} days`;
   return figure(
     "trend",
     `Comparable rate over time: ${words(shown)}`,
-    `Rate of each copy on the traffic of control ${period}, with its 95 % interval; ✎ marks a changed text.${other}`,
+    `Rate of each copy on the traffic of control ${period}, with its 95 % interval; ✎ marks a changed text.${few}${other}`,
     rows,
     [
       ["Copy", (row) => row.label],
@@ -198,7 +222,7 @@ function trendFigure(template, metric, window, isShown) {
       ["Comparable rate", (row) => perCent(row.rate, 2), true],
       ["95 % interval", (row) => `${perCent(row.low, 2)} to ${perCent(row.high, 2)}`, true],
     ],
-    { edits },
+    { rows: drawn, edits },
   );
 }
 
@@ -308,7 +332,7 @@ function segmentsFigure(template, best, chosen, choose) {
       is_clear: row.q_value !== null && row.q_value <= 0.05 ? 1 : 0,
       color: colourOf(template.arms, arm).color,
     }));
-  const drawn = rows.filter((row) => row.lift !== null && row.low !== null);
+  const { drawn, note } = drawnLifts(rows.filter((row) => row.lift !== null && row.low !== null));
   const select = element(
     "select",
     { onchange: (event) => choose(Number(event.target.value)) },
@@ -318,8 +342,8 @@ function segmentsFigure(template, best, chosen, choose) {
   return figure(
     "segments",
     `Segments: ${words(template.metric)}`,
-    `Lift by attribute of the person over all days, plain 95 % interval. Strong marks have q ≤ 0.05 (Benjamini-Hochberg).${left}`,
-    drawn,
+    `Lift by attribute of the person over all days, plain 95 % interval. Strong marks have q ≤ 0.05 (Benjamini-Hochberg).${note}${left}`,
+    rows,
     [
       ["Segment", (row) => row.label],
       ["Lift", (row) => signed(row.lift), true],
@@ -329,7 +353,7 @@ function segmentsFigure(template, best, chosen, choose) {
       ["Trials", (row) => count(row.trials), true],
       ["Trials of control", (row) => count(row.control_trials), true],
     ],
-    {},
+    { rows: drawn },
     arms.length ? element("label", {}, "Copy ", select) : null,
   );
 }
@@ -405,13 +429,19 @@ function textsSection(template) {
   );
 }
 
+function splitOf(row) {
+  const found = `control has ${perCent(row.observed_control_share)} of ${count(row.split_units)}`;
+  if (row.control_share === null) return found;
+  return `${found}; planned ${perCent(row.control_share)}; p ${probability(row.split_p_value_anytime)}, valid at every look`;
+}
+
 function healthSection(template) {
   const row = health.rows[template];
   const split = { as_planned: "as planned", broken: "broken", not_checked: "not checked: no share is planned" };
   const facts = row
     ? [
         ["Match rate", perCent(row.match_rate), "served with a message in Customer.io"],
-        ["Split", split[row.split_status] ?? row.split_status, `control has ${perCent(row.observed_control_share)} of ${count(row.split_units)}; planned ${perCent(row.control_share)}; p ${probability(row.split_p_value_anytime)}, valid at every look`],
+        ["Split", split[row.split_status] ?? row.split_status, splitOf(row)],
         ["Crossover", perCent(row.crossover_share), `of ${count(row.people_sampled)} people got several copies`],
         ["Texts changed while served", count(row.edits_while_serving), `${count(row.versions_under_an_hour)} versions lived under an hour`],
         ["Days without control", count(row.days_without_control), "they add nothing to a lift"],
@@ -444,14 +474,15 @@ async function drawTemplate(state) {
   let segment = null;
   const draw = async () => {
     const isShown = (place) => !hidden.has(place);
-    const drawn = rows.filter((row) => isShown(row.arm) && !row.control && row.lift !== null && row.low !== null);
+    const compared = rows.filter((row) => isShown(row.arm) && !row.control && row.lift !== null && row.low !== null);
+    const { drawn, note } = drawnLifts(compared);
     const made = await Promise.all([
       figure(
         "forest",
         `Lift against control: ${words(metric)}`,
-        state.window === "all"
+        (state.window === "all"
           ? "On the days that count for the verdict, with the 95 % interval that holds at every look."
-          : `Trend of the ${summary.windows[state.window]}, plain 95 % interval: no verdict.`,
+          : `Trend of the ${summary.windows[state.window]}, plain 95 % interval: no verdict.`) + note,
         drawn,
         [
           ["Copy", (row) => row.label],

@@ -1,7 +1,11 @@
 // How numbers are written, as in words.py, and elements whose texts are text nodes: no text of a copy becomes HTML.
 
+// A lift beyond it is noise; its digits would say otherwise.
+const MOST_SHARE = 10;
+
 function signed(share) {
   if (share === null || share === undefined) return "–";
+  if (share > MOST_SHARE) return `> +${MOST_SHARE * 100}\u00a0%`;
   const number = (Math.round(share * 1000) / 10).toFixed(1);
   return `${number < 0 ? "−" : "+"}${number.replace("-", "")}\u00a0%`;
 }

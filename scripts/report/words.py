@@ -28,6 +28,10 @@ VERDICTS = {
 }
 
 
+# A lift beyond it is noise; its digits would say otherwise.
+MOST_SHARE = 10
+
+
 def twin(metric: str) -> str:
     """Return the metric of people beside that of all, or the reverse; the metric itself without one."""
     if metric.startswith("human_"):
@@ -36,12 +40,12 @@ def twin(metric: str) -> str:
 
 
 def signed(share: float | None) -> str:
-    """Return a share as signed per cent, +12.3 %."""
-    return (
-        "–"
-        if share is None
-        else f"{share:+.1%}".replace("%", "\N{NO-BREAK SPACE}%").replace("-", "\N{MINUS SIGN}")
-    )
+    """Return a share as signed per cent, +12.3 %; one beyond MOST_SHARE as no more than that."""
+    if share is None:
+        return "–"
+    if share > MOST_SHARE:
+        return f"> +{MOST_SHARE * 100}\N{NO-BREAK SPACE}%"
+    return f"{share:+.1%}".replace("%", "\N{NO-BREAK SPACE}%").replace("-", "\N{MINUS SIGN}")
 
 
 def per_cent(share: float | None, places: int = 1) -> str:

@@ -23,6 +23,7 @@ def address(tab: Page) -> str:
 def test_a_filter_changes_the_page_and_its_address(open_page: Open) -> None:
     tab = open_page()
     assert len(lines(tab)) == 3
+    assert tab.locator("#overview .copies:visible").count() == 3
     assert set(tab.locator(METRIC).all_inner_texts()) == {"clicked by people", "converted"}
 
     choose(tab, "metric", "opened", "metric=opened")
@@ -30,6 +31,7 @@ def test_a_filter_changes_the_page_and_its_address(open_page: Open) -> None:
     assert set(tab.locator(METRIC).all_inner_texts()) == {"opened"}
 
     choose(tab, "window", "7_days", "window=7_days&metric=opened")
+    assert tab.locator("#overview .copies:visible").count() == 0
     assert "Trend of the last 7 days, no verdict." in tab.locator("#overview .sentence").all_inner_texts()
 
     choose(tab, "template", "welcome", "template=welcome&window=7_days&metric=opened")

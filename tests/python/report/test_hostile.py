@@ -118,5 +118,5 @@ def test_an_attribute_that_is_a_script_shows_as_text(welcome: Page) -> None:
     tab = welcome
     if not tab.locator("#figure-segments table").count():
         tab.locator("#figure-segments summary").click()
-    assert tab.locator("#figure-segments tbody th").nth(1).text_content() == f"persona: {HOSTILE}"
+    assert tab.locator("#figure-segments tbody th").nth(2).text_content() == f"persona: {HOSTILE}"
     assert tab.title() == TITLE

@@ -149,6 +149,21 @@ def test_the_tables_behind_forest_and_trend(welcome: Page, folder: Path) -> None
     assert tab.locator("#figure-trend .mark-text.role-mark text").all_text_contents() == ["✎"]
 
 
+def test_what_would_flatten_a_plot_is_cut_and_whole_in_the_table(open_page: Open) -> None:
+    tab = open_page("#template=nudge")
+    assert "Cut at +300.0 %: the table has the whole." in tab.inner_text("#figure-forest figcaption").replace(
+        "\u00a0", " "
+    )
+    (row,) = table(tab, "#figure-forest")
+    assert row["95 % interval"] == "−10.0 % to > +1000 %"
+    rows = table(tab, "#figure-trend")
+    assert {row["95 % interval"].split(" to ")[1] for row in rows if row["From"] == "2026-01-20"} == {
+        "90.00 %"
+    }
+    assert "Periods of a few trials are in the table only." in tab.inner_text("#figure-trend figcaption")
+    assert tab.locator("#figure-trend .mark-symbol.role-mark path").count() == len(rows) - 2
+
+
 def test_the_days_behind_the_traffic(open_page: Open, folder: Path) -> None:
     tab = open_page("#template=welcome&window=7_days")
     days = ask(
@@ -201,7 +216,9 @@ def test_the_funnel(welcome: Page, folder: Path) -> None:
 
 def test_the_segments(open_page: Open, folder: Path) -> None:
     tab = open_page("#template=welcome")
-    first, second = table(tab, "#figure-segments")
+    none, first, second = table(tab, "#figure-segments")
+    assert [none["Segment"], none["Lift"], none["Trials"]] == ["age: (none)", "–", "400"]
+    assert tab.locator("#figure-segments .mark-symbol.role-mark path").count() == 2
     assert [first["Segment"], first["Lift"], first["95 % interval"], first["q"]] == [
         "persona: planner",
         "+25.0 %",

