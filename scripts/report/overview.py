@@ -22,7 +22,7 @@ _PERFORMANCE = {
     "control_trials": Number(WHOLE),
     "lift": Number(LIFT),
     "low": Number(LIFT, "lift"),
-    "high": Number(LIFT, "lift"),
+    "high": Number(LIFT, "lift", "low"),
 }
 # The axis of the small intervals: from -50 % to +50 %, in a box of 100 by 16.
 _AXIS = 0.5

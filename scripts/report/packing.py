@@ -24,10 +24,14 @@ def whole_numbers(values: pyarrow.ChunkedArray, scale: int) -> pyarrow.ChunkedAr
 
 @dataclass(frozen=True)
 class Number:
-    """How a column of numbers is packed: times `scale`, and less the column `beside`, which is near it."""
+    """How a column of numbers is packed: times `scale`, and less the column `beside`, which is near it.
+
+    The upper bound of an interval lies nearly as far above `beside` as the lower one, `mirrored`, below it.
+    """
 
     scale: int
     beside: str = ""
+    mirrored: str = ""
 
 
 class Numbers:
@@ -69,7 +73,13 @@ def columns(table: pyarrow.Table, kinds: Mapping[str, Number], numbers: Numbers)
         kind, values = kinds[name], table[name]
         if kind.beside:
             values = compute.subtract(values, table[kind.beside])
-        described = {"scale": kind.scale, **({"beside": kind.beside} if kind.beside else {})}
+        if kind.mirrored:
+            values = compute.subtract(values, compute.subtract(table[kind.beside], table[kind.mirrored]))
+        described = {
+            "scale": kind.scale,
+            **({"beside": kind.beside} if kind.beside else {}),
+            **({"mirrored": kind.mirrored} if kind.mirrored else {}),
+        }
         found["numbers"][name] = {**numbers.add(values), **described}
     return found
 

@@ -231,9 +231,14 @@ function trafficFigure(template, window) {
   const series = (name) =>
     first ? wholeNumbers(template.numbers, template.days[name], template.arms.length * days) : [];
   const [trials, successes, more] = ["trials", "successes", "more"].map(series);
-  // each day but an arm's first is packed as the difference to the day before
+  // packed are each day's differences to seven days before, and to what the arm's rate gives for the day's trials
   trials.forEach((number, cell) => {
-    if (cell % days) trials[cell] = number + trials[cell - 1];
+    if (cell % days >= 7) trials[cell] = number + trials[cell - 7];
+  });
+  trials.forEach((number, cell) => {
+    const [all, succeeded, others] = template.days.totals[Math.floor(cell / days)];
+    successes[cell] += Math.floor((number * succeeded) / Math.max(all, 1));
+    more[cell] += Math.floor((number * others) / Math.max(all, 1));
   });
   const from = first ? firstShown(template, window) : 0;
   const rows = [];

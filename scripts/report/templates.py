@@ -36,7 +36,7 @@ _COPIES = {
     "comparable_rate": Number(RATE),
     "lift": Number(LIFT),
     "low": Number(LIFT, "lift"),
-    "high": Number(LIFT, "lift"),
+    "high": Number(LIFT, "lift", "low"),
     "pooled_lift": Number(LIFT),
     "p": Number(P_VALUE),
     "probability_beats_control": Number(LIFT),
@@ -47,7 +47,7 @@ _TRENDS = {
     "period_start": Number(WHOLE),
     "comparable_rate": Number(RATE),
     "comparable_rate_low": Number(RATE, "comparable_rate"),
-    "comparable_rate_high": Number(RATE, "comparable_rate"),
+    "comparable_rate_high": Number(RATE, "comparable_rate", "comparable_rate_low"),
 }
 _SEGMENTS = {
     "trials": Number(WHOLE),
@@ -55,7 +55,7 @@ _SEGMENTS = {
     "control_trials": Number(WHOLE),
     "lift": Number(LIFT),
     "lift_low": Number(LIFT, "lift"),
-    "lift_high": Number(LIFT, "lift"),
+    "lift_high": Number(LIFT, "lift", "lift_low"),
     "q_value": Number(P_VALUE),
 }
 _COUNTS = ("served", "reached", "human_opened", "human_clicked", "converted")
@@ -185,6 +185,8 @@ def _copies(
     table: pyarrow.Table, arms: list[dict[str, Any]], metric: str, numbers: Numbers
 ) -> dict[str, Any]:
     """Sentences for the shown metrics only: the others' would be a tenth of the page."""
+    # in this order the same numbers of all metrics lie at the same distance, which compresses
+    table = table.sort_by([(name, "ascending") for name in ("metric", "time_window", "copy_id")])
     for name in ("verdict_from", "verdict_through"):
         table = _replaced(table, name, table[name].cast(pyarrow.date32()).cast(pyarrow.string()))
     is_shown = compute.is_in(table["metric"], pyarrow.array([metric, twin(metric)]))
@@ -197,10 +199,14 @@ def _replaced(table: pyarrow.Table, name: str, values: pyarrow.ChunkedArray) -> 
 
 
 def _days(table: pyarrow.Table, arms: list[dict[str, Any]], metric: str, numbers: Numbers) -> dict[str, Any]:
-    """First day, number of days, and where these lie by arm and day: how many more trials than on the day
-    before, the successes, and how many more of them the twin metric has."""
+    """First day, number of days, and by arm and day: how many more trials than seven days before, how many
+    more successes than the arm's rate gives for the trials, and how many more again the twin metric has.
+
+    `totals` of an arm: trials, successes, and how many more the twin metric has. What a week and a rate
+    foretell leaves small numbers, which compress to two thirds of the counts themselves.
+    """
     if not table.num_rows:
-        return {"first": None, "count": 0}
+        return {"first": None, "count": 0, "totals": []}
     dates = table["experiment_date"].cast(pyarrow.date32()).cast(pyarrow.int32()).to_numpy()
     first = int(dates.min())
     days = int(dates.max()) - first + 1
@@ -211,16 +217,26 @@ def _days(table: pyarrow.Table, arms: list[dict[str, Any]], metric: str, numbers
         sums = numpy.zeros(len(arms) * days, dtype=numpy.int64)
         # a copy that became the control has a row as either
         numpy.add.at(sums, cells[where], table[name].cast(pyarrow.int64()).to_numpy()[where])
-        return sums
+        return sums.reshape(len(arms), days)
 
-    trials = filled("trials", shown).reshape(len(arms), days)
-    successes = filled("successes", shown)
+    trials, successes = filled("trials", shown), filled("successes", shown)
+    more = filled("successes", other) - successes
+    totals = [series.sum(axis=1) for series in (trials, successes, more)]
+
+    week_before = numpy.zeros_like(trials)
+    week_before[:, 7:] = trials[:, :-7]
+
+    def beside_rate(series: numpy.ndarray[Any, Any], total: numpy.ndarray[Any, Any]) -> pyarrow.Array:
+        expected = trials * total[:, None] // numpy.maximum(totals[0], 1)[:, None]
+        return pyarrow.array((series - expected).ravel())
+
     return {
         "first": date.fromordinal(date(1970, 1, 1).toordinal() + first).isoformat(),
         "count": days,
-        "trials": numbers.add(pyarrow.array(numpy.diff(trials, axis=1, prepend=0).ravel())),
-        "successes": numbers.add(pyarrow.array(successes)),
-        "more": numbers.add(pyarrow.array(filled("successes", other) - successes)),
+        "totals": [[int(number) for number in arm] for arm in zip(*totals, strict=True)],
+        "trials": numbers.add(pyarrow.array((trials - week_before).ravel())),
+        "successes": numbers.add(beside_rate(successes, totals[1])),
+        "more": numbers.add(beside_rate(more, totals[2])),
     }
 
 

@@ -46,8 +46,9 @@ function rowsOf({ length, values, numbers }, bytes) {
   const unpacked = {};
   for (const [name, place] of Object.entries(numbers)) {
     const column = wholeNumbers(bytes, place, length);
-    const near = place.beside ? unpacked[place.beside] : null;
-    unpacked[name] = near ? column.map((number, row) => (number === null ? null : number + near[row])) : column;
+    const [near, low] = [unpacked[place.beside], unpacked[place.mirrored]];
+    const expected = (row) => (near ? near[row] : 0) + (low ? near[row] - low[row] : 0);
+    unpacked[name] = column.map((number, row) => (number === null ? null : number + expected(row)));
   }
   return Array.from({ length }, (_, place) => {
     const row = {};
