@@ -129,13 +129,14 @@ function copiesTable(rows, window) {
     ["Is best", (row) => perCent(row.probability_best), true],
     ["Comparable rate", (row) => perCent(row.comparable_rate, 2), true],
     ["Own rate", (row) => perCent(row.rate, 2), true],
-    ["Lift without days", (row) => (row.control ? "–" : signed(row.pooled_lift)), true],
+    ["Pooled lift", (row) => (row.control ? "–" : signed(row.pooled_lift)), true],
     ["Successes", (row) => count(row.successes), true],
     ["Trials", (row) => count(row.trials), true],
     ["Share of traffic", (row) => perCent(row.traffic_share), true],
     ["Days of the verdict", (row) => (row.verdict_from ? `${row.verdict_from} to ${row.verdict_through}` : "–")],
   ];
-  const made = table("Copies, best first", columns, rows);
+  const caption = "Copies, best first. Own rate and pooled lift disregard days: they mislead while traffic moves between copies.";
+  const made = table(caption, columns, rows);
   made.classList.add("copies");
   return made;
 }
@@ -170,8 +171,9 @@ function drawnLifts(rows) {
   const reach = Math.max(3 * Math.min(...widths), ...rows.map((row) => 1.2 * Math.abs(row.lift)));
   const most = Math.min(MOST_LIFT, reach);
   const cut = (share) => Math.max(-most, Math.min(most, share));
+  const mark = (share) => (Math.abs(share) > most ? null : share);
   return {
-    drawn: rows.map((row) => ({ ...row, drawn_low: cut(row.low), drawn_lift: cut(row.lift), drawn_high: cut(row.high) })),
+    drawn: rows.map((row) => ({ ...row, drawn_low: cut(row.low), drawn_lift: mark(row.lift), drawn_high: cut(row.high) })),
     note: rows.some((row) => row.high > most || row.low < -most) ? ` Cut at ${signed(most)}: the table has the whole.` : "",
   };
 }

@@ -119,7 +119,7 @@ def test_the_copies_of_a_template(open_page: Open, folder: Path, window: str) ->
         assert cells["95 % interval"] == between(*(row[bound] for bound in bounds))
         assert cells["p (Holm)"] == ("0.0001" if is_all else "0.0642")
         assert cells["Beats control"] == share(row["probability_beats_control"])
-        assert cells["Lift without days"] == signed(row["pooled_lift"])
+        assert cells["Pooled lift"] == signed(row["pooled_lift"])
         assert cells["Days of the verdict"] == ("2026-01-12 to 2026-01-17" if is_all else "–")
         assert cells["Verdict"] == (row["verdict"].replace("_", " ") if is_all else "trend")
     sentences = tab.locator(".sentences li").all_inner_texts()
