@@ -109,7 +109,7 @@ QUERIES = {
             segments.lift_high, segments.q_value
         from {{marts}}.segment_performance as segments
         inner join shown on segments.template_id = shown.template_id and segments.metric = shown.metric
-        where segments.time_window = 'all'
+        where segments.segment_key is not null
         """,
     "health": """
         select
@@ -124,8 +124,13 @@ QUERIES = {
         from {marts}.dim_copy_variants
         """,
     "version_counts": """
-        select copy_id, version_number, served, reached, human_opened, human_clicked, converted
+        select
+            copy_id, version_number, cast(sum(served) as bigint) as served,
+            cast(sum(human_opened) as bigint) as human_opened,
+            cast(sum(human_clicked) as bigint) as human_clicked, cast(sum(converted) as bigint) as converted
         from {marts}.copy_version_metrics
+        where version_number is not null
+        group by copy_id, version_number
         """,
     "landings": """
         select

@@ -323,7 +323,7 @@ function funnelFigure(template, window, isShown) {
   );
 }
 
-function segmentsFigure(template, best, chosen, choose) {
+function segmentsFigure(template, isOutside, best, chosen, choose) {
   const all = template.segments;
   const arms = [...new Set(all.map((row) => row.arm))].sort((a, b) => a - b);
   const arm = arms.includes(chosen) ? chosen : arms.includes(best) ? best : arms[0];
@@ -345,11 +345,12 @@ function segmentsFigure(template, best, chosen, choose) {
     { onchange: (event) => choose(Number(event.target.value)) },
     ...arms.map((place) => element("option", { value: place, selected: place === arm }, labelOf(template.arms[place]))),
   );
+  const outside = isOutside ? " There are none: what JustAI does not serve has no attributes, so neither has this control." : "";
   const left = template.segments_left_out ? ` ${count(template.segments_left_out)} smaller rows are in the mart.` : "";
   return figure(
     "segments",
     `Segments: ${words(template.metric)}`,
-    `Lift by attribute of the person over all days, plain 95 % interval. Strong marks have q ≤ 0.05 (Benjamini-Hochberg).${note}${left}`,
+    `Lift by attribute of the person over all days, plain 95 % interval. Strong marks have q ≤ 0.05 (Benjamini-Hochberg).${note}${left}${outside}`,
     rows,
     [
       ["Segment", (row) => row.label],
@@ -501,7 +502,7 @@ async function drawTemplate(state) {
       trendFigure(template, metric, state.window, isShown),
       trafficFigure(template, state.window),
       funnelFigure(template, state.window, isShown),
-      segmentsFigure(template, best, segment, (place) => {
+      segmentsFigure(template, health.rows[state.template]?.control_split === "outside", best, segment, (place) => {
         segment = place;
         draw();
       }),

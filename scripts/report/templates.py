@@ -58,7 +58,7 @@ _SEGMENTS = {
     "lift_high": Number(LIFT, "lift", "lift_low"),
     "q_value": Number(P_VALUE),
 }
-_COUNTS = ("served", "reached", "human_opened", "human_clicked", "converted")
+_COUNTS = ("served", "human_opened", "human_clicked", "converted")
 
 
 @dataclass(frozen=True)

@@ -234,6 +234,12 @@ def test_the_segments(open_page: Open, folder: Path) -> None:
     assert (only["Lift"], only["q"], only["Trials"]) == ("+10.0 %", "0.6000", "300")
 
 
+def test_an_outside_control_has_no_segments_and_says_so(open_page: Open) -> None:
+    tab = open_page("#template=nudge")
+    assert "There are none" in tab.inner_text("#figure-segments figcaption")
+    assert tab.locator("#figure-segments svg, #figure-segments select").count() == 0
+
+
 def test_the_health_of_a_template_and_of_the_data(open_page: Open) -> None:
     tab = open_page("#template=nudge")
     checks = {row["Check"]: row for row in table(tab, "#template-health")}

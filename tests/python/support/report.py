@@ -71,9 +71,10 @@ from (values
 ) t (template_id, copy_id, version_number, vars, change_type, valid_from, valid_to);
 create table marts.copy_version_metrics as
 from (values
-    ('{FIRST}', 1::bigint, 900::bigint, 890::bigint, 300::bigint, 80::bigint, 9::bigint),
-    ('{FIRST}', 2, 800, 780, 290, 99, 12)
-) t (copy_id, version_number, served, reached, human_opened, human_clicked, converted);
+    ('{FIRST}', 1::bigint, date '2026-01-01', 400::bigint, 100::bigint, 30::bigint, 4::bigint),
+    ('{FIRST}', 1, '2026-01-02', 500, 200, 50, 5), ('{FIRST}', 2, '2026-01-11', 800, 290, 99, 12),
+    ('{FIRST}', null, '2026-01-11', 7, 7, 7, 7)
+) t (copy_id, version_number, delivery_date, served, human_opened, human_clicked, converted);
 
 create table marts.variant_health as
 from (values
@@ -201,8 +202,7 @@ left join marts.sums as controls
 
 create table marts.segment_performance as
 select
-    'welcome' as template_id, copy_id, segment_key, segment_value, metric, 'all' as time_window,
-    trials::bigint as trials,
+    'welcome' as template_id, copy_id, segment_key, segment_value, metric, trials::bigint as trials,
     successes::bigint as successes, control_trials::bigint as control_trials, lift::double as lift,
     lift_low::double as lift_low, lift_high::double as lift_high, q_value::double as q_value
 from (values
@@ -212,7 +212,9 @@ from (values
     ('{SECOND}', 'persona', 'planner', 'human_clicked', 300, 30, 300, 0.1, -0.2, 0.3, 0.6),
     ('{SECOND}', 'persona', 'planner', 'opened', 300, 30, 300, 0.1, -0.2, 0.3, 0.6)
 ) t (copy_id, segment_key, segment_value, metric, trials, successes, control_trials, lift,
-    lift_low, lift_high, q_value);
+    lift_low, lift_high, q_value)
+union all
+select 'nudge', '{NUDGE}', null, null, 'converted', 5000, 70, null, null, null, null, null;
 """
 
 PROFILE = (
