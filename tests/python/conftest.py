@@ -32,7 +32,7 @@ COSTLY = {"browser", "built", "endpoint", "example", "manifest", "port", "seeded
 WHOLE_WAY = "test_the_whole_way_is_the_same_on_both_engines"
 FIRST = (
     *(WHOLE_WAY, "test_faults.py", "test_replay.py", "unload/test_kills.py", "swift", "test_incremental.py"),
-    *("test_ci_slim.py", "test_readme.py", "test_truth.py"),
+    *("test_ci_slim.py", "test_readme.py", "test_truth.py", "report"),
 )
 # Files that share what their session fixtures make, and what stands in a file and shares nothing with it.
 TOGETHER = {
