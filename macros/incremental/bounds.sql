@@ -70,8 +70,9 @@
     {%- endif -%}
     {%- set known = graph.setdefault('pending_batches', []) -%}
     {%- if not known -%}
-        {%- set query = "select 'b' || batch_id from " ~ relation_of('int_landed_batches') ~ ' where is_pending limit 101' -%}
-        {%- do known.append(run_query(query).rows | map('first') | list) -%}
+        {%- set pending = relation_of('int_landed_batches') ~ ' where is_pending' -%}
+        {%- set found = run_query("select 'b' || batch_id from " ~ pending ~ ' limit 101') -%}
+        {%- do known.append(found.rows | map('first') | list) -%}
     {%- endif -%}
     {%- set batches = known[0] -%}
     {%- if not batches or batches | length > 100 -%}

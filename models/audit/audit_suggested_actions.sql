@@ -1,4 +1,4 @@
-{# A view on both engines: it reads all deliveries and messages, which only somebody who sets up the action map wants. #}
+{# A view on both engines: it reads all deliveries and messages, which only who sets up the action map wants. #}
 {{ config(materialized='view') }}
 
 with
