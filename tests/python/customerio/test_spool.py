@@ -6,7 +6,8 @@ import gzip
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,12 @@ def spooling(folder: Path, **options: Any) -> Iterator[Spool]:
         spool.close()
 
 
+def in_a_loop(work: Coroutine[Any, Any, None]) -> None:
+    """In a thread of its own: the browser's driver leaves a loop running in that of the tests."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
+
+
 def append(spool: Spool, *lines: bytes) -> None:
     """Append lines, each once the one before is on the disk."""
 
@@ -38,7 +45,7 @@ def append(spool: Spool, *lines: bytes) -> None:
         for line in lines:
             await asyncio.wait_for(spool.append(line, asyncio.get_running_loop()), 30)
 
-    asyncio.run(each())
+    in_a_loop(each())
 
 
 def append_together(spool: Spool, *lines: bytes) -> None:
@@ -46,7 +53,7 @@ def append_together(spool: Spool, *lines: bytes) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.wait_for(asyncio.gather(*(spool.append(line, loop) for line in lines)), 30)
 
-    asyncio.run(together())
+    in_a_loop(together())
 
 
 def contents(spool: Spool) -> list[tuple[int, bytes]]:
