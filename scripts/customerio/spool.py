@@ -6,12 +6,14 @@ lines of one hour of arrival; it is closed when it is large or old, and a closed
 """
 
 import asyncio
+import logging
 import os
 import queue
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +25,7 @@ SEGMENT_SECONDS = 300
 _SEGMENT = re.compile(r"(\d{10})-(\d{10})\.(open|closed)")
 # a writer that waits still looks whether its segment has become old
 _TICK_SECONDS = 0.25
+log = logging.getLogger("copymart.receive")
 
 
 class Full(Exception):
@@ -173,7 +176,8 @@ class Spool:
             self.waiting_bytes -= len(data) - len(batch)
         futures = [future for _, future in batch]
         # the loop is woken once for all: once for each took a fifth of the time
-        futures[0].get_loop().call_soon_threadsafe(_settle, futures, failure)
+        with suppress(RuntimeError):  # the loop has ended, and with it whoever waits
+            futures[0].get_loop().call_soon_threadsafe(_settle, futures, failure)
 
     def _begin_segment(self) -> None:
         number = self._number + 1
@@ -212,6 +216,8 @@ class Spool:
                         file.truncate(size)
                         os.fsync(file.fileno())
                 _close(path)
+            except FileNotFoundError:
+                log.error("%s was removed before it was delivered", path)
             except OSError:
                 return
             self._ended.pop(0)
@@ -219,7 +225,7 @@ class Spool:
 
 def _settle(futures: list["asyncio.Future[None]"], failure: Full | None) -> None:
     for future in futures:
-        # whoever sent it may have gone
+        # the sender may have gone, which cancels it
         if future.done():
             continue
         if failure:

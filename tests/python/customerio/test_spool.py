@@ -123,6 +123,28 @@ def test_a_disk_that_fails_acknowledges_nothing_and_keeps_what_it_did(
     assert b"".join(data for _, data in contents(spool)) == b"before\nafter\n"
 
 
+def test_a_server_that_has_ended_leaves_a_whole_segment(tmp_path: Path) -> None:
+    """What it waited for no more is written, and the segment is closed behind it."""
+    with spooling(tmp_path) as spool:
+        append(spool, b"acknowledged")
+        loop = asyncio.new_event_loop()
+        future = spool.append(b"late", loop)
+        loop.close()
+    assert contents(spool) == [(1, b"acknowledged\nlate\n")]
+    assert not future.done()
+
+
+def test_a_segment_that_somebody_removed_holds_up_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with spooling(tmp_path, segment_seconds=0.3) as spool:
+        append(spool, b"removed")
+        next((tmp_path / "spool").glob("*.open")).unlink()
+        wait_for(lambda: "was removed before it was delivered" in caplog.text)
+        append(spool, b"next")
+    assert [data for _, data in contents(spool)] == [b"next\n"]
+
+
 def test_a_line_that_was_cut_off_by_a_kill_is_left_out(tmp_path: Path) -> None:
     folder = tmp_path / "spool"
     folder.mkdir()

@@ -167,7 +167,7 @@ def test_a_copy_that_people_act_on_sooner_is_not_better(draw: np.random.Generato
 
 
 def test_nine_of_ten_claims_to_be_the_best_are_right(draw: np.random.Generator, say: list[str]) -> None:
-    """(f) Four copies with ratios drawn anew in each history, under Thompson sampling with drift."""
+    """(f) Four copies, with other ratios in each history, under Thompson sampling with drift."""
     histories = 1_500 if MANY else 60
     claims = right = 0
     for _ in range(histories // 20):

@@ -19,7 +19,7 @@ def another_run() -> None:
 
 
 def rendered(
-    macro: str, rows: list[Any], *arguments: Any, which: str = "build", **options: Any
+    macro: str, rows: list[Any], *arguments: Any, which: str = "build", this: Any = "a model", **options: Any
 ) -> tuple[str, list[str]]:
     """The condition for rows that the warehouse gives, and what it was asked."""
     asked: list[str] = []
@@ -43,6 +43,7 @@ def rendered(
         "flags": SimpleNamespace(WHICH=which),
         "dbt": SimpleNamespace(string_literal="'{}'".format),
         "raise_empty": raise_empty,
+        "this": this,
         "return": lambda value: value,
     }
     # `return` ends a dbt macro, and jinja has none
@@ -129,3 +130,7 @@ def test_no_pending_batch_and_many_are_no_constants(count: int) -> None:
 
 def test_pending_batches_are_not_asked_for_without_a_run() -> None:
     assert rendered("and_pending_batch", [("b1",)], "_batch_id", which="compile") == ("", [])
+
+
+def test_a_unit_test_reads_its_own_rows_whatever_is_pending() -> None:
+    assert rendered("and_pending_batch", [("b1",)], "_batch_id", this=None) == ("", [])
