@@ -3,9 +3,7 @@
 import json
 import os
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -222,41 +220,6 @@ def connect_snowflake(
             f"{f' with the role {role}' if role else ''}: {error}. Check account, user, role and key of the "
             "profile's target; `dbt debug` tries the same"
         ) from error
-
-
-@contextmanager
-def answers(
-    project_dir: Path, profiles_dir: Path | None, target: str | None, verb: str
-) -> Iterator[Callable[[str], list[tuple[Any, ...]]]]:
-    """Yield a function that answers a query of the target's warehouse with its rows, on either engine.
-
-    {staging}, {marts} and {audit} in a query are the schemas of these layers.
-
-    Raises:
-        UserError: the warehouse cannot be opened; from the function: it lacks a table of the query.
-    """
-    settings = credentials(project_dir, profiles_dir, target)
-    production = str(project_vars(project_dir)["production_schema"])
-    layers = {name: layer_schema(settings, name, production) for name in ("staging", "marts", "audit")}
-    if settings["type"] == "snowflake":
-        with closing(connect_snowflake(project_dir, profiles_dir, target, verb)) as session:
-            # imported here because it takes half a second, which DuckDB targets should not
-            from snowflake.connector.errors import ProgrammingError
-
-            yield partial(_answer, session.cursor(), layers, ProgrammingError)
-        return
-    with closing(connect(project_dir, profiles_dir, target, read_only=True)) as connection:
-        yield partial(_answer, connection, layers, duckdb.CatalogException)
-
-
-def _answer(
-    asked: Any, layers: dict[str, str], unknown: type[Exception], query: str
-) -> list[tuple[Any, ...]]:
-    try:
-        return list(asked.execute(query.format(**layers)).fetchall())
-    except unknown as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{reason}: run `copymart land` and `dbt build` first") from error
 
 
 def query_tag(verb: str, tags: Mapping[str, str] | None = None) -> str:

@@ -18,6 +18,7 @@ import typer
 from rich.table import Table
 
 from scripts import warehouse
+from scripts.answers import answers
 from scripts.console import WHAT, console
 from scripts.errors import UserError
 
@@ -133,10 +134,10 @@ def read(project_dir: Path, profiles_dir: Path | None, target: str | None) -> li
     Raises:
         UserError: it cannot be opened, or lacks the view.
     """
-    with warehouse.answers(project_dir, profiles_dir, target, "suggest-actions") as answer:
-        rows = answer(_QUERY)
+    with answers(project_dir, profiles_dir, target, "suggest-actions") as answer:
+        rows = answer(_QUERY).to_pylist()
     # a call without a campaign says nothing that those with one do not
-    return sorted(Pair(row[0], *map(int, row[1:])) for row in rows if row[1] is not None)
+    return sorted(Pair(*row.values()) for row in rows if row["campaign_id"] is not None)
 
 
 def suggestions(pairs: Iterable[Pair], there: list[Row]) -> list[Suggestion]:

@@ -3,34 +3,18 @@
 Every number of the page is one of these tables' or a share or sum of them: statistics are the marts' work.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import pyarrow
 import pyarrow.compute as compute
 
-from scripts import warehouse
-from scripts.errors import UserError
+from scripts.answers import answers
 from scripts.report.words import METRICS, twin
-from scripts.snowflake import account
-from scripts.snowflake.names import identifier
 
 # The metric that a template's days are shown of where its settings name none.
 DEFAULT_METRIC = "human_clicked"
-# Snowflake's errors for an object that does not exist, or is not for this role, and for an unknown column.
-_LACKING = (2003, 904)
-_ROWS_AT_ONCE = 100_000
-# Snowflake's types of the columns that the report reads; others come as text.
-_ARROW_TYPES = {
-    "REAL": pyarrow.float64(),
-    "DATE": pyarrow.date32(),
-    "BOOLEAN": pyarrow.bool_(),
-    "TIMESTAMP_NTZ": pyarrow.timestamp("us"),
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +45,7 @@ _SHOWN = f"""
 """
 
 QUERIES = {
-    "names": "select template_id, name from {staging}.template_settings",
+    "names": "select template_id, name from {marts}.dim_templates",
     "templates": """
         select
             template_id, metric, time_window, is_key_metric, trials, control_trials, lift, lift_low,
@@ -170,110 +154,12 @@ def read(
     Raises:
         UserError: the warehouse cannot be opened, or lacks a table or a column that the report needs.
     """
-    with _opened(project_dir, profiles_dir, target) as ask:
+    with answers(project_dir, profiles_dir, target, "report") as answer:
         found = {}
         for field in fields(Marts):
-            found[field.name] = plain(ask(QUERIES[field.name]))
+            found[field.name] = answer(QUERIES[field.name])
             advance(1)
     return Marts(**found)
-
-
-def plain(table: pyarrow.Table) -> pyarrow.Table:
-    """Return the table with whole numbers as int64 and others as float64: engines give other types each."""
-    kinds = pyarrow.types
-
-    def kind(given: pyarrow.DataType) -> pyarrow.DataType:
-        if kinds.is_integer(given) or (kinds.is_decimal(given) and given.scale == 0):
-            return pyarrow.int64()
-        if kinds.is_decimal(given) or kinds.is_floating(given):
-            return pyarrow.float64()
-        if kinds.is_large_string(given) or kinds.is_null(given):
-            return pyarrow.string()
-        return given
-
-    return table.cast(pyarrow.schema([(field.name, kind(field.type)) for field in table.schema]))
-
-
-@contextmanager
-def _opened(
-    project_dir: Path, profiles_dir: Path | None, target: str | None
-) -> Iterator[Callable[[str], pyarrow.Table]]:
-    """Yield a function that answers a query of QUERIES with its rows."""
-    if warehouse.kind(project_dir, profiles_dir, target) == "snowflake":
-        with _opened_snowflake(project_dir, profiles_dir, target) as ask:
-            yield ask
-        return
-    connection = warehouse.connect(project_dir, profiles_dir, target, read_only=True)
-
-    def answer(query: str) -> pyarrow.Table:
-        try:
-            return connection.sql(
-                query.format(staging="staging", marts="marts", audit="audit")
-            ).to_arrow_table()
-        except (duckdb.CatalogException, duckdb.BinderException) as error:
-            raise _not_built(error) from error
-
-    try:
-        connection.execute("set TimeZone = 'UTC'")
-        yield answer
-    finally:
-        connection.close()
-
-
-@contextmanager
-def _opened_snowflake(
-    project_dir: Path, profiles_dir: Path | None, target: str | None
-) -> Iterator[Callable[[str], pyarrow.Table]]:
-    settings = warehouse.credentials(project_dir, profiles_dir, target)
-    production = str(warehouse.project_vars(project_dir)["production_schema"])
-    schemas = {
-        layer: identifier(warehouse.layer_schema(settings, layer, production), "schema")
-        for layer in ("staging", "marts", "audit")
-    }
-    session = warehouse.connect_snowflake(project_dir, profiles_dir, target, "report")
-
-    def answer(query: str) -> pyarrow.Table:
-        named = query.format(**schemas)
-        try:
-            with account.explained(named), session.cursor() as cursor:
-                return _fetched(cursor.execute(named))
-        except UserError as error:
-            if getattr(error.__cause__, "errno", None) in _LACKING:
-                raise _not_built(error.__cause__) from error
-            raise
-
-    try:
-        yield answer
-    finally:
-        session.close()
-
-
-def _fetched(cursor: Any) -> pyarrow.Table:
-    """The rows of a Snowflake cursor. The connector's own Arrow tables need pandas."""
-    schema = pyarrow.schema([(column.name.lower(), _arrow_type(column)) for column in cursor.description])
-    batches = []
-    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-        columns = zip(*rows, strict=True)
-        arrays = [pyarrow.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
-        batches.append(pyarrow.record_batch(arrays, schema=schema))
-    return pyarrow.Table.from_batches(batches, schema)
-
-
-def _arrow_type(column: Any) -> pyarrow.DataType:
-    # imported here because the connector takes half a second, which DuckDB targets should not
-    from snowflake.connector.constants import FIELD_ID_TO_NAME
-
-    name = FIELD_ID_TO_NAME[column.type_code]
-    if name == "FIXED":
-        return pyarrow.decimal128(38, column.scale) if column.scale else pyarrow.int64()
-    return _ARROW_TYPES.get(name, pyarrow.string())
-
-
-def _not_built(error: Any) -> UserError:
-    return UserError(
-        "the warehouse lacks a table or a column that the report needs: run `dbt build`, or `dbt build "
-        f"--full-refresh` after an update of copymart ({str(error).strip().splitlines()[0]})"
-    )
 
 
 def with_estimate(table: pyarrow.Table) -> pyarrow.Table:

@@ -2,16 +2,16 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from scripts import warehouse
+from scripts.answers import Answer, answers
 from scripts.console import WHAT, console, error_console, listed
 from scripts.errors import UserError
 
@@ -53,7 +53,7 @@ _FEEDS = f"""
     order by batches.dataset
 """
 _MATCHES = """
-    select sum(event_count), sum(event_count * match_rate)
+    select sum(event_count) as expected, sum(event_count * match_rate) as matched
     from {audit}.audit_match_rate
     where is_expected
 """
@@ -132,7 +132,7 @@ def status(
         UserError: the warehouse cannot be opened, or nothing has landed yet.
     """
     build = last_build((target_path or project_dir / "target") / "run_results.json")
-    with warehouse.answers(project_dir, profiles_dir, target, "status") as answer:
+    with answers(project_dir, profiles_dir, target, "status") as answer:
         found = read(answer, build, datetime.now(UTC).replace(tzinfo=None), max_age)
     if as_json:
         print(json.dumps(asdict(found), default=_as_text, indent=2))
@@ -143,7 +143,7 @@ def status(
 
 
 def read(
-    answer: Callable[[str], list[tuple[Any, ...]]],
+    answer: Answer,
     build: Build | None,
     now: datetime,
     max_age: float | None,
@@ -154,12 +154,12 @@ def read(
         UserError: nothing has landed yet.
     """
     feeds = [
-        Feed(name, landed_at, newest, *(int(number or 0) for number in numbers))
-        for name, landed_at, newest, *numbers in answer(_FEEDS)
+        Feed(name, landed_at, newest, *(number or 0 for number in numbers))
+        for name, landed_at, newest, *numbers in (row.values() for row in answer(_FEEDS).to_pylist())
     ]
     if not feeds:
         raise UserError("nothing has landed yet: run `copymart land` first")
-    ((expected, matched),) = answer(_MATCHES)
+    ((expected, matched),) = (row.values() for row in answer(_MATCHES).to_pylist())
     problems = [
         f"{feed.name}: the last landing was {(now - feed.landed_at) / timedelta(hours=1):.1f} hours ago"
         for feed in feeds
@@ -167,7 +167,7 @@ def read(
     ]
     if build and build.failed:
         problems.append(f"dbt {build.command} failed: {listed(sorted(build.failed))}")
-    return Status(feeds, build, int(expected or 0), round(float(matched or 0)), problems)
+    return Status(feeds, build, int(expected or 0), round(matched or 0), problems)
 
 
 def last_build(results: Path) -> Build | None:

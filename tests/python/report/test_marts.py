@@ -8,8 +8,9 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from scripts.answers import plain
 from scripts.errors import UserError
-from scripts.report.marts import Marts, plain, read
+from scripts.report.marts import Marts, read
 from support.emulated_snowflake import connect
 from support.report import PROJECT_FILE, read_marts
 from support.twin import literal
@@ -77,7 +78,7 @@ def ordered(table: pa.Table) -> list[str]:
 def test_a_snowflake_without_the_marts_says_what_to_run(port: int, tmp_path: Path) -> None:
     (tmp_path / "dbt_project.yml").write_text(PROJECT_FILE)
     (tmp_path / "profiles.yml").write_text(PROFILE.format(port=port, database="REPORT_OF_NOTHING"))
-    with pytest.raises(UserError, match=r"run `dbt build`.*TEMPLATE_SETTINGS.* does not exist"):
+    with pytest.raises(UserError, match=r"run `dbt build`.*DIM_TEMPLATES.* does not exist"):
         read(tmp_path, tmp_path, None, lambda steps: None)
 
 

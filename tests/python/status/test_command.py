@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from scripts.dev.check_grammar import faults
@@ -22,7 +23,9 @@ FEEDS = [
 
 
 def answering(feeds: list[tuple[Any, ...]], matches: tuple[Any, ...] = (None, None)) -> Any:
-    return lambda query: feeds if "landed_batches" in query else [matches]
+    rows = {name: [feed[place] for feed in feeds] for place, name in enumerate("abcdefg")}
+    answer = {"expected": [matches[0]], "matched": [matches[1]]}
+    return lambda query: pa.table(rows if "landed_batches" in query else answer)
 
 
 def test_a_feed_that_is_too_old_is_a_problem() -> None:

@@ -31,7 +31,7 @@ create schema staging;
 create schema marts;
 create schema audit;
 
-create table staging.template_settings as
+create table marts.dim_templates as
 from (values ('welcome', 'Welcome email'), ('nudge', '<b>Nudge</b> & "quotes"')) t (template_id, name);
 
 create table staging.landed_files as
