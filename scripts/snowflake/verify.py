@@ -91,8 +91,9 @@ def verify(
     unload_to: Annotated[
         str | None,
         typer.Option(
-            help="s3://bucket/prefix, an empty place: also unload there through a stage, and compare every "
-            "row of the files with both warehouses. The files stay."
+            help="s3://bucket/prefix, an empty place: the second build is that of `make daily`, which also "
+            "unloads there through a stage; every row of the files is compared with both warehouses. The "
+            "files stay."
         ),
     ] = None,
     storage_role_arn: Annotated[
@@ -128,7 +129,8 @@ def verify(
         place = Place(unload_to, storage_role_arn, external_id)
         with _throwaway(work, place) as name:
             duck, snow = _side(work, "duckdb", name), _side(work, "snowflake", name)
-            passed = _play(work, duck, snow, sample or _simulate(work, duck, calls))
+            export = place.uri if place.complete else None
+            passed = _play(work, duck, snow, sample or _simulate(work, duck, calls), export)
             differences, compared = _compare(work, duck, name)
             seen = [_unload(duck, snow, place), _share(snow, name)]
     seen = [*_report(passed, differences, compared), *seen]
@@ -176,8 +178,11 @@ def _simulate(work: Path, duck: Side, calls: int) -> Path:
     return work / "sample"
 
 
-def _play(work: Path, duck: Side, snow: Side, sample: Path) -> list[tuple[int, int]]:
-    """Land and build twice on both sides; return (passed, all) nodes of each build on Snowflake."""
+def _play(work: Path, duck: Side, snow: Side, sample: Path, export: str | None) -> list[tuple[int, int]]:
+    """Land and build twice on both sides; return (passed, all) nodes of each build on Snowflake.
+
+    With an `export` the second time on Snowflake is `make daily`, which also unloads there.
+    """
     landing = work / "landing"
     late = _copy_early(sample, landing)
     passed = []
@@ -186,8 +191,12 @@ def _play(work: Path, duck: Side, snow: Side, sample: Path) -> list[tuple[int, i
         # side by side: most of the time the one computes and the other waits for an account
         with ThreadPoolExecutor(1) as beside:
             done = beside.submit(_land_and_build, duck, landing, removed)
-            _land(snow, landing, removed)
-            passed.append(_build(snow, number))
+            if number == 2 and export:
+                _backfill(snow, landing, removed)
+                passed.append(_daily(snow, landing, export))
+            else:
+                _land(snow, landing, removed)
+                passed.append(_build(snow, number))
             done.result()
     return passed
 
@@ -227,11 +236,14 @@ def _change(landing: Path, sample: Path, late: list[Path]) -> list[Path]:
 
 
 def _land(side: Side, landing: Path, removed: list[Path]) -> None:
+    logs = ("--calls", landing / "justai/calls", "--events", landing / "customerio/events")
+    _run(side, "copymart", "land", *logs, "--copies")
+    _backfill(side, landing, removed)
+
+
+def _backfill(side: Side, landing: Path, removed: list[Path]) -> None:
+    """Land the hours of files that are gone."""
     events = landing / "customerio/events"
-    done = _start(side, "copymart", "land", "--calls", landing / "justai/calls", "--events", events)
-    # landing refuses some files of the sample as a whole, which is exit status 1
-    if "error:" in done.stderr or done.returncode > 1:
-        raise UserError(f"{side.name}: copymart land failed:\n{done.stdout}{done.stderr}")
     for path in removed:
         hour = datetime.strptime("/".join(path.parent.parts[-4:]), "%Y/%m/%d/%H")
         span = [f"{moment:%Y-%m-%dT%H}" for moment in (hour, hour + timedelta(hours=1))]
@@ -246,7 +258,8 @@ def _run(side: Side, program: str, *arguments: object) -> None:
 
 def _start(side: Side, program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     console.print(f"{side.name}: {program} {arguments[0]}")
-    command = [str(Path(sys.executable).parent / program), *map(str, arguments)]
+    ours = Path(sys.executable).parent / program
+    command = [str(ours) if ours.exists() else program, *map(str, arguments)]
     return subprocess.run(
         command, cwd=PROJECT, env=side.environment, text=True, capture_output=True, check=False
     )
@@ -258,7 +271,19 @@ def _build(snow: Side, number: int) -> tuple[int, int]:
     Unit tests run once: they do not see what landed.
     """
     once = () if number == 1 else ("--exclude-resource-type", "unit_test")
-    done = _start(snow, "dbt", "build", *once)
+    return _nodes(snow, _start(snow, "dbt", "build", *once), number)
+
+
+def _daily(snow: Side, landing: Path, export: str) -> tuple[int, int]:
+    """Do what a scheduler does on Snowflake, as one user whose verbs have a role each."""
+    done = _start(snow, "make", "daily", f"LANDING={landing}", f"EXPORT={export}", "LAND_OPTIONS=--copies")
+    if done.returncode != 0:
+        raise UserError(f"snowflake: make daily failed:\n{done.stdout}{done.stderr}")
+    return _nodes(snow, done, 2)
+
+
+def _nodes(snow: Side, done: subprocess.CompletedProcess[str], number: int) -> tuple[int, int]:
+    """Count the nodes of the build that has just ended."""
     results = snow.target_path / "run_results.json"
     if not results.exists():
         raise UserError(f"snowflake: dbt build did not begin:\n{done.stdout}{done.stderr}")
@@ -273,13 +298,12 @@ def _build(snow: Side, number: int) -> tuple[int, int]:
 
 
 def _unload(duck: Side, snow: Side, place: Place) -> str:
-    """Let Snowflake unload, and compare the files with its own rows and with DuckDB's."""
+    """Compare the files that Snowflake unloaded with its own rows and with DuckDB's."""
     if not (place.complete and place.uri):
         return _say(
             "SKIPPED: unload through a stage, because --unload-to, --storage-role-arn and --external-id "
             "are not given"
         )
-    _run(snow, "copymart", "unload", "--to", place.uri)
     with ThreadPoolExecutor(2) as beside:
         for done in [
             beside.submit(_run, side, "copymart", "verify", place.uri, "--deep") for side in (snow, duck)

@@ -498,7 +498,9 @@ def test_without_credentials_the_verification_is_skipped_and_does_not_pass() -> 
     assert "pass" not in done.stdout + done.stderr
 
 
-def test_the_verification_also_unloads_and_shares(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_verification_also_reads_the_export_and_shares(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The commands that it runs on an account are commands of copymart, and a share that fails is dropped."""
     verbs: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
     sent: list[tuple[str, ...]] = []
@@ -514,8 +516,7 @@ def test_the_verification_also_unloads_and_shares(monkeypatch: pytest.MonkeyPatc
     assert verify_snowflake._unload(duck, snow, Place("s3://b/p", None, None)).startswith("SKIPPED: unload")
     assert sent == []
     verify_snowflake._unload(duck, snow, Place("s3://b/p", "arn:aws:iam::123456789012:role/r", "id"))
-    assert [each[:3] for each in sent] == [
-        ("snowflake", "unload", "--to"),
+    assert sorted(each[:3] for each in sent)[::-1] == [
         ("snowflake", "verify", "s3://b/p"),
         ("duckdb", "verify", "s3://b/p"),
     ]
@@ -569,7 +570,10 @@ def refused_now(session: Any, database: str) -> str:
 
 
 def test_the_whole_way_is_the_same_on_both_engines(port: int, endpoint: str, tmp_path: Path) -> None:
-    """`make verify-snowflake` against the emulated Snowflake: each verb as its own role, a bucket on moto."""
+    """`make verify-snowflake` against the emulated Snowflake: each verb as its own role, a bucket on moto.
+
+    The second build is that of `make daily`.
+    """
     (tmp_path / "profiles.yml").write_text(PROFILE % port)
     storage = environment(AWS_ENDPOINT_URL=endpoint)
     aws("s3", endpoint, "testing", "testing").create_bucket(Bucket="verified")
@@ -589,6 +593,7 @@ def test_the_whole_way_is_the_same_on_both_engines(port: int, endpoint: str, tmp
     numbers = [*map(int, summary.groups())]
     assert numbers[0] == numbers[1] > numbers[2] == numbers[3] > 200
     assert numbers[4] == numbers[5] > 40
+    assert "snowflake: make daily" in done.stdout
     for line in ("unload: s3://verified/export holds the rows", "share: made, checked and dropped"):
         assert line in done.stdout
         assert f"- {line}" in (tmp_path / "seen.md").read_text()
