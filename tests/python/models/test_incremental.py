@@ -12,7 +12,7 @@ import pytest
 
 from support.project import BIN, PROJECT, Built, attempt, run
 
-# What these tests look at; the other marts are views or incremental in the same way, and cost half of a build.
+# What these tests look at; the other marts are built in the same way, and cost half of the time.
 BUILD = (
     *("build", "--resource-type", "seed", "--resource-type", "model"),
     *("--exclude", "path:models/*/experiments", "audit", "shares"),
