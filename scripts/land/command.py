@@ -9,14 +9,22 @@ import typer
 
 from scripts import s3
 from scripts.console import SNOWFLAKE, WHAT
+from scripts.console import listed as listed_names
 from scripts.errors import UserError
 from scripts.land.duckdb import open_duckdb
 from scripts.land.engine import Engine
 from scripts.land.moved import move, plan_moves
 from scripts.land.plan import plan_landing
-from scripts.land.report import print_dry_run, print_moves, print_outcomes, print_removals
-from scripts.land.rules import CALLS, EVENTS
-from scripts.land.sources import list_files, locate
+from scripts.land.report import (
+    print_dry_run,
+    print_left_out,
+    print_moves,
+    print_outcomes,
+    print_removals,
+)
+from scripts.land.rules import CALLS, EVENTS, Dataset
+from scripts.land.sources import Location, SourceFile, list_files, locate
+from scripts.land.sync import by_table
 from scripts.land.transaction import run
 from scripts.warehouse import ProfilesDir, ProjectDir, Target, credentials, project_vars
 
@@ -26,6 +34,7 @@ copymart land --calls s3://acme/justai/calls \\
     --role-arn arn:aws:iam::123456789012:role/loader
 copymart land --calls s3://acme/justai/calls \\
     --backfill 2026-01-01 2026-01-08 --dry-run
+copymart land --sync s3://acme/customerio/sync
 copymart land --moved /data/logs s3://acme/logs
 """
 
@@ -38,6 +47,14 @@ def land(
     events: Annotated[
         str | None,
         typer.Option(help="Customer.io webhook events: likewise.", rich_help_panel=WHAT),
+    ] = None,
+    sync: Annotated[
+        str | None,
+        typer.Option(
+            help="Customer.io's warehouse sync: a folder, glob, file or `s3://` prefix of its Parquet files, "
+            "`TABLE_v4_…parquet` or in a folder per table.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     backfill: Annotated[
         tuple[str, str] | None,
@@ -71,7 +88,7 @@ def land(
         typer.Option(
             metavar="OLD NEW",
             help="The file or folder OLD lies at NEW now: its rows stay, under their new names. With "
-            "`--calls` or `--events`, land after that.",
+            "`--calls`, `--events` or `--sync`, land after that.",
             rich_help_panel=WHAT,
         ),
     ] = None,
@@ -112,7 +129,8 @@ def land(
 
     Reads JSON lines (`.jsonl`, `.ndjson`, `.json`; plain, `.gz`, `.zst`), Parquet and Avro. A file that did
     not change is skipped; a file that did replaces its rows. Lines that break a rule go to the `*_rejects`
-    tables with the reason.
+    tables with the reason. Of the warehouse sync, every export of a row is kept, and models read the latest;
+    columns that land does not know are kept as JSON.
 
     With a Snowflake target, Snowflake copies and parses JSON lines: local files through PUT, `s3://` through
     a stage.
@@ -125,7 +143,7 @@ def land(
         UserError: there is nothing to land, an option or the profile cannot be used, or a backfill would
             empty an hour.
     """
-    for option, uri in (("--calls", calls), ("--events", events)):
+    for option, uri in (("--calls", calls), ("--events", events), ("--sync", sync)):
         # Path("") is the current folder, which is never meant
         if uri is not None and not uri.strip():
             raise UserError(
@@ -133,14 +151,21 @@ def land(
                 "or leave it out"
             )
     named = [(dataset, uri) for dataset, uri in ((CALLS, calls), (EVENTS, events)) if uri is not None]
-    if not named and not moved:
-        raise UserError("nothing to land: give --calls URI, --events URI or both")
+    if not named and sync is None and not moved:
+        raise UserError("nothing to land: give --calls URI, --events URI, --sync URI or several")
     span = _span(*backfill) if backfill else None
+    if span and sync is not None:
+        raise UserError(
+            "--backfill does not go with --sync, whose files have no hour in their path: a file that changed "
+            "replaces its rows without it"
+        )
     if span and not named:
         raise UserError("--backfill belongs to --calls or --events; --moved alone lands nothing")
     if allow_empty and not span:
         raise UserError("--allow-empty belongs to --backfill")
-    locations = [(dataset, locate(uri)) for dataset, uri in named]
+    locations: list[tuple[Dataset | None, Location]] = [(dataset, locate(uri)) for dataset, uri in named]
+    if sync is not None:
+        locations.append((None, locate(sync)))
     remote = any(location.is_s3 for _, location in locations)
     store = s3.client(role_arn, external_id, endpoint_url, region) if remote else None
     settings = project_vars(project_dir)
@@ -165,18 +190,15 @@ def land(
             print_moves(moves, dry_run)
             if not dry_run:
                 move(engine, moves)
-        plans = [
-            plan_landing(
-                engine.connection,
-                dataset,
-                location,
-                engine.list_files(location, store) if files is None else files,
-                span,
-                allow_empty,
-                copies,
-            )
-            for dataset, location, files in listed
-        ]
+        plans = []
+        for feed, location, files in listed:
+            found = engine.list_files(location, store) if files is None else files
+            for dataset, some in ({feed: found} if feed else _tables_of_sync(location, found)).items():
+                # an export that comes again is harmless: models read the latest of a row's exports
+                again = copies or bool(dataset.typed)
+                plans.append(
+                    plan_landing(engine.connection, dataset, location, some, span, allow_empty, again)
+                )
         for plan in plans:
             print_removals(plan)
         if dry_run:
@@ -204,6 +226,22 @@ def _open_snowflake(
     from scripts.land.snowflake.engine import open_snowflake
 
     return open_snowflake(profile, project_dir, profiles_dir, target, dry_run, production_schema, stage, role)
+
+
+def _tables_of_sync(location: Location, files: list[SourceFile]) -> dict[Dataset, list[SourceFile]]:
+    tables, others = by_table(location, files)
+    if not tables:
+        raise UserError(
+            f"{location.given}: no file of the warehouse sync to land, such as "
+            "deliveries_v4_111528_2416.parquet"
+            + (
+                f"; it holds only {listed_names([file.uri.rpartition('/')[2] for file in others])}"
+                if others
+                else ""
+            )
+        )
+    print_left_out(others)
+    return tables
 
 
 def _span(start: str, end: str) -> tuple[datetime, datetime]:

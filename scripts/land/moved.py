@@ -3,9 +3,10 @@
 import os
 
 from scripts.errors import UserError
+from scripts.land.datasets import DATASETS
 from scripts.land.engine import Engine, Move, new_stamp
 from scripts.land.plan import ledger
-from scripts.land.rules import DATASETS, Dataset
+from scripts.land.rules import Dataset
 from scripts.land.sources import path_hour
 
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from scripts.land import records
 from scripts.land.maps import json_of_maps
-from scripts.land.records import Columns, Piece, check_columns, first_line
+from scripts.land.records import OTHER, Columns, Piece, check_columns, first_line
 from scripts.land.sources import Opened, Refused
 
 Mask = np.ndarray
@@ -34,17 +34,40 @@ def read_parquet(opened: Opened, columns: Columns) -> Iterator[Piece]:
     try:
         source = pq.ParquetFile(opened.stream)
         names = source.schema_arrow.names
-        known = check_columns(names, columns)
-        unknown = tuple(sorted(set(names) - set(known)))
+        labels = _labels(names, columns)
+        known = check_columns([labels[name] for name in names], columns)
+        unknown = tuple(name for name in sorted(set(names)) if labels[name] not in known)
+        wanted = names if columns.of_name else known
+        of_name = columns.of_name(opened.file.uri) if columns.of_name else {}
         first_row = 1
-        for table in _pieces(source, known):
+        for table in _pieces(source, wanted):
             numbers = pa.array(np.arange(first_row, first_row + len(table)))
             first_row += len(table)
-            yield Piece(readable(table).add_column(0, "line", numbers), False, unknown)
+            table = readable(table.rename_columns([labels[name] for name in table.schema.names]))
+            for name, number in of_name.items():
+                table = table.append_column(name, pa.repeat(pa.scalar(number, pa.int64()), len(table)))
+            yield Piece(table.add_column(0, "line", numbers), False, unknown)
     except pa.ArrowException as error:
         raise Refused(
             f"it is no readable Parquet ({first_line(error)}): copy it again from its source"
         ) from error
+
+
+def _labels(names: list[str], columns: Columns) -> dict[str, str]:
+    """What each column of a file is called in a piece.
+
+    Raises:
+        Refused: of a file whose unknown columns are kept, two have one name in another case.
+    """
+    if not columns.of_name:
+        return {name: name for name in names}
+    if double := sorted(
+        {name for name in names if [other.lower() for other in names].count(name.lower()) > 1}
+    ):
+        raise Refused(
+            f"it has the column {', '.join(double)} more than once: write it again with each name once"
+        )
+    return {name: name.lower() if name.lower() in columns.fields else f"{OTHER}{name}" for name in names}
 
 
 def _pieces(source: pq.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
@@ -58,6 +81,8 @@ def _pieces(source: pq.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
             held, size = [], 0
     if held:
         yield pa.Table.from_batches(held)
+    elif not source.metadata.num_rows:
+        yield source.schema_arrow.empty_table().select(names)
 
 
 def readable(table: pa.Table) -> pa.Table:

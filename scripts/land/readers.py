@@ -23,6 +23,8 @@ def read_pieces(opened: Opened, columns: Columns) -> Iterator[Piece]:
     """
     empty = True
     try:
+        if columns.of_name and opened.file.format != "parquet":
+            raise Refused("the warehouse sync writes Parquet: write it as .parquet, or leave it out")
         for piece in _READERS[opened.file.format or ""](opened, columns):
             yield piece
             empty = False

@@ -1,5 +1,6 @@
 """What every reader of a file gives: Arrow tables of its records."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -13,16 +14,24 @@ LINES = pa.schema([("line", pa.int64()), ("raw", pa.string()), ("size", pa.int64
 """One row per line that is not blank: its physical number from 1, its text (a line end may be included), its
 size in bytes without line end, and why it is no text at all (`invalid_utf8`) or null."""
 
+OTHER = "other:"
+"""How the columns of a piece begin that the dataset does not know, where they are kept."""
+
 BLANK = b" \t\r\n\v\f"
 """What a line may hold and still be blank."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What land needs to know of a dataset: the fields it reads, and groups of which one must be there."""
+    """What land needs to know of a dataset: the fields it reads, and groups of which one must be there.
+
+    `of_name` is for files that are typed columns, in any case, of which unknown ones are kept: it gives the
+    columns that the address of a file stands for.
+    """
 
     fields: tuple[str, ...]
     required: tuple[tuple[str, ...], ...]
+    of_name: Callable[[str], dict[str, int | None]] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,9 +51,10 @@ def check_columns(names: list[str], columns: Columns) -> list[str]:
     """
     missing = [" or ".join(group) for group in columns.required if not set(group) & set(names)]
     if missing:
+        there = ", ".join(name.removeprefix(OTHER) for name in names) or "none"
         raise Refused(
             f"it lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)} "
-            f"(it has {', '.join(names) or 'none'}): is it the right data set?"
+            f"(it has {there}): is it the right data set?"
         )
     double = sorted({name for name in columns.fields if names.count(name) > 1})
     if double:

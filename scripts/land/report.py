@@ -11,6 +11,7 @@ from scripts.land.exports import EXPORT
 from scripts.land.plan import Plan, same_etag
 from scripts.land.rules import Dataset
 from scripts.land.sources import Refused, SourceFile, open_file, printable
+from scripts.land.sync import SYNC, unknown_versions
 from scripts.land.transaction import Outcome
 
 MOST_LINES = 10
@@ -74,6 +75,17 @@ def _intention(plan: Plan, file: SourceFile) -> str:
     return "replace" if known else "land"
 
 
+def print_left_out(files: list[SourceFile]) -> None:
+    """Name the files below a sync that are of no table, or no format, that land reads."""
+    for file in files[:MOST_LINES]:
+        console.print(Text(f"left out: {printable(file.uri)}"), soft_wrap=True)
+    if len(files) > MOST_LINES:
+        console.print(f"left out: {len(files) - MOST_LINES:,} more such files", soft_wrap=True)
+    if files:
+        tables = ", ".join(dataset.name.removeprefix("customerio_") for dataset in SYNC)
+        console.print(f"  not Parquet of a table of the sync that land reads: {tables}", soft_wrap=True)
+
+
 def print_outcomes(outcomes: list[Outcome]) -> None:
     table = Table("data set", box=None, padding=(0, 2, 0, 0))
     counts = ("files", "rows", "rejected", "unchanged", "replaced", "removed", "refused", "seconds", "rows/s")
@@ -101,8 +113,17 @@ def _print_notes(outcome: Outcome) -> None:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in outcome.rejected.most_common())
         console.print(f"{outcome.dataset.name} rejected: {reasons}", soft_wrap=True)
         console.print(f"  see: select * from staging.{outcome.dataset.name}_rejects", soft_wrap=True)
-    for line in unknown_notes(outcome.unknown):
+    what = "kept in the column other:" if outcome.dataset.typed else "ignored unknown field(s)"
+    for line in unknown_notes(outcome.unknown, what):
         console.print(Text(line), soft_wrap=True)
+    for version, uris in (unknown_versions(outcome.landed) if outcome.dataset.typed else {}).items():
+        console.print(
+            Text(
+                f"{outcome.dataset.name}: {len(uris):,} file(s) have schema version {version}, which this "
+                f"copymart does not know; they landed by the names of their columns; the first is {uris[0]}"
+            ),
+            soft_wrap=True,
+        )
     if outcome.held_back:
         console.print(
             f"{outcome.dataset.name}: the rows of {outcome.held_back} file(s) that are gone were "
@@ -114,10 +135,11 @@ def _print_notes(outcome: Outcome) -> None:
     _print_copies(outcome.copies)
 
 
-def unknown_notes(unknown: dict[str, set[str]]) -> list[str]:
-    """Lines that name the fields land ignored, from a mapping of file to fields: at most MOST_LINES.
+def unknown_notes(unknown: dict[str, set[str]], what: str = "ignored unknown field(s)") -> list[str]:
+    """Lines that name the fields land ignored or kept aside, from a mapping of file to fields.
 
-    One line stands for all files with the same set of fields, the set of most files first.
+    There are at most MOST_LINES. One line stands for all files with the same set of fields, the set of most
+    files first.
     """
     files: dict[tuple[str, ...], list[str]] = {}
     for uri, names in sorted(unknown.items()):
@@ -125,14 +147,14 @@ def unknown_notes(unknown: dict[str, set[str]]) -> list[str]:
     ordered = sorted(files.items(), key=lambda item: (-len(item[1]), item[1][0]))
     whole = len(ordered) if len(ordered) <= MOST_LINES else MOST_LINES - 1
     notes = [
-        f"ignored unknown field(s) {listed(list(names))} in "
+        f"{what} {listed(list(names))} in "
         + (f"{len(uris):,} files, the first {uris[0]}; {_NAMED}" if len(uris) > 1 else uris[0])
         for names, uris in ordered[:whole]
     ]
     if rest := ordered[whole:]:
         others = sorted({name for names, _ in rest for name in names})
         count = sum(len(uris) for _, uris in rest)
-        notes.append(f"ignored unknown field(s) {listed(others)} in {count:,} more files; {_NAMED}")
+        notes.append(f"{what} {listed(others)} in {count:,} more files; {_NAMED}")
     return notes
 
 

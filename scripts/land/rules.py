@@ -1,7 +1,7 @@
 """The rules for a valid call or event, as SQL over a whole chunk of records at once.
 
 A record reaches the rules as the JSON text of each field (null when absent or null) and its text, whatever
-format it came in. The rules give the landing table's columns and a `reason`: null, or why the
+format it came in. The rules give the landing table's columns and a `_reason`: null, or why the
 record is rejected.
 """
 
@@ -25,6 +25,8 @@ class Dataset:
     which models find what a row belongs to. `maps` are columns in which no key may occur twice. `members` is
     the JSON structure of what is read out of the column `data` into columns of its own: in a value or
     condition, `d.x` is the text of member x there.
+    `typed` is for files of typed columns (`scripts.land.typed`): each column that is a field of the file,
+    what it holds (`int`, `text`, `time` or `flag`), and the field.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Dataset:
     keys: tuple[str, ...]
     maps: tuple[str, ...] = ()
     members: str = ""
+    typed: tuple[tuple[str, str, str], ...] = ()
 
     def types(self) -> dict[str, str]:
         """The DuckDB type of each column of the landing table."""
@@ -231,7 +234,8 @@ EVENTS = Dataset(
     ),
 )
 
-DATASETS = (CALLS, EVENTS)
+LOGS = (CALLS, EVENTS)
+"""The datasets of logs, which come as lines, or as Parquet or Avro of the same records."""
 
 
 def member_columns(dataset: Dataset) -> dict[str, str]:
@@ -241,7 +245,7 @@ def member_columns(dataset: Dataset) -> dict[str, str]:
 
 def check_query(dataset: Dataset, schema: pa.Schema) -> str:
     """Query over the Arrow table `chunk` (file_no, then LINES or `line` and columns): one row per record, of
-    file_no, line, keys (of a record that may hold unknown fields, else null), reason and the table's columns.
+    file_no, line, keys (of a record that may hold unknown fields, else null), _reason, the table's columns.
     Its parameters are `earliest` and `latest`, unix seconds; a time must be in [earliest, latest).
     """
     fields = _line_fields(dataset) if "raw" in schema.names else _column_fields(dataset, schema)
@@ -255,7 +259,7 @@ def check_query(dataset: Dataset, schema: pa.Schema) -> str:
     return f"""
 with fields as ({fields}),
 typed as (select *, {values} from (select *{members} from fields))
-select file_no, line, keys, case when fault is not null then fault {reasons} end as reason, {columns}
+select file_no, line, keys, case when fault is not null then fault {reasons} end as _reason, {columns}
 from typed"""
 
 
@@ -308,10 +312,11 @@ def _column_field(field: pa.Field) -> str:
         text, no_text = f"nullif({column}, '')", "false"
     elif pa.types.is_integer(field.type):
         text, no_text = f"{column}::varchar", "false"
-    return f"{_column_json(field)} as f_{field.name}, {text} as t_{field.name}, {no_text} as n_{field.name}"
+    return f"{column_json(field)} as f_{field.name}, {text} as t_{field.name}, {no_text} as n_{field.name}"
 
 
-def _column_json(field: pa.Field) -> str:
+def column_json(field: pa.Field) -> str:
+    """SQL of the JSON of a column of `chunk`, null for what is absent or null."""
     column = name(field.name)
     if pa.types.is_timestamp(field.type):
         return f"to_json(epoch_us({column}) // 1000000)"
@@ -342,7 +347,7 @@ select {quoted(column)} as field, value from (
         case when times > 0 then len(list_distinct(json_keys(value))) < len(json_keys(value)) end as twice
     from (
         select {name(column)} as value, count(*) as times from checked
-        where part = {part} and reason is null
+        where part = {part} and _reason is null
         group by value
     )
 ) where twice
@@ -350,7 +355,7 @@ union all
 select distinct {quoted(column)}, nested.value
 from (
     select distinct {name(column)} as value from checked
-    where part = {part} and reason is null and contains(substr({name(column)}::varchar, 2), '{{')
+    where part = {part} and _reason is null and contains(substr({name(column)}::varchar, 2), '{{')
 ) as nested, json_tree(nested.value) as member
 where member.parent is not null
 group by nested.value, member.parent

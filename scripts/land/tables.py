@@ -3,7 +3,8 @@
 import duckdb
 
 from scripts.console import console
-from scripts.land.rules import DATASETS, MACROS, Dataset, member_columns, name, quoted
+from scripts.land.datasets import DATASETS
+from scripts.land.rules import MACROS, Dataset, member_columns, name, quoted
 
 TRACE = {"_file": "varchar", "_line": "bigint", "_loaded_at": "timestamp", "_batch_id": "varchar"}
 """The columns, with their types, that say where and when a row landed."""

@@ -27,13 +27,15 @@ from scripts.land.rules import (
     repeated_keys_query,
 )
 from scripts.land.sources import Opened
+from scripts.land.typed import TYPED_MACROS, typed_query, typed_raw_query
 
 
 @dataclass
 class Outcome:
     """What one run did for one dataset.
 
-    `unknown` maps a file to the fields in it that land ignored. `copies` are the files that were held back
+    `landed` are its files that were landed. `unknown` maps a file to the fields in it that land ignored, or
+    kept in `other`. `copies` are the files that were held back
     because the ledger has their content under another name, with that name. `held_back` are the files that
     are gone but whose rows a backfill did not remove, because a file was refused or held back.
     """
@@ -48,6 +50,7 @@ class Outcome:
     held_back: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     copies: list[tuple[str, str]] = field(default_factory=list)
+    landed: list[str] = field(default_factory=list)
     unknown: dict[str, set[str]] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -61,7 +64,7 @@ def run(engine: Engine, plan: Plan, bounds: tuple[int, int], store: Any = None) 
     """
     started = perf_counter()
     outcome = Outcome(plan.dataset)
-    engine.connection.execute(MACROS)
+    engine.connection.execute(MACROS + TYPED_MACROS)
     with progress(f"landing {plan.dataset.name}", len(plan.files)) as advance:
         _land_files(engine, plan, bounds, engine.chunks(plan, bounds, store), outcome, advance)
     if outcome.refused or outcome.copies:
@@ -187,6 +190,7 @@ class Batch:
         self.unknown: dict[str, set[str]] = {}
         # parts that are checked, and bytes of those that wait for the INSERT
         self.part = self.waiting = 0
+        self.checked = "checked_columns" if plan.dataset.typed else "checked"
         self.stamp = _begin(self.connection, plan.dataset)
 
     def add(self, chunk: Chunk) -> None:
@@ -202,13 +206,18 @@ class Batch:
             self.counts.setdefault(uri, Counter())[None] += count
         self.connection.register("chunk", chunk.table)
         self._check(chunk.table.schema, uris)
+        if self.plan.dataset.typed:
+            self._insert()
         self.connection.unregister("chunk")
-        self.waiting += max(chunk.table.nbytes, 1)
+        if not self.plan.dataset.typed:
+            self.waiting += max(chunk.table.nbytes, 1)
         if self.waiting >= sizes.TRANSACTION_BYTES:
             self._insert()
 
     def _check(self, schema: pa.Schema, uris: dict[int, str]) -> None:
-        """Add the records of the table `chunk` to `checked`, as one more part of it, and note its rejects."""
+        """Add the records of the table `chunk` to what is checked, as one more part of it, and note its
+        rejects. Typed columns are checked by a view of `chunk`.
+        """
         execute, dataset = self.connection.execute, self.plan.dataset
         earliest, latest = self.bounds
         self.part += 1
@@ -218,19 +227,27 @@ class Batch:
         self.connection.register("names", names)
         self._keep("files", "from names")
         self.connection.unregister("names")
-        checked = f"select {self.part} as part, * from ({check_query(dataset, schema)})"
-        self._keep("checked", checked, {"earliest": earliest, "latest": latest})
+        if dataset.typed:
+            # two casts of a column take less time than a copy of the records
+            query = typed_query(dataset, schema, earliest, latest)
+            execute(
+                f"create or replace temp view checked_columns as select {self.part} as part, * from ({query})"
+            )
+        else:
+            checked = f"select {self.part} as part, * from ({check_query(dataset, schema)})"
+            self._keep("checked", checked, {"earliest": earliest, "latest": latest})
         if dataset.maps:
             self._reject_repeated_keys(dataset)
-        mine = f"checked join files using (part, file_no) where part = {self.part}"
-        counts = execute(f"select file, reason, count(*) from {mine} group by all").fetchall()
+        mine = f"{self.checked} join files using (part, file_no) where part = {self.part}"
+        counts = execute(f"select file, _reason, count(*) from {mine} group by all").fetchall()
         for uri, reason, count in counts:
             self.counts.setdefault(uri, Counter())[reason] += count
         if any(reason for _, reason, _ in counts):
+            raw = typed_raw_query(schema) if dataset.typed else raw_query(dataset, schema)
             execute(
-                f"insert into staging.{dataset.name}_rejects select file, line, raw, reason, $landed_at "
-                f"from ({raw_query(dataset, schema)}) join (select file_no, line, file, reason from {mine}) "
-                "using (file_no, line) where reason is not null",
+                f"insert into staging.{dataset.name}_rejects select file, line, raw, _reason, $landed_at "
+                f"from ({raw}) join (select file_no, line, file, _reason from {mine}) "
+                "using (file_no, line) where _reason is not null",
                 {"landed_at": self.stamp.landed_at},
             )
         self._note_unknown_fields(dataset)
@@ -246,7 +263,7 @@ class Batch:
         self.connection.execute(
             f"insert into staging.{self.plan.dataset.name} ({columns}, _file, _line, _loaded_at, _batch_id) "
             f"select {columns}, file, line, $landed_at, $batch_id "
-            "from checked join files using (part, file_no) where reason is null",
+            f"from {self.checked} join files using (part, file_no) where _reason is null",
             {"landed_at": self.stamp.landed_at, "batch_id": self.stamp.batch_id},
         )
         self.waiting = 0
@@ -258,8 +275,8 @@ class Batch:
         for column in dataset.maps:
             if (column,) in found:
                 execute(
-                    f"update checked set reason = 'duplicate_key_in_{column}' "
-                    f"where part = {self.part} and reason is null "
+                    f"update checked set _reason = 'duplicate_key_in_{column}' "
+                    f"where part = {self.part} and _reason is null "
                     f"and {name(column)} in (select value from repeated_keys where field = '{column}')"
                 )
 
@@ -267,7 +284,7 @@ class Batch:
         query = f"""
             select distinct file, unnest(keys) as key
             from (
-                select distinct part, file_no, keys from checked
+                select distinct part, file_no, keys from {self.checked}
                 where part = {self.part} and keys is not null
             )
             join files using (part, file_no)"""
@@ -308,6 +325,7 @@ class Batch:
         _end(self.engine, self.plan, self.stamp, self.files)
 
         outcome.files += len(rows)
+        outcome.landed += self.files
         outcome.replaced += sum(uri in self.plan.known for uri in self.files)
         for _, _, counts in rows:
             outcome.rows += counts[None]

@@ -100,7 +100,7 @@ def staged_chunks(
             yield Skipped(file)
         elif file.etag and (other := plan.other_name(file, file.etag)):
             yield Skipped(file, other_name=other)
-        elif _copyable(file, stage):
+        elif not plan.dataset.typed and _copyable(file, stage):
             if file.etag:
                 _take(plan, file, file.etag)
             mine.append(file)

@@ -1,6 +1,7 @@
 """The landing tables of Snowflake, and the stage that batches pass through."""
 
-from scripts.land.rules import DATASETS, Dataset
+from scripts.land.datasets import DATASETS
+from scripts.land.rules import Dataset
 from scripts.land.snowflake.members import MEMBERS
 from scripts.land.snowflake.session import Session, execute
 from scripts.land.tables import TRACE, say_filling

@@ -1,11 +1,13 @@
 """The command line of `copymart land`."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from scripts.cli import main
@@ -18,6 +20,7 @@ from support.land import (
     write,
 )
 from support.project import BIN, PROJECT, settings
+from support.sync import TABLES, delivery, metric, write_export
 
 
 @dataclass(frozen=True)
@@ -205,3 +208,55 @@ def test_without_utf_8(tmp_path: Path, variables: dict[str, str]) -> None:
     with duckdb.connect(str(tmp_path / "profile/warehouse.duckdb")) as connection:
         files = connection.execute("select file from staging.landed_files").fetchall()
     assert files == [(str(tmp_path / "Grüße/全.jsonl"),)]
+
+
+def test_the_warehouse_sync(tmp_path: Path, copymart: Callable[..., Done]) -> None:
+    """Files of all tables in one folder; what is left out is said, and does not fail the run."""
+    sync = tmp_path / "sync"
+    write_export(sync / "deliveries_v4_111528_1.parquet", TABLES["deliveries"], [delivery(1)])
+    write_export(sync / "metrics_v5_111528_1.parquet", TABLES["metrics"], [metric(1)])
+    write_export(
+        *(sync / "metrics_v9_111528_2.parquet", TABLES["metrics"], [metric(2)]),
+        others={"mood": pa.array(["good"])},
+    )
+    write_export(sync / "newsletters_v5_111528_1.parquet", TABLES["metrics"], [metric(1)])
+    done = copymart("--sync", sync, "--dry-run")
+    assert (done.returncode, done.stdout.count("would land /")) == (0, 3), done.stderr
+    done = copymart("--sync", sync)
+    assert done.returncode == 0, done.stderr
+    printed = " ".join(done.stdout.split())
+    assert f"left out: {sync}/newsletters_v5_111528_1.parquet" in printed
+    assert f"kept in the column other: mood in {sync}/metrics_v9_111528_2.parquet" in printed
+    assert "customerio_metrics: 1 file(s) have schema version 9" in printed
+    assert "version 5" not in printed
+    with duckdb.connect(str(tmp_path / "profile/warehouse.duckdb")) as connection:
+        counts = "select dataset, sum(row_count) from staging.landed_files group by all order by all"
+        assert connection.execute(counts).fetchall() == [
+            ("customerio_deliveries", 1),
+            ("customerio_metrics", 2),
+        ]
+
+    # a new first sync brings the same bytes under another name: models read one of the two
+    shutil.copy(sync / "deliveries_v4_111528_1.parquet", sync / "deliveries_v4_111528_8.parquet")
+    done = copymart("--sync", sync)
+    assert done.returncode == 0, done.stderr
+    done = copymart("--moved", sync, tmp_path / "elsewhere")
+    assert done.returncode == 0, done.stderr
+    assert "customerio_deliveries: 2 file(s) are renamed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--sync", "."), "no file of the warehouse sync to land"),
+        (("--sync", " "), "--sync is empty"),
+        (("--sync", ".", "--backfill", "2026-01-01", "2026-01-02"), "--backfill does not go with --sync"),
+    ],
+)
+def test_a_sync_that_cannot_land(
+    tmp_path: Path, copymart: Callable[..., Done], arguments: tuple[str, ...], reason: str
+) -> None:
+    write(tmp_path / "logs/notes.jsonl", call())
+    done = copymart(*(str(tmp_path / "logs") if argument == "." else argument for argument in arguments))
+    assert done.returncode == 1
+    assert reason in " ".join(done.stderr.split())

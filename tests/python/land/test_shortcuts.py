@@ -104,7 +104,7 @@ def test_typed_columns_and_maps_land_as_by_the_long_way(
 def by_json(field: pa.Field) -> str:
     column = field.name
     return (
-        f"{rules._column_json(field)} as f_{column}, land_text(f_{column}) as t_{column}, "
+        f"{rules.column_json(field)} as f_{column}, land_text(f_{column}) as t_{column}, "
         f"land_not_text(f_{column}) as n_{column}"
     )
 

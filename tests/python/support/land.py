@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from scripts.land.datasets import DATASETS
 from scripts.land.duckdb import DuckDB
 from scripts.land.plan import plan_landing
 from scripts.land.rules import CALLS, Dataset
@@ -131,15 +132,12 @@ def rejected(connection: duckdb.DuckDBPyConnection, dataset: Dataset = CALLS) ->
 
 def state(connection: duckdb.DuckDBPyConnection) -> dict[str, list[Any]]:
     """Every row and every file that is landed, without when and in which batch, in a fixed order."""
+    tables = {"landed_files": "loaded_at, batch_id"}
+    for dataset in DATASETS:
+        tables |= {dataset.name: "_loaded_at, _batch_id", f"{dataset.name}_rejects": "_loaded_at"}
     return {
         table: sorted(
             connection.execute(f"select * exclude ({trace}) from staging.{table}").fetchall(), key=repr
         )
-        for table, trace in (
-            ("justai_calls", "_loaded_at, _batch_id"),
-            ("justai_calls_rejects", "_loaded_at"),
-            ("customerio_events", "_loaded_at, _batch_id"),
-            ("customerio_events_rejects", "_loaded_at"),
-            ("landed_files", "loaded_at, batch_id"),
-        )
+        for table, trace in tables.items()
     }
