@@ -39,16 +39,20 @@ SPLIT = 3
 # Columns that differ between any two landings of the same files, and the relation that has only such.
 _OF_THE_LANDING = {"loaded_at", "_loaded_at", "landed_at", "batch_id", "_batch_id", "invocation_id"}
 _NOT_COMPARED = {"audit_arrival_lag"}
+_DATASETS = (
+    *("justai_calls", "customerio_events", "customerio_deliveries", "customerio_metrics"),
+    *("customerio_subjects", "customerio_outputs", "customerio_people", "customerio_attributes"),
+    *("customerio_delivery_content", "customerio_campaigns", "customerio_broadcasts"),
+)
 LANDING_TABLES = (
-    *("justai_calls", "justai_calls_rejects", "justai_calls_removed"),
-    *("customerio_events", "customerio_events_rejects", "customerio_events_removed"),
+    *(f"{dataset}{part}" for dataset in _DATASETS for part in ("", "_rejects", "_removed")),
     *("landed_files", "landed_batches", "consumed_batches", "built_with"),
 )
 # Relations with a row per batch. Snowflake cuts files into other batches, so their distinct rows are
 # compared, not how often each occurs.
 _BY_BATCH = {
     *("landed_batches", "consumed_batches", "int_landed_batches"),
-    *("justai_calls_removed", "customerio_events_removed"),
+    *(f"{dataset}_removed" for dataset in _DATASETS),
 }
 _WHOLE = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UBIGINT", "UINTEGER"}
 _PASSED = {"success", "pass", "warn", "no-op"}

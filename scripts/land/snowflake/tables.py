@@ -95,22 +95,23 @@ def make_tables(session: Session) -> None:
     if not existing_tables(session) >= {table.upper() for table in landing_tables()}:
         for statement in ddl(session.schema):
             execute(session, statement)
-    for dataset in DATASETS:
-        _fill_columns(session, dataset)
+    _fill_columns(session)
     # a row of SHOW begins with the time of creation, then the name
     stages = {row[1] for row in execute(session, f"show stages in schema {session.schema}")}
     if STAGE.upper() not in stages:
         execute(session, f"create stage if not exists {session.schema}.{STAGE}")
 
 
-def _fill_columns(session: Session, dataset: Dataset) -> None:
-    query = "select column_name from information_schema.columns where table_schema = %s and table_name = %s"
-    there = execute(session, query, (session.schema.upper(), dataset.name.upper()))
-    if {column.upper() for column in dataset.types()} <= {column for (column,) in there}:
-        return
-    ((count,),) = execute(session, f"select count(*) from {session.schema}.{dataset.name}")
-    say_filling(dataset, int(count))
-    execute(session, fill_query(session.schema, dataset))
+def _fill_columns(session: Session) -> None:
+    query = "select table_name, column_name from information_schema.columns where table_schema = %s"
+    there = {(table, column) for table, column in execute(session, query, (session.schema.upper(),))}
+    for dataset in DATASETS:
+        table = dataset.name.upper()
+        if {(table, column.upper()) for column in dataset.types()} <= there:
+            continue
+        ((count,),) = execute(session, f"select count(*) from {session.schema}.{dataset.name}")
+        say_filling(dataset, int(count))
+        execute(session, fill_query(session.schema, dataset))
 
 
 def has_schema(session: Session) -> bool:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 import yaml
 import zstandard
@@ -31,6 +32,8 @@ from scripts.land.snowflake import tables, transaction
 from scripts.land.snowflake.engine import Snowflake, scratch
 from scripts.land.snowflake.session import PlainLines, Session, open_session
 from scripts.land.snowflake.tables import make_tables
+from scripts.land.sources import list_files, locate
+from scripts.land.sync import by_table
 from scripts.snowflake import verify as verify_snowflake
 from scripts.snowflake.throwaway import Place, set_up, throwaway_setup
 from scripts.snowflake.verify import SKIPPED
@@ -41,6 +44,7 @@ from support.formats import avro, parquet
 from support.land import HOURS, SPAN, call, event, hourly, land_path, text, warehouse, write
 from support.project import PROJECT
 from support.s3_servers import aws, environment
+from support.sync import TABLES, delivery, moment, write_export
 
 
 @pytest.fixture
@@ -98,6 +102,44 @@ def test_events_land_as_on_duckdb(session: Session, tmp_path: Path) -> None:
     land_path(connection, tmp_path, EVENTS)
     land_there(session, tmp_path, EVENTS)
     assert differences(connection, session) == {}
+
+
+def test_the_warehouse_sync_lands_as_on_duckdb(session: Session, tmp_path: Path) -> None:
+    """Every table of it, in odd types, with rejects, unknown columns, and a file that is replaced."""
+    connection = warehouse()
+    for table, dataset in TABLES.items():
+        fields = {
+            field: {"int": 7, "text": "it's \\ a", "time": moment(1_767_268_801), "flag": True}[kind]
+            for _, kind, field in dataset.typed
+        }
+        bare = {field: fields[field] for (field,) in dataset.columns.required}
+        others = {"new": pa.array([1, None, 3]), "Sequence": pa.array(["a", 'say "hi"', None])}
+        write_export(tmp_path / f"{table}_v4_1_5.parquet", dataset, [fields, bare, {}], others=others)
+        write_export(
+            tmp_path / f"{table}_v4_1_6.parquet",
+            dataset,
+            [fields],
+            dict.fromkeys((field for _, kind, field in dataset.typed if kind in ("time", "flag")), "text"),
+        )
+    location = locate(str(tmp_path))
+    tables, _ = by_table(location, list_files(location))
+    assert len(tables) == len(TABLES)
+    for dataset, files in tables.items():
+        for file in files:
+            land_path(connection, file.uri, dataset)
+            land_there(session, file.uri, dataset)
+    assert differences(connection, session) == {}
+    path = tmp_path / "deliveries_v4_1_5.parquet"
+    write_export(path, TABLES["deliveries"], [delivery(1)])
+    here, there = (
+        land_path(connection, path, TABLES["deliveries"]),
+        land_there(session, path, TABLES["deliveries"]),
+    )
+    assert here.replaced == there.replaced == 1
+    assert differences(connection, session) == {}
+    (tmp_path / "people_v4_1_7.jsonl").write_text('{"internal_customer_id": "p"}\n')
+    refused = land_there(session, tmp_path / "people_v4_1_7.jsonl", TABLES["people"]).refused
+    assert "writes Parquet" in refused[0][1]
 
 
 def test_rows_of_an_earlier_version_get_what_they_would_get_today(
