@@ -6,36 +6,16 @@ files as (
 
 ),
 
-call_rejects as (
-
-    select * from {{ source('justai', 'justai_calls_rejects') }}
-
-),
-
-event_rejects as (
-
-    select * from {{ source('customerio', 'customerio_events_rejects') }}
-
-),
-
 rejects as (
-
+    {% for source_name, table in landing_datasets() %}
     select
-        'justai_calls' as dataset,
+        '{{ table }}' as dataset,
         _file as source_file,
         _line as source_line,
         reason
-    from call_rejects
-
-    union all
-
-    select
-        'customerio_events' as dataset,
-        _file as source_file,
-        _line as source_line,
-        reason
-    from event_rejects
-
+    from {{ source(source_name, table ~ '_rejects') }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 ),
 
 counted as (

@@ -19,7 +19,7 @@ create table if not exists staging.landed_batches (batch_id varchar, dataset var
 
 
 def ddl() -> list[str]:
-    """Statements that create the landing tables of both datasets, or bring them up to date."""
+    """Statements that create the landing tables of all datasets, or bring them up to date."""
     statements = ["create schema if not exists staging", _LEDGER, _BATCHES]
     trace = ", ".join(f"{column} {kind}" for column, kind in TRACE.items())
     for dataset in DATASETS:

@@ -16,41 +16,24 @@ files as (
 ),
 
 lines as (
-
+    {% for source_name, table in landing_datasets() %}
     select
-        'justai_calls' as dataset,
+        '{{ table }}' as dataset,
         _file,
         1 as is_row
-    from {{ source('justai', 'justai_calls') }}
+    from {{ source(source_name, table) }}
     {{ of_files }}
 
     union all
 
     select
-        'justai_calls' as dataset,
+        '{{ table }}' as dataset,
         _file,
         0 as is_row
-    from {{ source('justai', 'justai_calls_rejects') }}
+    from {{ source(source_name, table ~ '_rejects') }}
     {{ of_files }}
-
-    union all
-
-    select
-        'customerio_events' as dataset,
-        _file,
-        1 as is_row
-    from {{ source('customerio', 'customerio_events') }}
-    {{ of_files }}
-
-    union all
-
-    select
-        'customerio_events' as dataset,
-        _file,
-        0 as is_row
-    from {{ source('customerio', 'customerio_events_rejects') }}
-    {{ of_files }}
-
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 ),
 
 counted as (
