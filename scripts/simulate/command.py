@@ -14,6 +14,7 @@ from scripts.console import WHAT, WHERE_TO, console, progress
 from scripts.errors import UserError
 from scripts.simulate import files, junk, lines, tables, truth
 from scripts.simulate import plan as planning
+from scripts.simulate import sync as exports
 from scripts.simulate.plan import Plan
 
 # Written first and last: only a complete run leaves its arguments here.
@@ -27,6 +28,7 @@ EARLIEST, LATEST = datetime(2000, 6, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo
 EXAMPLES = """
 copymart simulate logs
 copymart simulate logs --calls 1000000 --days 30 --seed 3
+copymart simulate logs --sync
 """
 
 
@@ -57,12 +59,21 @@ def simulate(
             help="First day (UTC).", formats=["%Y-%m-%d"], show_default="2026-01-01", rich_help_panel=WHAT
         ),
     ] = datetime(2026, 1, 1),
+    sync: Annotated[
+        bool,
+        typer.Option(
+            "--sync",
+            help="Also write the same messages and events as Customer.io's warehouse sync would.",
+            rich_help_panel=WHAT,
+        ),
+    ] = False,
 ) -> None:
     """Write sample call logs and Customer.io events, with the truth that every mart must show.
 
     `OUT` gets `justai/calls/YYYY/MM/DD/HH/` and `customerio/events/YYYY/MM/DD/HH/` (JSON lines, gzip), and
     `truth/` (Parquet). The logs have flaws on purpose: retries, repeated and late lines, malformed lines,
-    unknown metrics. The result depends on the arguments alone.
+    unknown metrics. With `--sync`, `customerio/sync/` gets the exports of the warehouse sync (Parquet): the
+    same messages and events, in tables. The result depends on the arguments alone.
 
     \f
     Raises:
@@ -73,11 +84,11 @@ def simulate(
         raise UserError(
             f"the days must lie between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}: landing rejects others"
         )
-    plan = Plan(calls, days, seed, int(first.timestamp()))
+    plan = Plan(calls, days, seed, int(first.timestamp()), sync)
     began = time.monotonic()
     clear(out)
     written, rejects = run(plan, out)
-    marker = f"calls {calls}\ndays {days}\nseed {seed}\nstart {start:%Y-%m-%d}\n"
+    marker = f"calls {calls}\ndays {days}\nseed {seed}\nstart {start:%Y-%m-%d}\n" + "sync\n" * sync
     (out / MARKER).write_text(marker)
     seconds = time.monotonic() - began
     console.print(
@@ -117,12 +128,16 @@ def run(plan: Plan, out: Path) -> tuple[dict[str, int], int]:
         planning.macros(con, plan)
         tables.load_world(con, plan)
         lines.prepare(con, plan)
+        if plan.sync:
+            exports.prepare(con)
         free, total = planning.count_stories(con, plan.calls)
         with progress("planning", total) as advance:
             plan_all(con, plan, out / "truth", free, total, advance)
         junk.add_junk(con, plan)
         with progress("writing", None) as advance:
             written, rejects = files.write(con, out, advance)
+            if plan.sync:
+                exports.write(con, out, advance)
         truth.finish(con, out / "truth", rejects, written)
     except (duckdb.IOException, OSError) as error:
         raise UserError(f"cannot write to {out}: {error}") from error
@@ -147,6 +162,8 @@ def plan_all(
             last = min(first + STORIES_AT_ONCE, total)
             planning.plan_chunk(con, first, last, free, total)
             lines.keep(con)
+            if plan.sync:
+                exports.keep(con)
             truth.add_up(con)
             facts.add(con)
             advance(last - first)

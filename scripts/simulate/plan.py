@@ -19,12 +19,16 @@ PAIRS = "".join(a + b for a in DIGITS for b in DIGITS)
 
 @dataclass(frozen=True)
 class Plan:
-    """What to simulate: `calls` distinct calls over `days` days from unix second `start`."""
+    """What to simulate: `calls` distinct calls over `days` days from unix second `start`.
+
+    `sync`: also as Customer.io's warehouse sync.
+    """
 
     calls: int
     days: int
     seed: int
     start: int
+    sync: bool = False
 
 
 def macros(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:

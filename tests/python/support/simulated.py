@@ -19,8 +19,8 @@ START = datetime(2026, 1, 1)
 HOUR = re.compile(r"(\d{4})/(\d{2})/(\d{2})/(\d{2})/")
 
 
-def make(out: Path, calls: int, days: int = 14, seed: int = 1) -> Path:
-    simulate(out, calls, days, seed, START)
+def make(out: Path, calls: int, days: int = 14, seed: int = 1, sync: bool = False) -> Path:
+    simulate(out, calls, days, seed, START, sync)
     return out
 
 
