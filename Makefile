@@ -77,7 +77,7 @@ help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
 	@echo "Variables:"
-	@echo "  LANDING=DIR  make run on your own files: a folder or s3://bucket/prefix that holds justai/calls and customerio/events"
+	@echo "  LANDING=DIR  make run on your own files: a folder or s3://bucket/prefix that holds justai/calls, customerio/events or customerio/sync"
 	@echo "  EXPORT=DIR   make daily: the folder to unload to; default export. UNLOAD_OPTIONS='--start 2026-01-01' and more"
 	@echo "  LAND_OPTIONS='--role-arn ARN --region R'  more options of copymart land"
 	@echo "  PYTHON=/usr/bin/python3.12  the Python that makes .venv; default: the newest of 3.11 to 3.14 on the path"
@@ -106,14 +106,7 @@ lock: ## bring both locks to the newest versions that pyproject.toml allows
 run: venv $(LANDED) ## sample logs (or LANDING=...) to marts, Parquet, a table of the variants and the report
 	@$(call profile,data)
 	$(call say,"Landing into $(DUCKDB)")
-	@calls="$(RUN_LANDING)/justai/calls"; events="$(RUN_LANDING)/customerio/events"; \
-	case $$calls in s3://*) ;; *) \
-	  [ -d "$$calls" ] || calls=; [ -d "$$events" ] || events=; \
-	  if [ -z "$$calls$$events" ]; then \
-	    echo "error: $(RUN_LANDING) holds neither justai/calls nor customerio/events; see 'copymart land --help' for other layouts" >&2; exit 1; \
-	  fi ;; \
-	esac; \
-	$(RUN) $(COPYMART) land $${calls:+--calls "$$calls"} $${events:+--events "$$events"} $(LAND_OPTIONS)
+	@$(RUN) $(COPYMART) land --landing "$(RUN_LANDING)" $(LAND_OPTIONS)
 	$(call say,"Building the models (dbt build)")
 	@$(RUN) $(DBT) --log-level warn build
 	$(call say,"Unloading Parquet to $(EXPORT)")
@@ -140,7 +133,7 @@ daily: venv ## the day on your own warehouse and profile: land LANDING, build, u
 	@[ -n "$$LANDING" ] || { echo "error: say where the logs lie: make daily LANDING=s3://bucket/prefix EXPORT=folder" >&2; exit 1; }
 # a file that was refused holds up no other: what landed is built and unloaded, and the status says that something is amiss
 	@landed=0; \
-	$(COPYMART) land --calls "$$LANDING/justai/calls" --events "$$LANDING/customerio/events" $(LAND_OPTIONS) || landed=1; \
+	$(COPYMART) land --landing "$$LANDING" $(LAND_OPTIONS) || landed=1; \
 	$(DBT) build --exclude-resource-type unit_test --vars 'test_scope: changed' && \
 	$(COPYMART) unload --to "$(or $(EXPORT),export)" $(UNLOAD_OPTIONS) || exit 1; \
 	[ $$landed = 0 ] || { echo "error: land ended with an error, see above; all else landed, was built and unloaded" >&2; exit 1; }

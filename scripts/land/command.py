@@ -35,6 +35,7 @@ copymart land --calls s3://acme/justai/calls \\
 copymart land --calls s3://acme/justai/calls \\
     --backfill 2026-01-01 2026-01-08 --dry-run
 copymart land --sync s3://acme/customerio/sync
+copymart land --landing s3://acme
 copymart land --moved /data/logs s3://acme/logs
 """
 
@@ -53,6 +54,14 @@ def land(
         typer.Option(
             help="Customer.io's warehouse sync: a folder, glob, file or `s3://` prefix of its Parquet files, "
             "`TABLE_v4_…parquet` or in a folder per table.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    landing: Annotated[
+        str | None,
+        typer.Option(
+            help="A folder or `s3://` prefix of several feeds: lands each that lies there, of "
+            "`justai/calls`, `customerio/events` and `customerio/sync` (which no `--backfill` touches).",
             rich_help_panel=WHAT,
         ),
     ] = None,
@@ -88,7 +97,7 @@ def land(
         typer.Option(
             metavar="OLD NEW",
             help="The file or folder OLD lies at NEW now: its rows stay, under their new names. With "
-            "`--calls`, `--events` or `--sync`, land after that.",
+            "`--calls`, `--events`, `--sync` or `--landing`, land after that.",
             rich_help_panel=WHAT,
         ),
     ] = None,
@@ -143,7 +152,7 @@ def land(
         UserError: there is nothing to land, an option or the profile cannot be used, or a backfill would
             empty an hour.
     """
-    for option, uri in (("--calls", calls), ("--events", events), ("--sync", sync)):
+    for option, uri in (("--calls", calls), ("--events", events), ("--sync", sync), ("--landing", landing)):
         # Path("") is the current folder, which is never meant
         if uri is not None and not uri.strip():
             raise UserError(
@@ -151,7 +160,9 @@ def land(
                 "or leave it out"
             )
     named = [(dataset, uri) for dataset, uri in ((CALLS, calls), (EVENTS, events)) if uri is not None]
-    if not named and sync is None and not moved:
+    if landing is not None and (named or sync is not None):
+        raise UserError("--landing takes every feed that lies there: leave out --calls, --events and --sync")
+    if not named and sync is None and landing is None and not moved:
         raise UserError("nothing to land: give --calls URI, --events URI, --sync URI or several")
     span = _span(*backfill) if backfill else None
     if span and sync is not None:
@@ -159,13 +170,15 @@ def land(
             "--backfill does not go with --sync, whose files have no hour in their path: a file that changed "
             "replaces its rows without it"
         )
-    if span and not named:
+    if span and not named and landing is None:
         raise UserError("--backfill belongs to --calls or --events; --moved alone lands nothing")
     if allow_empty and not span:
         raise UserError("--allow-empty belongs to --backfill")
     locations: list[tuple[Dataset | None, Location]] = [(dataset, locate(uri)) for dataset, uri in named]
     if sync is not None:
         locations.append((None, locate(sync)))
+    if landing is not None:
+        locations = _feeds_of(landing, of_hours=span is not None)
     remote = any(location.is_s3 for _, location in locations)
     store = s3.client(role_arn, external_id, endpoint_url, region) if remote else None
     settings = project_vars(project_dir)
@@ -179,6 +192,10 @@ def land(
         (dataset, location, None if elsewhere and location.is_s3 else list_files(location, store))
         for dataset, location in locations
     ]
+    if landing is not None:
+        listed = [item for item in listed if item[2] != []]
+        if not listed:
+            raise UserError(_no_feed(landing))
     where = (profile, project_dir, profiles_dir, target, dry_run)
     with (
         _open_snowflake(*where, settings["production_schema"], stage, role)
@@ -193,12 +210,16 @@ def land(
         plans = []
         for feed, location, files in listed:
             found = engine.list_files(location, store) if files is None else files
+            if landing is not None and not found:
+                continue
             for dataset, some in ({feed: found} if feed else _tables_of_sync(location, found)).items():
                 # an export that comes again is harmless: models read the latest of a row's exports
                 again = copies or bool(dataset.typed)
                 plans.append(
                     plan_landing(engine.connection, dataset, location, some, span, allow_empty, again)
                 )
+        if landing is not None and not plans:
+            raise UserError(_no_feed(landing))
         for plan in plans:
             print_removals(plan)
         if dry_run:
@@ -226,6 +247,39 @@ def _open_snowflake(
     from scripts.land.snowflake.engine import open_snowflake
 
     return open_snowflake(profile, project_dir, profiles_dir, target, dry_run, production_schema, stage, role)
+
+
+_FOLDERS: tuple[tuple[Dataset | None, str], ...] = (
+    *((CALLS, "justai/calls"), (EVENTS, "customerio/events")),
+    (None, "customerio/sync"),
+)
+
+
+def _feeds_of(landing: str, of_hours: bool) -> list[tuple[Dataset | None, Location]]:
+    """Where the feeds below a folder lie; on S3, only a listing says which of them there are.
+
+    `of_hours`: only those whose files have hours.
+    """
+    if not landing.startswith("s3://"):
+        locate(landing)
+    places = [
+        (dataset, f"{landing.rstrip('/')}/{folder}")
+        for dataset, folder in _FOLDERS
+        if dataset or not of_hours
+    ]
+    return [
+        (dataset, locate(place))
+        for dataset, place in places
+        if place.startswith("s3://") or Path(place.removeprefix("file://")).expanduser().exists()
+    ]
+
+
+def _no_feed(landing: str) -> str:
+    folders = ", ".join(folder for _, folder in _FOLDERS)
+    return (
+        f"{landing}: no feed lies there, in none of {folders}; name other folders by --calls, --events and "
+        "--sync"
+    )
 
 
 def _tables_of_sync(location: Location, files: list[SourceFile]) -> dict[Dataset, list[SourceFile]]:

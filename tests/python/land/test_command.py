@@ -260,3 +260,24 @@ def test_a_sync_that_cannot_land(
     done = copymart(*(str(tmp_path / "logs") if argument == "." else argument for argument in arguments))
     assert done.returncode == 1
     assert reason in " ".join(done.stderr.split())
+
+
+def test_every_feed_that_lies_in_a_landing(tmp_path: Path, copymart: Callable[..., Done]) -> None:
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    done = copymart("--landing", landing)
+    assert (done.returncode, "no feed lies there" in " ".join(done.stderr.split())) == (1, True)
+    assert not (tmp_path / "profile/warehouse.duckdb").exists()
+    write_export(
+        landing / "customerio/sync/people_v4_1_1.parquet", TABLES["people"], [{"internal_customer_id": "p"}]
+    )
+    (landing / "customerio/events").mkdir()
+    done = copymart("--landing", landing)
+    assert (done.returncode, "customerio_people" in done.stdout) == (0, True), done.stderr
+    write(landing / "justai/calls/c.jsonl", call())
+    done = copymart("--landing", f"file://{landing}/")
+    assert (done.returncode, "justai_calls" in done.stdout) == (0, True), done.stderr
+    done = copymart("--landing", landing, "--calls", landing)
+    assert (done.returncode, "leave out --calls" in done.stderr) == (1, True)
+    done = copymart("--landing", tmp_path / "nowhere")
+    assert (done.returncode, "does not exist" in done.stderr) == (1, True)

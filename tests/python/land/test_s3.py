@@ -4,9 +4,11 @@ import gzip
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import boto3
+import duckdb
 import pytest
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher
@@ -18,6 +20,8 @@ from scripts.land import sources
 from scripts.land.sources import Refused, SourceFile, list_files, locate, open_file
 from support.fault_proxy import Kind, fault_proxy
 from support.land import call, land_path, landed, state, text, warehouse
+from support.project import attempt, settings
+from support.sync import TABLES, delivery, write_export
 
 SPAN = (datetime(2026, 9, 1), datetime(2026, 9, 2))
 
@@ -237,3 +241,22 @@ def test_a_role_is_assumed_with_its_external_id(
     assert asked[0]["RoleArn"] == "arn:aws:iam::123456789012:role/reader"
     assert asked[0]["ExternalId"] == "secret-1"
     assert client._request_signer._credentials.access_key != "testing"
+
+
+def test_a_landing_on_s3_gives_the_feeds_that_lie_there(store: Any, endpoint: str, tmp_path: Path) -> None:
+    run_in = settings(tmp_path) | {"AWS_ENDPOINT_URL": endpoint}
+    landing = f"s3://{store.bucket}/logs"
+    nothing = attempt(run_in, "copymart", "land", "--landing", landing)
+    assert (nothing.status, "no feed lies there" in nothing.output) == (1, True)
+    name = "deliveries_v4_111528_1.parquet"
+    export = write_export(tmp_path / name, TABLES["deliveries"], [delivery(1)])
+    store.put_object(Bucket=store.bucket, Key=f"logs/customerio/sync/{name}", Body=export.read_bytes())
+    put(store, "logs/justai/calls/a.jsonl.gz", call())
+    done = attempt(run_in, "copymart", "land", "--landing", f"{landing}/")
+    assert done.status == 0, done.output
+    with duckdb.connect(run_in["COPYMART_DUCKDB"]) as connection:
+        found = connection.execute("select dataset, file from staging.landed_files order by 1").fetchall()
+    assert found == [
+        ("customerio_deliveries", f"{landing}/customerio/sync/{name}"),
+        ("justai_calls", f"{landing}/justai/calls/a.jsonl.gz"),
+    ]

@@ -97,7 +97,8 @@ def test_deliveries_name_journey_and_action(landed: duckdb.DuckDBPyConnection) -
             having count(distinct (action_id, campaign_id)) = 1 and bool_and(action_id <> 990001)
         )
         select count(*), count(*) filter (
-            (one.channel, one.journey_id, one.action_id) is distinct from (d.delivery_type, d.subject_id, d.action_id))
+            (one.channel, one.journey_id, one.action_id)
+            is distinct from (d.delivery_type, d.subject_id, d.action_id))
         from one left join deliveries d using (delivery_id)"""
     ((number, wrong),) = landed.execute(query).fetchall()
     assert (number > 1_000, wrong) == (True, 0)
