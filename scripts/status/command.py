@@ -52,6 +52,13 @@ _FEEDS = f"""
     from batches left join files on batches.dataset = files.dataset
     order by batches.dataset
 """
+_SYNC = {
+    f"customerio_{table}"
+    for table in (
+        *("deliveries", "metrics", "subjects", "outputs", "people", "attributes"),
+        *("delivery_content", "campaigns", "broadcasts"),
+    )
+}
 _MATCHES = """
     select sum(event_count) as expected, sum(event_count * match_rate) as matched
     from {audit}.audit_match_rate
@@ -161,13 +168,26 @@ def read(
         raise UserError("nothing has landed yet: run `copymart land` first")
     ((expected, matched),) = (row.values() for row in answer(_MATCHES).to_pylist())
     problems = [
-        f"{feed.name}: the last landing was {(now - feed.landed_at) / timedelta(hours=1):.1f} hours ago"
-        for feed in feeds
-        if max_age is not None and now - feed.landed_at > timedelta(hours=max_age)
+        f"{name}: the last landing was {(now - landed_at) / timedelta(hours=1):.1f} hours ago"
+        for name, landed_at in _last_landings(feeds).items()
+        if max_age is not None and now - landed_at > timedelta(hours=max_age)
     ]
     if build and build.failed:
         problems.append(f"dbt {build.command} failed: {listed(sorted(build.failed))}")
     return Status(feeds, build, int(expected or 0), round(matched or 0), problems)
+
+
+def _last_landings(feeds: list[Feed]) -> dict[str, datetime]:
+    """The last landing of each feed.
+
+    The tables of the warehouse sync are one: the vendor exports a table only when its rows changed, and
+    campaigns may not for weeks.
+    """
+    found: dict[str, datetime] = {}
+    for feed in feeds:
+        name = "customerio warehouse sync" if feed.name in _SYNC else feed.name
+        found[name] = max(found.get(name, feed.landed_at), feed.landed_at)
+    return found
 
 
 def last_build(results: Path) -> Build | None:

@@ -36,6 +36,17 @@ def test_a_feed_that_is_too_old_is_a_problem() -> None:
     assert (found.feeds[0].rows, found.feeds[0].pending) == (0, 2)
 
 
+def test_the_tables_of_the_sync_are_one_feed() -> None:
+    old, new = (
+        (name, NOW - timedelta(hours=hours), None, 1, 1, 0, 0)
+        for name, hours in (("customerio_campaigns", 900), ("customerio_metrics", 3))
+    )
+    assert read(answering([old, new]), None, NOW, 4).problems == []
+    assert read(answering([old, new]), None, NOW, 2).problems == [
+        "customerio warehouse sync: the last landing was 3.0 hours ago"
+    ]
+
+
 def test_a_build_that_failed_is_a_problem_and_a_warning_is_none() -> None:
     ended = datetime(2026, 9, 2)
     warned = Build(ended, "build", {"warn": 1}, {}, {"at_most_x": "Got 1 result"})
