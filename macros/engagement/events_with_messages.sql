@@ -3,6 +3,7 @@
    took most of the time. #}
 {% macro events_with_messages() -%}
 select
+    events.feed,
     events.event_id,
     events.event_date,
     events.event_at,
@@ -36,13 +37,14 @@ select
     end as match_method,
     messages.unmatched_reason,
     case
+        when events.is_in_earlier_feed then 'in_other_feed'
         when messages.unmatched_reason is not null then 'unmatched'
         when events.event_at > messages.window_ends_at then 'outside_window'
         {{ when_conversion_is_outside_window('metric_names.counts_as', 'events.event_at', 'messages.first_event_at') }}
         when metric_names.metric is null then 'unknown_metric'
         when metric_names.counts_as is null then 'not_counted'
     end as uncounted_reason
-from {{ ref('int_distinct_events') }} as events
+from {{ ref('int_events') }} as events
 {% if is_incremental() -%}
 inner join {{ ref('int_rewritten_messages') }} as rewritten
     on

@@ -151,7 +151,7 @@
 {% macro settings() %}
     {%- set values = {} -%}
     {%- for name in [
-        'conversion_lookback_days', 'conversion_offset_days', 'conversion_value_path', 'engagement_window_days',
+        'conversion_lookback_days', 'conversion_offset_days', 'conversion_value_path', 'engagement_feeds', 'engagement_window_days',
         'match_lookback_days', 'match_skew_days', 'reporting_timezone',
     ] -%}
         {%- do values.update({name: var(name)}) -%}

@@ -6,10 +6,11 @@ seq_num desc nulls last, sequence desc nulls last, _file desc, _line desc
 {%- endmacro %}
 
 
-{# CTEs that end with `latest_rows`: of each key of a landing table of the sync, the latest export. `where`: a condition
-   on the key, for a model that reads few of them; a condition on anything else would change which export is the latest. #}
-{% macro latest_sync_rows(table, keys, where=none) -%}
-exported_rows as (
+{# CTEs that end with one of the given name: of each key of a landing table of the sync, the latest export. `where`: a
+   condition on the key, for a model that reads few of them; a condition on anything else would change which export is the
+   latest. `known`: only what had landed when the run began; the rest is the next run's. #}
+{% macro latest_sync_rows(table, keys, where=none, name='latest_rows', known=false) -%}
+{{ name }}_exported as (
 
     select
         *,
@@ -18,47 +19,35 @@ exported_rows as (
             order by {{ latest_sync_order() }}
         ) as export_rank
     from {{ source('customerio_sync', table) }}
-    {%- if where %}
-    where {{ where }}
+    {%- if where or known %}
+    where
+        {{ where or 'true' }}
+        {%- if known %}
+        and _batch_id in (select batch_id from {{ ref('int_landed_batches') }})
+        {%- endif %}
     {%- endif %}
 
 ),
 
-latest_rows as (
+{{ name }} as (
 
-    select * from exported_rows
+    select * from {{ name }}_exported
     where export_rank = 1
 
 )
 {%- endmacro %}
 
 
-{# CTEs that end with `changed_keys`: the keys of a landing table of the sync whose latest export may have another
-   content than the models have read. Those are the keys that a pending batch removed rows of, and those of which it
-   brought a content other than that of the latest export before. An export with the same content is not among them. It
-   needs every content that is pending, not only the latest: of two pending batches that change a row and change it back,
-   a model that a broken build left behind may have read the first. #}
-{% macro changed_sync_keys(table, keys) -%}
-read_batches as (
-
-    select batch_id
-    from {{ ref('int_landed_batches') }}
-    where not is_pending
-
-),
-
-pending_batches as (
-
-    select batch_id
-    from {{ ref('int_landed_batches') }}
-    where is_pending
-
-),
-
-arrived_contents as (
+{# CTEs that end with changed_<name>: the keys of a landing table of the sync whose latest export may have another
+   content than the models have read. Those are the keys that a pending batch removed rows of, and those of which it brought a
+   content other than that of the latest export before. An export with the same content is not among them. It needs every
+   content that is pending, not only the latest: of two pending batches that change a row and change it back, a model
+   that a broken build left behind may have read the first. It reads the CTEs read_batches and pending_batches. #}
+{% macro changed_sync_keys(table, key, name) -%}
+arrived_{{ name }} as (
 
     select distinct
-        {{ keys | join(', ') }},
+        {{ key }},
         content_hash
     from {{ source('customerio_sync', table) }}
     where
@@ -67,62 +56,36 @@ arrived_contents as (
 
 ),
 
-arrived_keys as (
-
-    select distinct {{ keys | join(', ') }}
-    from arrived_contents
-
-),
-
-read_rows as (
+read_{{ name }} as (
 
     select
-        {% for key in keys -%}
-        exports.{{ key }},
-        {% endfor -%}
-        exports.content_hash,
+        {{ key }},
+        content_hash,
         row_number() over (
-            partition by {% for key in keys %}exports.{{ key }}{{ ', ' if not loop.last }}{% endfor %}
+            partition by {{ key }}
             order by {{ latest_sync_order() }}
         ) as export_rank
-    from {{ source('customerio_sync', table) }} as exports
-    inner join arrived_keys
-        on
-            {% for key in keys -%}
-            exports.{{ key }} = arrived_keys.{{ key }}
-            {%- if not loop.last %}
-            and {% endif -%}
-            {%- endfor %}
-    where exports._batch_id in (select batch_id from read_batches)
+    from {{ source('customerio_sync', table) }}
+    where
+        {{ key }} in (select {{ key }} from arrived_{{ name }})
+        and _batch_id in (select batch_id from read_batches)
 
 ),
 
-changed_contents as (
+changed_{{ name }} as (
 
-    select
-        {% for key in keys -%}
-        arrived_contents.{{ key }}{{ ',' if not loop.last }}
-        {% endfor -%}
-    from arrived_contents
-    left join read_rows
+    select arrived_{{ name }}.{{ key }}
+    from arrived_{{ name }}
+    left join read_{{ name }}
         on
-            {% for key in keys -%}
-            arrived_contents.{{ key }} = read_rows.{{ key }}
-            and {% endfor -%}
-            read_rows.export_rank = 1
-            and arrived_contents.content_hash = read_rows.content_hash
-    where read_rows.content_hash is null
-
-),
-
-changed_keys as (
-
-    select {{ keys | join(', ') }}
-    from changed_contents
+            arrived_{{ name }}.{{ key }} = read_{{ name }}.{{ key }}
+            and arrived_{{ name }}.content_hash = read_{{ name }}.content_hash
+            and read_{{ name }}.export_rank = 1
+    where read_{{ name }}.content_hash is null
 
     union
 
-    select {{ keys | join(', ') }}
+    select {{ key }}
     from {{ source('customerio_sync', table ~ '_removed') }}
     where batch_id in (select batch_id from pending_batches)
 

@@ -3,6 +3,7 @@ with
 events as (
 
     select * from {{ ref('fct_engagement_events') }}
+    where uncounted_reason is distinct from 'in_other_feed'
 
 ),
 

@@ -59,7 +59,7 @@ _TABLES = {
         flags=("proxied", "prefetched", "machine"),
         required=("delivery_id", "metric"),
         moment="created_at",
-        keys=("delivery_id",),
+        keys=("delivery_id", "created_at"),
     ),
     "subjects": _Table(
         key=("subject_name",),

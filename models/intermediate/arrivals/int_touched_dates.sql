@@ -14,7 +14,21 @@ touched_calls as (
 
 touched_events as (
 
-    select * from {{ ref('int_touched_events') }}
+    select
+        event_at,
+        event_date,
+        delivery_id,
+        journey_id
+    from {{ ref('int_touched_events') }}
+
+    union all
+
+    select
+        event_at,
+        event_date,
+        delivery_id,
+        journey_id
+    from {{ ref('int_touched_sync_events') }}
 
 ),
 

@@ -14,7 +14,21 @@ touched_calls as (
 
 touched_events as (
 
-    select * from {{ ref('int_touched_events') }}
+    select
+        event_at,
+        event_date,
+        delivery_id,
+        journey_id
+    from {{ ref('int_touched_events') }}
+
+    union all
+
+    select
+        event_at,
+        event_date,
+        delivery_id,
+        journey_id
+    from {{ ref('int_touched_sync_events') }}
 
 ),
 
@@ -68,7 +82,7 @@ message_ids as (
     union
 
     select delivery_id
-    from {{ ref('int_distinct_events') }}
+    from {{ ref('int_events') }}
     where
         is_about_message
         and journey_id in (select journey_id from call_journeys)
@@ -76,7 +90,7 @@ message_ids as (
     union
 
     select delivery_id
-    from {{ ref('int_distinct_events') }}
+    from {{ ref('int_events') }}
     where
         is_about_message
         and action_id in (select action_id from changed_actions)
@@ -84,7 +98,7 @@ message_ids as (
     union
 
     select delivery_id
-    from {{ ref('int_distinct_events') }}
+    from {{ ref('int_events') }}
     where
         is_about_message
         and parent_action_id in (select action_id from changed_actions)
@@ -97,7 +111,7 @@ journeys as (
         delivery_id,
         journey_id,
         min(event_date) as first_event_date
-    from {{ ref('int_distinct_events') }}
+    from {{ ref('int_events') }}
     where
         is_about_message
         and delivery_id in (select delivery_id from message_ids)

@@ -10,8 +10,15 @@
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
-{# A 64-bit hash: the two or three sets of ids of one message do not collide. #}
-{% set hash_of_ids %}hash(events.journey_id, events.action_id, events.parent_action_id, events.campaign_id){% endset %}
+{% set ids = ['journey_id', 'action_id', 'parent_action_id', 'campaign_id'] %}
+
+{# A 64-bit hash: the two or three sets of ids of one message do not collide. Another feed has other ids, so only those
+   of the first feed that has the message are compared. #}
+{% set hash_of_ids -%}
+    case when events.is_of_first_feed then hash({{ columns_of('events', ids) | replace('\n        ', ' ') }}) end
+{%- endset %}
+
+{% set counted_bit %}case when events.is_in_earlier_feed then 0 else coalesce(metric_names.metric_bit, 0) end{% endset %}
 
 {% set of_touched -%}
     {%- if is_incremental() -%}
@@ -66,18 +73,18 @@ messages as (
     select
         events.delivery_id,
         min(events.event_at) as first_event_at,
-        {{ dbt.bool_or("events.metric = 'clicked' and not coalesce(events.is_machine_click, false)") }}
-            as has_human_click,
-        {{ dbt.any_value('events.journey_id') }} as journey_id,
-        {{ dbt.any_value('events.action_id') }} as action_id,
-        {{ dbt.any_value('events.parent_action_id') }} as parent_action_id,
-        {{ dbt.any_value('events.campaign_id') }} as campaign_id,
+        {{ dbt.bool_or(
+            "events.metric = 'clicked' and not coalesce(events.is_machine_click, false) and not events.is_in_earlier_feed"
+        ) }} as has_human_click,
+        {%- for id in ids %}
+        {{ any_known('case when events.is_of_first_feed then events.' ~ id ~ ' end') }} as {{ id }},
+        {%- endfor %}
         min({{ hash_of_ids }}) != max({{ hash_of_ids }}) as has_several_ids,
         min(events.channel) != max(events.channel)
         or min({{ hash_of_ids }}) != max({{ hash_of_ids }})
-        or sum(coalesce(metric_names.metric_bit, 0)) != {{ bit_or('coalesce(metric_names.metric_bit, 0)') }}
+        or sum({{ counted_bit }}) != {{ bit_or(counted_bit) }}
             as has_repeats
-    from {{ ref('int_distinct_events') }} as events
+    from {{ ref('int_events') }} as events
     left join metric_names
         on events.metric = metric_names.metric
     {{ of_touched }}
@@ -99,45 +106,57 @@ id_sets as (
 
     select
         events.delivery_id,
-        events.journey_id,
-        events.action_id,
-        events.parent_action_id,
-        events.campaign_id,
+        {{ columns_of('events', ids) }},
         min({{ ordered_key('events.event_timestamp', 'events.event_id') }}) as first_event_order
-    from {{ ref('int_distinct_events') }} as events
+    from {{ ref('int_events') }} as events
     {{ of_touched }}
     where
         events.is_about_message
+        and events.is_of_first_feed
         and events.delivery_id in (select delivery_id from messages_of_several_ids)
-    group by
-        events.delivery_id, events.journey_id, events.action_id, events.parent_action_id, events.campaign_id
+    group by events.delivery_id, {{ columns_of('events', ids) | replace('\n        ', ' ') }}
+
+),
+
+-- what the first feed lacks, of the feed after it
+later_feeds as (
+
+    select
+        events.delivery_id,
+        {%- for id in ids %}
+        max(events.{{ id }}) as {{ id }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ ref('int_events') }} as events
+    {{ of_touched }}
+    where
+        events.is_about_message
+        and not events.is_of_first_feed
+    group by events.delivery_id
 
 ),
 
 final as (
 
     select
-        delivery_id,
-        journey_id,
-        action_id,
-        parent_action_id,
-        campaign_id,
+        messages.delivery_id,
+        {%- for id in ids %}
+        coalesce(messages.{{ id }}, later_feeds.{{ id }}) as {{ id }},
+        {%- endfor %}
         cast(null as {{ dbt.type_string() }}) as first_event_order,
-        first_event_at,
-        cast(first_event_at as date) as first_event_date,
-        has_human_click,
-        has_repeats
+        messages.first_event_at,
+        cast(messages.first_event_at as date) as first_event_date,
+        messages.has_human_click,
+        messages.has_repeats
     from messages
-    where not has_several_ids
+    left join later_feeds
+        on messages.delivery_id = later_feeds.delivery_id
+    where not messages.has_several_ids
 
     union all
 
     select
         id_sets.delivery_id,
-        id_sets.journey_id,
-        id_sets.action_id,
-        id_sets.parent_action_id,
-        id_sets.campaign_id,
+        {{ columns_of('id_sets', ids) }},
         id_sets.first_event_order,
         messages.first_event_at,
         cast(messages.first_event_at as date) as first_event_date,

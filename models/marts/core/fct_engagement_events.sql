@@ -118,6 +118,7 @@ judged as (
 final as (
 
     select
+        judged.feed,
         judged.event_id,
         judged.event_date,
         judged.event_at,

@@ -112,7 +112,13 @@ def changed_keys_query() -> str:
         "and_pending_batch": lambda _: "",
     }
     macros = (PROJECT / "macros/incremental/sync_rows.sql").read_text()
-    text = "with {{ changed_sync_keys('customerio_people', ['internal_customer_id']) }} from changed_keys"
+    text = """
+        with
+        read_batches as (select batch_id from int_landed_batches where not is_pending),
+        pending_batches as (select batch_id from int_landed_batches where is_pending),
+        {{ changed_sync_keys('customerio_people', 'internal_customer_id', 'people') }}
+        from changed_people
+    """
     return environment.from_string(macros + text).render()
 
 

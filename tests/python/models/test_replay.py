@@ -59,6 +59,7 @@ from support.replay.steps import (
     land_retry,
     land_shorter,
     land_some,
+    land_sync,
 )
 
 EXAMPLES = int(os.environ.get("COPYMART_REPLAY_EXAMPLES", "0"))
@@ -108,7 +109,16 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
     refresh = dbt_build(project, environment, folder / "refresh", "--full-refresh")
 
     history.connection = warehouse(path)
-    for act in (land_some, land_late_edit, land_edited, land_shorter, land_gone, edit_control, edit_actions):
+    for act in (
+        land_some,
+        land_sync,
+        land_late_edit,
+        land_edited,
+        land_shorter,
+        land_gone,
+        edit_control,
+        edit_actions,
+    ):
         act(history, draw)
     history.connection.close()
     later = dbt_build(project, environment, folder / "later")

@@ -21,6 +21,7 @@ BOOKKEEPING = (
     "int_landed_batches",
     "int_touched_calls",
     "int_touched_events",
+    "int_touched_sync_events",
     "int_touched_messages",
     "int_touched_dates",
     "int_touched_hours",

@@ -82,6 +82,21 @@ CASES = {
             now.counts_as = 'opened' and old.counts_as = 'opened'
             and now.is_first and old.is_first
             and now.metric_date < old.metric_date""",
+    "the sync counts what the webhooks lack": """
+        select 1
+        from marts.fct_engagement_events as now
+        left join before_events as old using (event_id, event_date)
+        where now.feed = 'sync' and now.counts and old.event_id is null""",
+    "the webhooks count what the sync had counted": """
+        select 1
+        from marts.fct_engagement_events as now
+        join before_events as old using (event_id, event_date)
+        where now.feed = 'sync' and old.counts and now.uncounted_reason = 'in_other_feed'""",
+    "the sync counts again what the webhooks lost": """
+        select 1
+        from marts.fct_engagement_events as now
+        join before_events as old using (event_id, event_date)
+        where now.feed = 'sync' and now.counts and old.uncounted_reason = 'in_other_feed'""",
     "a file is replaced by fewer rows": """
         select 1
         from staging.landed_files as now

@@ -25,6 +25,7 @@ from support.replay.builds import (
     Died,
 )
 from support.replay.cases import Watch
+from support.sync import TABLES, write_export
 
 WORLDS = 3
 CALLS_OF_WORLD = 300
@@ -141,13 +142,15 @@ class Plan:
 class History:
     """A warehouse with the folder that it is landed from, which holds the owner's seeds too.
 
-    `settings`: the rows of the seeds by name. `earlier`: rows that a seed had before each time it was saved.
+    `exports`: files of the warehouse sync, with their table and rows. `settings`: the rows of the seeds by
+    name. `earlier`: rows that a seed had before each time it was saved.
     """
 
     connection: duckdb.DuckDBPyConnection
     folder: Path
     left: list[Line] = field(default_factory=list)
     files: dict[Path, list[Line]] = field(default_factory=dict)
+    exports: dict[Path, tuple[str, list[Record]]] = field(default_factory=dict)
     settings: dict[str, list[Record]] = field(default_factory=dict)
     earlier: list[tuple[str, list[Record]]] = field(default_factory=list)
     builder: Builder | None = None
@@ -200,6 +203,18 @@ class History:
         for name in [dataset] if dataset else draw.sample(sorted(FOLDERS), 2):
             if any(self.dataset_of(path) == name for path in self.files):
                 land_path(self.connection, self.folder / FOLDERS[name], DATASETS[name])
+        if not dataset:
+            self.land_exports()
+
+    def export(self, path: Path, table: str, rows: list[Record]) -> None:
+        """Write a file of a table of the warehouse sync."""
+        write_export(path, TABLES[table], rows)
+        self.exports[path] = (table, rows)
+
+    def land_exports(self) -> None:
+        """Land what is new of the warehouse sync."""
+        for table in sorted({table for table, _ in self.exports.values()}):
+            land_path(self.connection, self.folder / "customerio/sync" / table, TABLES[table])
 
     def backfill(self, dataset: str, hour: datetime) -> None:
         span = (hour, hour + timedelta(hours=1))

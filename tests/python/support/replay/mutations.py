@@ -16,6 +16,7 @@ _LANDED = "where\n        batch_id in (select batch_id from pending)"
 _EVENT_TIME = {
     "int_touched_calls": "called_at",
     "int_touched_events": "event_at",
+    "int_touched_sync_events": "event_at",
     "int_touched_messages": "first_event_date",
     "int_rewritten_messages": "first_event_date",
     "int_touched_dates": "metric_date",
@@ -98,6 +99,17 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
         "int_touched_events",
         "where event_id in (select event_id from touched_ids)",
         f'where event_id in (select event_id from touched_ids) and "timestamp" >= {_SINCE_SECONDS}',
+    ),
+    "events of the sync whose messages the webhooks touched": Mutation(
+        "int_touched_sync_events",
+        "from touched_webhook_events\n    where delivery_id is not null",
+        f"from touched_webhook_events\n    where delivery_id is not null and {_since('event_at')}",
+    ),
+    "metrics that were exported": Mutation(
+        "int_touched_sync_events",
+        "select event_id from changed_metrics",
+        'select event_id from changed_metrics where event_id in (select event_id from "warehouse"."staging".'
+        f'"customerio_metrics" where {_since("created_at")})',
     ),
     # messages
     "messages of the journeys of calls": Mutation(
@@ -214,6 +226,7 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
                 *("int_distinct_calls", "int_content_runs", "dim_copy_variants", "fct_deliveries"),
             ),
             "int_touched_events": ("int_repeated_events", "int_distinct_events"),
+            "int_touched_sync_events": ("int_sync_events",),
             "int_touched_messages": ("int_message_ids", "int_message_matches", "int_unmatched_messages"),
             "int_rewritten_messages": ("fct_engagement_events",),
             "int_touched_hours": ("int_partition_contents",),
@@ -229,6 +242,9 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
 
 # Kinds of steps without which a history hardly notices.
 NEEDED = {
+    "events of the sync whose messages the webhooks touched": {"land_sync"},
+    "metrics that were exported": {"land_sync"},
+    "what int_sync_events builds again": {"land_sync"},
     "calls that were removed": {"land_gone", "land_edited"},
     "events that were removed": {"land_moved", "land_undone"},
     "payloads of events that were removed": {"land_gone", "land_edited"},

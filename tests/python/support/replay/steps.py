@@ -13,6 +13,7 @@ from support.replay.builds import (
     SAMPLE_SEEDS,
     Death,
 )
+from support.replay.exports_of_sync import land_sync, land_sync_again
 from support.replay.histories import DAY, FOLDERS, TIME, WEEKS, History, Line, Record, line_of
 
 
@@ -330,6 +331,8 @@ LANDINGS: dict[Act, int] = {
     land_late_edit: 5,
     land_retry: 4,
     land_earlier_open: 3,
+    land_sync: 6,
+    land_sync_again: 4,
     edit_control: 3,
     edit_actions: 6,
     edit_back: 5,

@@ -1,0 +1,97 @@
+{{ config(materialized='view') }}
+
+{% set feeds = engagement_feeds() %}
+{% set of_event = [
+    'event_id', 'event_date', 'event_timestamp', 'event_at', 'channel', 'metric', 'delivery_id', 'journey_id', 'action_id',
+    'parent_action_id', 'campaign_id', 'user_id', 'href', 'conversion_value', 'is_synthetic', 'is_about_message',
+] %}
+
+with
+
+webhook_events as (
+
+    select * from {{ ref('int_distinct_events') }}
+
+),
+
+sync_events as (
+
+    select * from {{ ref('int_sync_events') }}
+    {%- if 'sync' not in feeds %}
+    where false
+    {%- endif %}
+
+),
+
+-- which of its rows is the same event is not known, so a flag is known only where all of them have it
+sync_metrics as (
+
+    select
+        delivery_id,
+        metric,
+        {%- for flag in ['is_prefetched', 'is_machine_click'] %}
+        {%- set value = "case when " ~ flag ~ " then 1 when not " ~ flag ~ " then 0 end" %}
+        case when count({{ flag }}) = count(*) and min({{ value }}) = max({{ value }}) then min({{ value }}) = 1 end
+            as {{ flag }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from sync_events
+    where is_about_message
+    group by delivery_id, metric
+
+),
+
+webhooks as (
+
+    select
+        'webhooks' as feed,
+        {{ columns_of('webhook_events', of_event) }},
+        coalesce(webhook_events.is_prefetched, sync_metrics.is_prefetched) as is_prefetched,
+        coalesce(webhook_events.is_machine_click, sync_metrics.is_machine_click) as is_machine_click,
+        {%- if feeds[0] == 'webhooks' %}
+        true as is_of_first_feed,
+        false as is_in_earlier_feed
+        {%- else %}
+        not coalesce(webhook_events.delivery_id in (select known.delivery_id from sync_metrics as known), false)
+            as is_of_first_feed,
+        sync_metrics.delivery_id is not null as is_in_earlier_feed
+        {%- endif %}
+    from webhook_events
+    left join sync_metrics
+        on
+            webhook_events.delivery_id = sync_metrics.delivery_id
+            and webhook_events.metric = sync_metrics.metric
+    {%- if 'webhooks' not in feeds %}
+    where false
+    {%- endif %}
+
+),
+
+syncs as (
+
+    select
+        'sync' as feed,
+        {{ columns_of('sync_events', of_event) }},
+        sync_events.is_prefetched,
+        sync_events.is_machine_click,
+        {%- if feeds[0] == 'webhooks' %}
+        not sync_events.is_message_in_webhooks as is_of_first_feed,
+        sync_events.is_metric_in_webhooks as is_in_earlier_feed
+        {%- else %}
+        true as is_of_first_feed,
+        false as is_in_earlier_feed
+        {%- endif %}
+    from sync_events
+
+),
+
+final as (
+
+    select * from webhooks
+
+    union all
+
+    select * from syncs
+
+)
+
+select * from final

@@ -1,0 +1,118 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    cluster_by=['event_date'],
+    meta={'touched': [{'model': 'int_touched_sync_events', 'on': {'event_id': 'event_id'}}]}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
+with
+
+{% set is_touched_metric, is_touched_delivery = none, none %}
+{% if is_incremental() -%}
+    {% set is_touched_metric %}event_id in (select metric_id from {{ ref('int_touched_sync_events') }}){% endset %}
+    {% set is_touched_delivery %}delivery_id in (select delivery_id from {{ ref('int_touched_sync_events') }}){% endset %}
+{%- endif %}
+
+{{ latest_sync_rows('customerio_metrics', ['event_id'], is_touched_metric, 'metrics', known=true) }},
+
+{{ latest_sync_rows('customerio_deliveries', ['delivery_id'], is_touched_delivery, 'deliveries', known=true) }},
+
+{{ latest_sync_rows('customerio_people', ['internal_customer_id'], none, 'people', known=true) }},
+
+webhook_metrics as (
+
+    select distinct
+        delivery_id,
+        metric
+    from {{ ref('int_distinct_events') }}
+    where
+        is_about_message
+        and delivery_id in (select delivery_id from metrics)
+
+),
+
+webhook_messages as (
+
+    select distinct delivery_id
+    from webhook_metrics
+
+),
+
+joined as (
+
+    select
+        {{ sync_event_id('metrics.event_id') }} as event_id,
+        {{ dbt.date_trunc('second', 'metrics.created_at') }} as event_at,
+        {{ channel_of(plain_name('deliveries.delivery_type')) }} as channel,
+        {{ plain_name('metrics.metric') }} as metric,
+        metrics.delivery_id,
+        deliveries.subject_id as journey_id,
+        deliveries.action_id,
+        deliveries.campaign_id,
+        people.customer_id as user_id,
+        metrics.link_url,
+        metrics.prefetched as is_prefetched,
+        metrics.machine as is_machine_click
+    from metrics
+    inner join deliveries
+        on metrics.delivery_id = deliveries.delivery_id
+    left join people
+        on deliveries.internal_customer_id = people.internal_customer_id
+
+),
+
+judged as (
+
+    select
+        event_id,
+        event_at,
+        coalesce(channel, 'unknown') as channel,
+        coalesce(metric, 'unknown') as metric,
+        delivery_id,
+        journey_id,
+        action_id,
+        campaign_id,
+        user_id,
+        link_url,
+        is_prefetched,
+        is_machine_click,
+        {{ is_about_message('channel', 'delivery_id') }} as is_about_message
+    from joined
+
+),
+
+final as (
+
+    select
+        judged.event_id,
+        cast(judged.event_at as date) as event_date,
+        {{ timestamp_to_unix('judged.event_at') }} as event_timestamp,
+        judged.event_at,
+        judged.channel,
+        judged.metric,
+        judged.delivery_id,
+        judged.journey_id,
+        judged.action_id,
+        cast(null as {{ dbt.type_bigint() }}) as parent_action_id,
+        judged.campaign_id,
+        judged.user_id,
+        case when judged.metric = 'clicked' then judged.link_url end as href,
+        cast(null as decimal(18, 4)) as conversion_value,
+        judged.is_prefetched,
+        cast(null as boolean) as is_synthetic,
+        judged.is_machine_click,
+        judged.is_about_message,
+        judged.is_about_message and webhook_messages.delivery_id is not null as is_message_in_webhooks,
+        judged.is_about_message and webhook_metrics.delivery_id is not null as is_metric_in_webhooks
+    from judged
+    left join webhook_messages
+        on judged.delivery_id = webhook_messages.delivery_id
+    left join webhook_metrics
+        on
+            judged.delivery_id = webhook_metrics.delivery_id
+            and judged.metric = webhook_metrics.metric
+
+)
+
+select * from final
