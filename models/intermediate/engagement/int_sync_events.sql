@@ -49,7 +49,8 @@ joined as (
         metrics.delivery_id,
         deliveries.subject_id as journey_id,
         deliveries.action_id,
-        deliveries.campaign_id,
+        -- of an API-triggered broadcast, the sync has the broadcast where the campaign would be; the webhooks have none
+        case when deliveries.trigger_id is null then deliveries.campaign_id end as campaign_id,
         people.customer_id as user_id,
         metrics.link_url,
         metrics.prefetched as is_prefetched,

@@ -10,40 +10,22 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from support.project import BIN, PROJECT, Built, attempt, run
+from support.project import BIN, CORE, PROJECT, Built, attempt, copy_of, run
 
-# What these tests look at; the other marts are built in the same way, and cost half of the time.
-BUILD = (
-    *("build", "--resource-type", "seed", "--resource-type", "model"),
-    *("--exclude", "path:models/*/experiments", "audit", "shares"),
-)
 MARTS = (
     *("fct_calls", "fct_deliveries", "dim_copy_variants", "fct_engagement_events", "copy_metrics_daily"),
     "control_metrics_daily",
 )
 
 
-def copy_of(built: Built, folder: Path) -> Built:
-    """A warehouse in another folder; dbt's parse cache comes along."""
-    warehouse, target = folder / "warehouse.duckdb", folder / "target"
-    shutil.copy(built.warehouse, warehouse)
-    shutil.copytree(built.target, target, ignore=shutil.ignore_patterns("compiled", "run"))
-    environment = built.environment | {
-        "COPYMART_DUCKDB": str(warehouse),
-        "DBT_TARGET_PATH": str(target),
-        "DBT_LOG_PATH": str(folder / "logs"),
-    }
-    return Built(built.landing, warehouse, target, environment)
-
-
 @pytest.fixture(scope="module")
 def core(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The same rows in a warehouse that only BUILD has built."""
+    """The same rows in a warehouse that only CORE has built."""
     core = copy_of(built, tmp_path_factory.mktemp("core"))
     core.warehouse.unlink()
     logs = ("--calls", built.landing / "justai/calls", "--events", built.landing / "customerio/events")
     run(core.environment, "copymart", "land", *logs)
-    run(core.environment, "dbt", *BUILD)
+    run(core.environment, "dbt", *CORE)
     return core
 
 
@@ -82,13 +64,13 @@ def late_call(built: Built) -> None:
 
 def test_another_var_stops_the_build_and_a_full_refresh_takes_it(copied: Built) -> None:
     before = sums(copied.warehouse)
-    output = failing_dbt(copied, *BUILD, "--vars", "{engagement_window_days: 1}")
+    output = failing_dbt(copied, *CORE, "--vars", "{engagement_window_days: 1}")
     assert "was built with other settings" in output
     assert "dbt build --full-refresh" in output
     assert '"engagement_window_days": 90' in output
     assert '"engagement_window_days": 1' in output
     assert sums(copied.warehouse) == before
-    run(copied.environment, "dbt", *BUILD, "--full-refresh", "--vars", "{engagement_window_days: 1}")
+    run(copied.environment, "dbt", *CORE, "--full-refresh", "--vars", "{engagement_window_days: 1}")
     after = sums(copied.warehouse)
     assert after["fct_deliveries"] == before["fct_deliveries"]
     assert after["copy_metrics_daily"] != before["copy_metrics_daily"]
@@ -107,10 +89,10 @@ def test_another_metric_catalogue_stops_the_build(copied: Built) -> None:
             copied.target,
             copied.environment | {"COPYMART_SEEDS": "data/test_seeds"},
         )
-        output = failing_dbt(changed, *BUILD)
+        output = failing_dbt(changed, *CORE)
         models = ("int_message_ids", "int_message_matches", "int_unmatched_messages", "fct_engagement_events")
         run(changed.environment, "dbt", "run", "--full-refresh", "--select", *models)
-        output_of_marts = failing_dbt(changed, *BUILD)
+        output_of_marts = failing_dbt(changed, *CORE)
     finally:
         shutil.rmtree(seeds)
     assert "int_message_ids was built with other settings" in output
@@ -177,7 +159,7 @@ def test_a_killed_build_is_completed_by_the_next(copied: Built) -> None:
     late_call(copied)
     before = sums(copied.warehouse)
     process = subprocess.Popen(
-        [BIN / "dbt", "--no-use-colors", *BUILD],
+        [BIN / "dbt", "--no-use-colors", *CORE],
         cwd=PROJECT,
         env=copied.environment,
         stdout=subprocess.PIPE,
@@ -192,10 +174,10 @@ def test_a_killed_build_is_completed_by_the_next(copied: Built) -> None:
     killed = sums(copied.warehouse)
     assert killed["fct_deliveries"][0] == before["fct_deliveries"][0] + 1
     assert killed["copy_metrics_daily"] == before["copy_metrics_daily"]
-    run(copied.environment, "dbt", *BUILD)
+    run(copied.environment, "dbt", *CORE)
     completed = sums(copied.warehouse)
     assert completed["copy_metrics_daily"][0] == before["copy_metrics_daily"][0] + 1
-    run(copied.environment, "dbt", *BUILD, "--full-refresh")
+    run(copied.environment, "dbt", *CORE, "--full-refresh")
     assert sums(copied.warehouse) == completed
 
 
@@ -210,17 +192,17 @@ def test_a_model_is_not_built_without_what_tells_it_what_to_read(copied: Built) 
     ):
         assert re.search(missing, " ".join(failing_dbt(copied, "run", "--select", selection).split()))
     assert sums(copied.warehouse) == before
-    run(copied.environment, "dbt", *BUILD)
+    run(copied.environment, "dbt", *CORE)
     assert sums(copied.warehouse)["fct_deliveries"][0] == before["fct_deliveries"][0] + 1
 
 
 def test_a_model_and_all_that_follows_is_built_with_all_above(copied: Built) -> None:
     late_call(copied)
-    run(copied.environment, "dbt", *BUILD, "--select", "@fct_deliveries")
+    run(copied.environment, "dbt", *CORE, "--select", "@fct_deliveries")
     selected = sums(copied.warehouse)
-    run(copied.environment, "dbt", *BUILD)
+    run(copied.environment, "dbt", *CORE)
     assert sums(copied.warehouse) == selected
-    run(copied.environment, "dbt", *BUILD, "--full-refresh")
+    run(copied.environment, "dbt", *CORE, "--full-refresh")
     assert sums(copied.warehouse) == selected
 
 
@@ -229,18 +211,18 @@ def test_a_build_after_an_empty_one_builds_everything(
     copied: Built, refresh: tuple[str, ...], empties: bool
 ) -> None:
     before = sums(copied.warehouse)
-    run(copied.environment, "dbt", *BUILD, "--empty", *refresh)
+    run(copied.environment, "dbt", *CORE, "--empty", *refresh)
     assert ({rows for rows, _ in sums(copied.warehouse).values()} == {0}) == empties
-    run(copied.environment, "dbt", *BUILD)
+    run(copied.environment, "dbt", *CORE)
     assert sums(copied.warehouse) == before
     # and it records with which settings it did so
-    output = failing_dbt(copied, *BUILD, "--vars", "{engagement_window_days: 1}")
+    output = failing_dbt(copied, *CORE, "--vars", "{engagement_window_days: 1}")
     assert "was built with other settings" in output
 
 
 def test_nothing_new_writes_nothing(copied: Built) -> None:
     before = sums(copied.warehouse)
-    run(copied.environment, "dbt", *BUILD)
+    run(copied.environment, "dbt", *CORE)
     with duckdb.connect(str(copied.warehouse)) as connection:
         touched = connection.execute(
             """
@@ -263,5 +245,5 @@ def test_seeds_at_an_absolute_path_are_refused_before_dbt_can_write_over_them(
     absolute = Built(
         copied.landing, copied.warehouse, copied.target, copied.environment | {"COPYMART_SEEDS": str(seeds)}
     )
-    assert "COPYMART_SEEDS must be a path within the project" in failing_dbt(absolute, *BUILD)
+    assert "COPYMART_SEEDS must be a path within the project" in failing_dbt(absolute, *CORE)
     assert {path.name: path.read_text() for path in seeds.iterdir()} == before

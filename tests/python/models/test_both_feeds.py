@@ -1,0 +1,109 @@
+"""R13: webhooks, the warehouse sync, or both, in any order and with gaps, give the same numbers."""
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from support.project import CORE, Built, copy_of, run
+
+# The sync does not say that an open was inferred from a click, so it knows less of people.
+LESS_KNOWN = ("human_opened", "human_open_rate", "conversion_value")
+SAME = ("copy_metrics_daily", "copy_cohort_metrics_daily", "control_metrics_daily", "link_clicks_daily")
+
+
+@pytest.fixture(scope="module")
+def sync(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The warehouse sync of the simulation that `built` has landed."""
+    out = tmp_path_factory.mktemp("sync") / "sample"
+    arguments = ("--calls", "6000", "--days", "20", "--seed", "7", "--sync")
+    run(built.environment, "copymart", "simulate", out, *arguments)
+    return out / "customerio/sync"
+
+
+def columns_of(connection: duckdb.DuckDBPyConnection, mart: str, left_out: tuple[str, ...]) -> str:
+    names = [name for name, *_ in connection.execute(f"describe theirs.marts.{mart}").fetchall()]
+    return ", ".join(name for name in names if not name.startswith(left_out))
+
+
+def differing(built: Built, other: Built, left_out: tuple[str, ...] = ()) -> list[str]:
+    """The marts that differ from those of the webhooks alone."""
+    with duckdb.connect(str(other.warehouse), read_only=True) as connection:
+        connection.execute(f"attach '{built.warehouse}' as theirs (read_only)")
+        found = []
+        for mart in SAME:
+            columns = columns_of(connection, mart, left_out)
+            ours, theirs = (f"select {columns} from {side}marts.{mart}" for side in ("", "theirs."))
+            if connection.execute(
+                f"({ours} except all {theirs}) union all ({theirs} except all {ours})"
+            ).fetchone():
+                found.append(mart)
+        return found
+
+
+def count(built: Built, query: str) -> int:
+    with duckdb.connect(str(built.warehouse), read_only=True) as connection:
+        ((found,),) = connection.execute(query).fetchall()
+        return int(found)
+
+
+def test_a_second_feed_changes_no_number(built: Built, sync: Path, tmp_path: Path) -> None:
+    both = copy_of(built, tmp_path)
+    run(both.environment, "copymart", "land", "--sync", sync)
+    run(both.environment, "dbt", *CORE)
+    assert differing(built, both) == []
+    events = "select count(*) from marts.fct_engagement_events where feed = 'sync'"
+    assert (
+        count(both, events) > count(both, f"{events} and uncounted_reason = 'in_other_feed'") * 0.9 > 10_000
+    )
+
+
+def test_the_sync_fills_gaps_of_the_webhooks(built: Built, sync: Path, tmp_path: Path) -> None:
+    """A third of the pairs of message and metric never came by webhook, and half of the ids are missing."""
+    gaps = copy_of(built, tmp_path)
+    with gaps.connect() as connection:
+        pair = "hash(delivery_id || metric)"
+        connection.execute(
+            f"delete from staging.customerio_events where {pair} % 3 = 0 and delivery_id in "
+            "(select delivery_id from staging.customerio_events where metric in ('sent', 'attempted')) "
+            "and metric in ('delivered', 'opened', 'clicked', 'converted', 'bounced')"
+        )
+        connection.execute(
+            "update staging.customerio_events set journey_id = null where hash(event_id) % 2 = 0 "
+            "and parent_action_id is null and delivery_id in (select delivery_id "
+            "from intermediate.int_messages where match_method in ('direct', 'action_map'))"
+        )
+        ((gone,),) = connection.execute(
+            "select (select count(*) from intermediate.int_distinct_events)"
+            " - (select count(distinct event_id) from staging.customerio_events)"
+        ).fetchall()
+    assert gone > 1000
+    run(gaps.environment, "copymart", "land", "--sync", sync)
+    run(gaps.environment, "dbt", *CORE, "--full-refresh")
+    assert differing(built, gaps, LESS_KNOWN) == []
+
+
+def test_the_sync_alone_gives_what_it_can_tell(built: Built, sync: Path, tmp_path: Path) -> None:
+    """It has no action above the message's, and no event whose ids it does not have."""
+    alone = copy_of(built, tmp_path)
+    alone.warehouse.unlink()
+    run(alone.environment, "copymart", "land", "--calls", built.landing / "justai/calls", "--sync", sync)
+    run(alone.environment, "dbt", *CORE)
+    pairs = """
+        select delivery_id, counts_as, count(distinct delivery_key) as deliveries, count(*) as events
+        from {side}marts.fct_engagement_events
+        where counts and match_method != 'control'
+        group by all
+    """
+    with duckdb.connect(str(alone.warehouse), read_only=True) as connection:
+        connection.execute(f"attach '{built.warehouse}' as theirs (read_only)")
+        ours, theirs = (pairs.format(side=side) for side in ("", "theirs."))
+        lost = f"""
+            select count(*), count(messages.delivery_id)
+            from ({theirs} except all {ours}) as lost
+            left join theirs.intermediate.int_messages as messages
+                on lost.delivery_id = messages.delivery_id and messages.match_method like 'parent%'
+        """
+        ((missing, by_parent),) = connection.execute(lost).fetchall()
+        assert missing == by_parent > 0
+        assert connection.execute(f"{ours} except all {theirs}").fetchall() == []
