@@ -135,6 +135,26 @@ later_feeds as (
 
 ),
 
+-- two sets may become equal
+filled_sets as (
+
+    select
+        id_sets.delivery_id,
+        {%- for id in ids %}
+        coalesce(id_sets.{{ id }}, later_feeds.{{ id }}) as {{ id }},
+        {%- endfor %}
+        min(id_sets.first_event_order) as first_event_order
+    from id_sets
+    left join later_feeds
+        on id_sets.delivery_id = later_feeds.delivery_id
+    group by
+        id_sets.delivery_id
+        {%- for id in ids %},
+        coalesce(id_sets.{{ id }}, later_feeds.{{ id }})
+        {%- endfor %}
+
+),
+
 final as (
 
     select
@@ -155,16 +175,16 @@ final as (
     union all
 
     select
-        id_sets.delivery_id,
-        {{ columns_of('id_sets', ids) }},
-        id_sets.first_event_order,
+        filled_sets.delivery_id,
+        {{ columns_of('filled_sets', ids) }},
+        filled_sets.first_event_order,
         messages.first_event_at,
         cast(messages.first_event_at as date) as first_event_date,
         messages.has_human_click,
         messages.has_repeats
-    from id_sets
+    from filled_sets
     inner join messages
-        on id_sets.delivery_id = messages.delivery_id
+        on filled_sets.delivery_id = messages.delivery_id
 
 )
 
