@@ -70,7 +70,8 @@ def test_the_sync_fills_gaps_of_the_webhooks(built: Built, sync: Path, tmp_path:
                 where hash(delivery_id || metric) % 3 = 0 and delivery_id in ({one_set})
                 and metric in ('delivered', 'opened', 'clicked', 'converted', 'bounced')
                 and delivery_id in (
-                    select delivery_id from intermediate.int_distinct_events where metric in ('sent', 'attempted')
+                    select delivery_id from intermediate.int_distinct_events
+                    where metric in ('sent', 'attempted')
                 )
             )
             """
