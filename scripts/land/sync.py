@@ -114,8 +114,8 @@ _TABLES = {
 _RENAMED = {"from": "from_address"}
 _SPELLINGS = {**{table: table for table in _TABLES}, "delivery_contents": "delivery_content"}
 
-_VERSIONED = re.compile(r"(?P<table>.+?)_v(?P<version>\d+)(?:_(?P<rest>.*))?", re.DOTALL)
-_PLAIN = re.compile(r"(?P<table>[a-z_]+?)(?:[-_.]\d.*)?", re.DOTALL)
+_VERSIONED = re.compile(r"(?P<table>.+?)_v(?P<version>\d+)(?:_(?P<rest>.*))?", re.DOTALL | re.IGNORECASE)
+_PLAIN = re.compile(r"(?P<table>[a-z_]+?)(?:[-_.]\d.*)?", re.DOTALL | re.IGNORECASE)
 
 
 def _dataset(table: str, spec: _Table) -> Dataset:

@@ -39,11 +39,17 @@ def ddl() -> list[str]:
 def fill_columns(connection: duckdb.DuckDBPyConnection) -> None:
     """Give the rows of a table of an earlier version the columns that landing reads out of `data` today.
 
-    They get what they would get if they landed again, without their files, in one transaction.
+    They get what they would get if they landed again, without their files, in one transaction. New columns of
+    a typed dataset stay null in them: what their files had there is in `other`.
     """
     for dataset in DATASETS:
         described = connection.execute(f"describe staging.{dataset.name}").fetchall()
-        if dataset.types().keys() <= {column for column, *_ in described}:
+        missing = dataset.types().keys() - {column for column, *_ in described}
+        if dataset.typed:
+            for column in sorted(missing):
+                added = f"add column {name(column)} {dataset.types()[column]}"
+                connection.execute(f"alter table staging.{dataset.name} {added}")
+        if dataset.typed or not missing:
             continue
         ((count,),) = connection.execute(f"select count(*) from staging.{dataset.name}").fetchall()
         say_filling(dataset, count)

@@ -19,9 +19,11 @@ create or replace temp macro land_whole(d) as
 -- of seconds, milliseconds or microseconds by size
 create or replace temp macro land_epoch(d) as
     try(make_timestamp(try_cast(land_unit(d::double) * 1000000 as bigint)));
--- text without a zone is UTC; a cast to timestamp would drop a zone that is there
+-- text without a zone is UTC; a cast to timestamp would drop a zone that is there. The first case is the form
+-- that consumers saw, without a regular expression
 create or replace temp macro land_time(t) as
-    case when regexp_full_match(
+    case when length(t) = 19 and substr(t, 17, 1) = ':' then try_cast(t as timestamp)
+         when regexp_full_match(
              t, '\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d([.]\d+)?)?)?( ?(Z|UTC))?')
          then try_cast(regexp_replace(t, ' ?(Z|UTC)$', '') as timestamp)
          when regexp_full_match(t, '\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d([.]\d+)? ?[+-]\d\d(:?\d\d)?')

@@ -107,7 +107,11 @@ def _fill_columns(session: Session) -> None:
     there = {(table, column) for table, column in execute(session, query, (session.schema.upper(),))}
     for dataset in DATASETS:
         table = dataset.name.upper()
-        if {(table, column.upper()) for column in dataset.types()} <= there:
+        missing = [column for column in dataset.types() if (table, column.upper()) not in there]
+        if dataset.typed and missing:
+            added = ", ".join(f"{column} {column_type(dataset.types()[column])}" for column in missing)
+            execute(session, f"alter table {session.schema}.{dataset.name} add column {added}")
+        if dataset.typed or not missing:
             continue
         ((count,),) = execute(session, f"select count(*) from {session.schema}.{dataset.name}")
         say_filling(dataset, int(count))

@@ -26,7 +26,7 @@ DELIVERIES, METRICS, PEOPLE = (TABLES[table] for table in ("deliveries", "metric
         ("attributes_v4_111528_241600000000311123.parquet", "attributes", 4, 241600000000311123),
         ("delivery_contents_v4_111528_1.parquet", "delivery_content", 4, 1),
         ("delivery_content_v4_111528_1.parquet", "delivery_content", 4, 1),
-        ("Metrics_V12_111528_77.snappy.parquet", "metrics", None, None),
+        ("Metrics_V12_111528_77.snappy.parquet", "metrics", 12, 77),
         ("metrics_v12_111528_77.snappy.parquet", "metrics", 12, 77),
         ("deliveries_v4_metrics_v2_people_5.parquet", "deliveries", 4, 5),
         ("deliveries_v4_acme.com_5.parquet", "deliveries", 4, 5),
@@ -49,8 +49,7 @@ def test_the_prefix_says_the_table(
 ) -> None:
     found = table_of(f"/sync/{path}", "/sync")
     assert (found and found.name) == (table and f"customerio_{table}")
-    if not path.startswith("Metrics_V"):
-        assert versions(f"/sync/{path}") == {"schema_version": version, "sequence": sequence}
+    assert versions(f"/sync/{path}") == {"schema_version": version, "sequence": sequence}
 
 
 def test_the_folder_that_was_named_may_be_a_table() -> None:

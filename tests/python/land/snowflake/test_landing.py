@@ -34,9 +34,10 @@ from scripts.land.snowflake.session import PlainLines, Session, open_session
 from scripts.land.snowflake.tables import make_tables
 from scripts.land.sources import list_files, locate
 from scripts.land.sync import by_table
+from scripts.land.tables import fill_columns
 from scripts.snowflake import verify as verify_snowflake
 from scripts.snowflake.throwaway import Place, set_up, throwaway_setup
-from scripts.snowflake.verify import SKIPPED
+from scripts.snowflake.verify import SKIPPED, columns_of
 from scripts.warehouse import layer_schema
 from support.emulated_snowflake import PROFILE, connect, differences, everything, land_there
 from support.event_lines import EVENT_LINES
@@ -137,6 +138,14 @@ def test_the_warehouse_sync_lands_as_on_duckdb(session: Session, tmp_path: Path)
     )
     assert here.replaced == there.replaced == 1
     assert differences(connection, session) == {}
+    # tables of an earlier version
+    for column in ("proxied", "mx_host"):
+        everything(session, f"alter table STAGING.customerio_metrics drop column {column}")
+        connection.execute(f"alter table staging.customerio_metrics drop column {column}")
+    fill_columns(connection)
+    make_tables(session)
+    assert differences(connection, session) == {}
+    assert {"proxied", "mx_host"} <= set(columns_of(connection, "staging.customerio_metrics"))
     (tmp_path / "people_v4_1_7.jsonl").write_text('{"internal_customer_id": "p"}\n')
     refused = land_there(session, tmp_path / "people_v4_1_7.jsonl", TABLES["people"]).refused
     assert "writes Parquet" in refused[0][1]
