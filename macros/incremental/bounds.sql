@@ -1,7 +1,8 @@
 {# Beside a predicate that joins a column to what was touched: ` and column between low and high`, with the least and
    the greatest touched value as constants. Snowflake skips micro-partitions by constants when it plans, and by a
-   subquery never; DuckDB takes the values from the join itself. Only times, dates and hours have bounds: ids need not be in order
-   of time. `since`: only the lower bound. `seconds`: how far above a touched value the column may lie. #}
+   subquery never; DuckDB takes the values from the join itself. Where nothing was touched, no row is read. Only times, dates
+   and hours have bounds: ids need not be in order of time. `since`: only the lower bound. `seconds`: how far above a touched
+   value the column may lie. A unit test has no bounds: `this` is none there, and its rows are not those of the tables. #}
 {% macro and_between(column, touched_model, touched_column, since=false, seconds=0) -%}
     {{ return(adapter.dispatch('and_between')(column, touched_model, touched_column, since, seconds)) }}
 {%- endmacro %}
@@ -15,7 +16,8 @@
     {%- set is_date = touched_column.endswith('_date') -%}
     {%- set is_time = touched_column.endswith('_at') or touched_column.endswith('_hour') -%}
     {%- set is_number = touched_column.endswith('_timestamp') -%}
-    {%- if not execute or flags.WHICH not in ('build', 'run', 'test') or not (is_date or is_time or is_number) -%}
+    {%- if not execute or flags.WHICH not in ('build', 'run', 'test') or this is none
+        or not (is_date or is_time or is_number) -%}
         {{ return('') }}
     {%- endif -%}
     {%- set texts = [] -%}
@@ -36,7 +38,7 @@
     {%- endif -%}
     {%- set found = known[query] -%}
     {%- if found[0] is none -%}
-        {{ return('') }}
+        {{ return(' and false') }}
     {%- endif -%}
     {%- set bounds = [] -%}
     {%- for text in found -%}
@@ -55,8 +57,7 @@
 
 
 {# The same for a landing table: the pending batches as constants. A batch's id says nothing of its time, but what one
-   landing brought lies together. Many batches are pending only where much must be read anyway. `this` is none in a unit
-   test, whose rows are of batches of their own. #}
+   landing brought lies together. Many batches are pending only where much must be read anyway. #}
 {% macro and_pending_batch(column) -%}
     {{ return(adapter.dispatch('and_pending_batch')(column)) }}
 {%- endmacro %}
@@ -76,7 +77,9 @@
         {%- do known.append(found.rows | map('first') | list) -%}
     {%- endif -%}
     {%- set batches = known[0] -%}
-    {%- if not batches or batches | length > 100 -%}
+    {%- if not batches -%}
+        {{ return(' and false') }}
+    {%- elif batches | length > 100 -%}
         {{ return('') }}
     {%- endif -%}
     {%- set literals = [] -%}

@@ -28,11 +28,11 @@ def rendered(
         asked.append(query)
         return SimpleNamespace(rows=rows)
 
-    class Empty(Exception):
-        """Nothing is to be said."""
+    class Returned(Exception):
+        """`return` ends a dbt macro, and jinja has none."""
 
-    def raise_empty() -> None:
-        raise Empty
+    def end(value: str) -> None:
+        raise Returned(value)
 
     environment = Environment(extensions=["jinja2.ext.do"])
     environment.globals |= {
@@ -42,26 +42,20 @@ def rendered(
         "graph": GRAPH,
         "flags": SimpleNamespace(WHICH=which),
         "dbt": SimpleNamespace(string_literal="'{}'".format),
-        "raise_empty": raise_empty,
         "this": this,
-        "return": lambda value: value,
+        "return": end,
     }
-    # `return` ends a dbt macro, and jinja has none
-    text = (PROJECT / "macros/incremental/bounds.sql").read_text()
-    macros: Any = environment.from_string(text.replace("{{ return('') }}", "{{ raise_empty() }}")).module
-    try:
-        return str(getattr(macros, f"snowflake__{macro}")(*arguments, **options)), asked
-    except Empty:
-        return "", asked
+    macros: Any = environment.from_string((PROJECT / "macros/incremental/bounds.sql").read_text()).module
+    with pytest.raises(Returned) as ended:
+        getattr(macros, f"snowflake__{macro}")(*arguments, **options)
+    return str(ended.value), asked
 
 
 def between(
     found: list[str | None], *arguments: Any, which: str = "build", **options: Any
 ) -> tuple[str, list[str]]:
     given = {"since": False, "seconds": 0} | options
-    said, asked = rendered("and_between", [found], *arguments, which=which, **given)
-    # what stands behind the first `return` would not be reached
-    return said.split(" and ", 1)[1] if said and given["since"] is False else said, asked
+    return rendered("and_between", [found], *arguments, which=which, **given)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +78,7 @@ def test_the_least_and_the_greatest_touched_value_are_constants(
     found: list[str | None], column: str, condition: str
 ) -> None:
     said, (query,) = between(found, f"kept.{column}", "int_touched", column)
-    assert " ".join(said.split()).endswith(f"kept.{column} between {condition}")
+    assert said == f" and kept.{column} between {condition}"
     assert faults(f"select * from kept where true and kept.{column} between {condition}") == []
     assert faults(query) == []
     assert query.endswith("from d.intermediate.int_touched")
@@ -92,7 +86,7 @@ def test_the_least_and_the_greatest_touched_value_are_constants(
 
 def test_a_column_may_lie_so_many_seconds_behind_what_was_touched() -> None:
     said, _ = between(["s0", "s3600"], "last_called_at", "t", "partition_hour", seconds=3600)
-    assert said.endswith("between to_timestamp_ntz(0) and to_timestamp_ntz(7200)")
+    assert said == " and last_called_at between to_timestamp_ntz(0) and to_timestamp_ntz(7200)"
 
 
 def test_bounds_are_read_once() -> None:
@@ -104,27 +98,32 @@ def test_bounds_are_read_once() -> None:
 
 def test_a_lower_bound_alone() -> None:
     said, _ = between(["d2026-01-01", "d2026-02-03"], "kept.event_date", "t", "first_event_date", since=True)
-    assert said.strip().startswith("and kept.event_date >= date_from_parts(2026, 1, 1)")
+    assert said == " and kept.event_date >= date_from_parts(2026, 1, 1)"
 
 
-def test_there_is_no_bound_for_ids_for_nothing_and_without_a_warehouse() -> None:
+def test_where_nothing_was_touched_nothing_is_read() -> None:
+    assert between([None, None], "kept.metric_date", "t", "metric_date", seconds=3600)[0] == " and false"
+    assert between([None, None], "kept.metric_date", "t", "metric_date", since=True)[0] == " and false"
+
+
+def test_there_is_no_bound_for_ids_for_unit_tests_and_without_a_warehouse() -> None:
     assert between(["x", "y"], "kept.journey_id", "t", "journey_id") == ("", [])
-    assert between([None, None], "kept.metric_date", "t", "metric_date")[0] == ""
+    assert between(["d2026-01-01"] * 2, "kept.metric_date", "t", "metric_date", this=None) == ("", [])
     assert between(["d2026-01-01"] * 2, "kept.metric_date", "t", "metric_date", which="compile") == ("", [])
 
 
 def test_pending_batches_are_constants_and_read_once() -> None:
     rows = [("b2f",), ("b1e5",)]
     said, (query,) = rendered("and_pending_batch", rows, "_batch_id")
-    assert " ".join(said.split()) == "and _batch_id in ('1e5', '2f')"
+    assert said == " and _batch_id in ('1e5', '2f')"
     assert faults(query) == []
     assert rendered("and_pending_batch", [], "batch_id")[1] == []
 
 
-@pytest.mark.parametrize("count", [0, 101])
-def test_no_pending_batch_and_many_are_no_constants(count: int) -> None:
+@pytest.mark.parametrize(("count", "condition"), [(0, " and false"), (101, "")])
+def test_no_pending_batch_reads_nothing_and_many_are_no_constants(count: int, condition: str) -> None:
     said, (_,) = rendered("and_pending_batch", [(f"b{number}",) for number in range(count)], "_batch_id")
-    assert said == ""
+    assert said == condition
     assert rendered("and_pending_batch", [("b1",)], "_batch_id")[1] == []
 
 
