@@ -1,4 +1,4 @@
-"""Each predicate on what was touched has its constants, as the table of decisions/incremental-builds.md says."""
+"""Each predicate on what was touched has its constants, as the table in docs/decisions says."""
 
 import re
 from types import SimpleNamespace
