@@ -28,6 +28,10 @@ def rendered(
         asked.append(query)
         return SimpleNamespace(rows=rows)
 
+    def escaped(text: str) -> str:
+        """As dbt-snowflake writes it."""
+        return text.replace("'", "\\'")
+
     class Returned(Exception):
         """`return` ends a dbt macro, and jinja has none."""
 
@@ -41,7 +45,8 @@ def rendered(
         "execute": True,
         "graph": GRAPH,
         "flags": SimpleNamespace(WHICH=which),
-        "dbt": SimpleNamespace(string_literal="'{}'".format),
+        "dbt": SimpleNamespace(string_literal="'{}'".format, escape_single_quotes=escaped),
+        "state_table": "d.staging.{}".format,
         "this": this,
         "return": end,
     }
@@ -112,24 +117,60 @@ def test_there_is_no_bound_for_ids_for_unit_tests_and_without_a_warehouse() -> N
     assert between(["d2026-01-01"] * 2, "kept.metric_date", "t", "metric_date", which="compile") == ("", [])
 
 
-def test_pending_batches_are_constants_and_read_once() -> None:
-    rows = [("b2f",), ("b1e5",)]
-    said, (query,) = rendered("and_pending_batch", rows, "_batch_id")
+LISTED = ("and_pending_batch", "and_one_of_new_batches", "and_one_of_new_files")
+
+
+@pytest.mark.parametrize("macro", LISTED)
+def test_batches_and_files_are_constants_and_read_once(macro: str) -> None:
+    said, (query,) = rendered(macro, [("b2f",), ("b1e5",)], "_batch_id")
     assert said == " and _batch_id in ('1e5', '2f')"
     assert faults(query) == []
-    assert rendered("and_pending_batch", [], "batch_id")[1] == []
+    assert rendered(macro, [], "batch_id")[1] == []
 
 
+def test_the_name_of_a_file_is_a_text_of_snowflake() -> None:
+    said, _ = rendered("and_one_of_new_files", [(r"bs3://b/it's\n.jsonl",)], "_file")
+    assert said == r" and _file in ('s3://b/it\'s\\n.jsonl')"
+
+
+def test_what_is_new_landed_and_was_read_by_no_model() -> None:
+    for macro, table in (
+        ("and_one_of_new_batches", "landed_batches"),
+        ("and_one_of_new_files", "landed_files"),
+    ):
+        _, (query,) = rendered(macro, [], "_batch_id")
+        assert f"from d.staging.{table}" in query
+        assert query.endswith(
+            "where batch_id not in (select batch_id from d.staging.consumed_batches) limit 101"
+        )
+
+
+@pytest.mark.parametrize("macro", LISTED)
 @pytest.mark.parametrize(("count", "condition"), [(0, " and false"), (101, "")])
-def test_no_pending_batch_reads_nothing_and_many_are_no_constants(count: int, condition: str) -> None:
-    said, (_,) = rendered("and_pending_batch", [(f"b{number}",) for number in range(count)], "_batch_id")
+def test_where_there_is_none_nothing_is_read_and_many_are_no_constants(
+    macro: str, count: int, condition: str
+) -> None:
+    said, (_,) = rendered(macro, [(f"b{number}",) for number in range(count)], "_batch_id")
     assert said == condition
-    assert rendered("and_pending_batch", [("b1",)], "_batch_id")[1] == []
+    assert rendered(macro, [("b1",)], "_batch_id")[1] == []
 
 
-def test_pending_batches_are_not_asked_for_without_a_run() -> None:
-    assert rendered("and_pending_batch", [("b1",)], "_batch_id", which="compile") == ("", [])
+@pytest.mark.parametrize("macro", LISTED)
+def test_batches_are_not_asked_for_without_a_run_and_in_unit_tests(macro: str) -> None:
+    assert rendered(macro, [("b1",)], "_batch_id", which="compile") == ("", [])
+    assert rendered(macro, [("b1",)], "_batch_id", this=None) == ("", [])
 
 
-def test_a_unit_test_reads_its_own_rows_whatever_is_pending() -> None:
-    assert rendered("and_pending_batch", [("b1",)], "_batch_id", this=None) == ("", [])
+@pytest.mark.parametrize("scope", ["all", "changed"])
+def test_a_test_of_new_rows_has_the_constants_beside_its_predicate(scope: str) -> None:
+    environment = Environment(extensions=["jinja2.ext.do"])
+    environment.globals |= {
+        "execute": True,
+        "var": {"test_scope": scope}.__getitem__,
+        "state_table": "d.staging.{}".format,
+        "and_one_of_new_batches": " and {} in ('1')".format,
+    }
+    macros: Any = environment.from_string((PROJECT / "macros/incremental/test_scope.sql").read_text()).module
+    said = str(macros.and_new_batch("batch_id"))
+    exact = "and batch_id not in (select batch_id from d.staging.consumed_batches)"
+    assert said == (f"{exact} and batch_id in ('1')" if scope == "changed" else "")
