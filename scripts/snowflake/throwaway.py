@@ -8,7 +8,7 @@ from typing import Any
 
 from scripts.console import console, error_console
 from scripts.errors import UserError
-from scripts.snowflake.account import Step, execute, run_steps
+from scripts.snowflake.account import Step, execute, rows_if_there, run_steps
 from scripts.snowflake.bootstrap_plan import ROLES, VERBS_TAKE, Setup, setup_steps
 from scripts.snowflake.names import identifier, quoted
 
@@ -67,7 +67,11 @@ def _drop(session: Any, setup: Setup) -> None:
     left = []
     for statement in dropping(setup):
         try:
-            execute(session, statement)
+            # DROP SHARE has no IF EXISTS
+            if statement.startswith("drop share "):
+                rows_if_there(session, statement)
+            else:
+                execute(session, statement)
         except UserError as error:
             left.append(f"{statement}: {error}")
     console.print(f"Dropped {setup.database}")
@@ -76,10 +80,11 @@ def _drop(session: Any, setup: Setup) -> None:
 
 
 def dropping(setup: Setup) -> list[str]:
-    """The statements that take a set-up away again, with all that was built in it."""
+    """The statements that take a set-up away again, with what was built in it, and a share of its name."""
     external = [f"drop integration if exists {setup.integration}"] if setup.storage_role else []
     return [
         "use role accountadmin",
+        f"drop share {quoted(setup.database)}",
         f"drop database if exists {quoted(setup.database)}",
         f"drop warehouse if exists {quoted(setup.warehouse)}",
         f"drop resource monitor if exists {setup.monitor}",

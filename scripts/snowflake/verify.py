@@ -322,8 +322,13 @@ def _share(snow: Side, name: str) -> str:
     try:
         _run(snow, *share, "--yes")
         _run(snow, *share, "--check")
-    finally:
-        _run(snow, *share, "--revoke", "--yes")
+    except UserError:
+        # the set-up is dropped with a share of its name, if this fails too
+        revoked = _start(snow, *share, "--revoke", "--yes")
+        if revoked.returncode:
+            error_console.print(f"{revoked.stdout}{revoked.stderr}", soft_wrap=True)
+        raise
+    _run(snow, *share, "--revoke", "--yes")
     return _say("share: made, checked and dropped")
 
 

@@ -525,6 +525,21 @@ def test_the_verification_also_reads_the_export_and_shares(
     assert sent[-1][-2:] == ("--revoke", "--yes")
 
 
+def test_what_failed_first_in_a_share_is_told_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The account drops the share with the rest, so a revoke that fails as well is only mentioned."""
+
+    def start(side: verify_snowflake.Side, program: str, verb: str, *options: str) -> Any:
+        failed = "--check" in options or "--revoke" in options
+        return subprocess.CompletedProcess([], int(failed), "", f"refused {options[-1]}")
+
+    monkeypatch.setattr(verify_snowflake, "_start", start)
+    with pytest.raises(UserError, match="refused --check"):
+        verify_snowflake._share(verify_snowflake.Side("snowflake", {}, tmp_path), "COPYMART_VERIFY_1")
+    assert "refused --yes" in capsys.readouterr().err
+
+
 def test_the_emulated_snowflake_checks_what_the_roles_of_bootstrap_do(port: int) -> None:
     """Without this the whole way below would prove nothing about roles."""
     setup = throwaway_setup(Place(None, None, None))
