@@ -106,7 +106,7 @@ batch_id not in (select batch_id from {{ state_table('consumed_batches') }})
 {%- endmacro %}
 
 
-{# ` and column in (…)` with the texts that a table has, or nothing where it has many: then much must be read anyway. #}
+{# ` and column in (…)` with the texts that a table has, or nothing where it has many: much must be read then. #}
 {% macro and_one_of(column, read, relation) -%}
     {%- if not execute or flags.WHICH not in ('build', 'run', 'test') or this is none -%}
         {{ return('') }}
