@@ -185,8 +185,17 @@ def regex_substr(node: exp.Expression) -> exp.Expression:
     return _regex_substr(node)
 
 
+# A number beyond a double or of more than 38 digits, the character \u0000, and objects within objects.
+ONLY_DUCKDB = (
+    r"regexp_matches({text}, '[0-9][eE][+]?[0-9]{{3}}|[0-9]{{39}}|\\u0000') "
+    "or length({text}) - length(replace({text}, '{{', '')) >= 500"
+)
+
+
 def try_parse_json(node: exp.Expression) -> exp.Expression:
     """Refuse JSON with a duplicate key, at any depth: TRY_PARSE_JSON gives null, PARSE_JSON fails.
+
+    TRY_PARSE_JSON also gives null for what only DuckDB is known to take, the worst that it may do.
 
     PARSE_JSON: "Don't allow duplicate keys in JSON objects (strict). This value is the default."; 'd' allows
     them. DuckDB takes them.
@@ -196,7 +205,9 @@ def try_parse_json(node: exp.Expression) -> exp.Expression:
     ):
         return node
     text = node.this.sql(dialect="duckdb")
-    parsed = f"try_cast({text} as json)" if node.args.get("safe") else f"cast({text} as json)"
+    parsed = f"cast({text} as json)"
+    if node.args.get("safe"):
+        parsed = f"case when not ({ONLY_DUCKDB.format(text=text)}) then try_cast({text} as json) end"
     if node.args.get("expression"):
         return parse_one(parsed, read="duckdb")
     once = f"select count(*) = count(distinct fullkey) from json_tree({parsed})"
