@@ -7,7 +7,6 @@ parts, the second with files replaced and removed, with a build after each; then
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -25,14 +24,16 @@ import typer
 
 from scripts.console import console, error_console
 from scripts.errors import UserError
+from scripts.snowflake import sides
 from scripts.snowflake.account import rows
 from scripts.snowflake.bootstrap_plan import roles_of_verbs
 from scripts.snowflake.names import identifier, quoted
+from scripts.snowflake.sides import PROJECT, Side, run, side_of
+from scripts.snowflake.statements import count, listed
 from scripts.snowflake.throwaway import Place, set_up, throwaway_setup
 from scripts.snowflake.two_parts import add_late, copy_early, hour_of, replace_and_remove
 from scripts.warehouse import connect_snowflake
 
-PROJECT = Path(__file__).parents[2]
 SKIPPED = 3
 """Exit status when there are no credentials: neither passed (0) nor failed (1)."""
 
@@ -52,15 +53,6 @@ _BY_BATCH = {
 }
 _WHOLE = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UBIGINT", "UINTEGER"}
 _PASSED = {"success", "pass", "warn", "no-op"}
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of the two warehouses: the environment and the dbt target of its commands."""
-
-    name: str
-    environment: dict[str, str]
-    target_path: Path
 
 
 @dataclass(frozen=True)
@@ -152,7 +144,7 @@ def _verify(
         (work / "profiles").mkdir()
         shutil.copy(profile, work / "profiles/profiles.yml")
         with _throwaway(work, place) as name:
-            duck, snow = _side(work, "duckdb", name), _side(work, "snowflake", name)
+            duck, snow = side_of(work, "duckdb", name), side_of(work, "snowflake", name)
             _say(secondary_roles(_session(work, alone=False)), seen)
             logs = sample or _simulate(work, duck, calls)
             passed = _play(work, duck, snow, logs, place, seen)
@@ -197,23 +189,8 @@ def secondary_roles(session: Any) -> str:
     )
 
 
-def _side(work: Path, target: str, database: str) -> Side:
-    target_path = work / f"target-{target}"
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("DBT_")},
-        "SNOWFLAKE_DATABASE": database,
-        "DBT_PROFILES_DIR": str(work / "profiles"),
-        "DBT_TARGET": target,
-        "DBT_TARGET_PATH": str(target_path),
-        "DBT_LOG_PATH": str(work / f"logs-{target}"),
-        "COPYMART_DUCKDB": str(work / "warehouse.duckdb"),
-        "COPYMART_SEEDS": "scripts/simulate/sample_seeds",
-    }
-    return Side(target, environment, target_path)
-
-
 def _simulate(work: Path, duck: Side, calls: int) -> Path:
-    _run(duck, "copymart", "simulate", work / "sample", "--calls", calls, "--days", 5, "--seed", 11)
+    run(duck, "copymart", "simulate", work / "sample", "--calls", calls, "--days", 5, "--seed", 11)
     return work / "sample"
 
 
@@ -244,34 +221,19 @@ def _land_and_build(duck: Side, landing: Path, far: str | None, removed: list[Pa
     _land(duck, str(landing), removed)
     if far:
         _land(duck, far, [])
-    _run(duck, "dbt", "build", "--resource-type", "seed", "--resource-type", "model")
+    run(duck, "dbt", "build", "--resource-type", "seed", "--resource-type", "model")
 
 
 def _land(side: Side, landing: str, removed: list[Path]) -> None:
     """Land a folder or s3://bucket/prefix, then the hours of files that are gone."""
     logs = ("--calls", f"{landing}/justai/calls", "--events", f"{landing}/customerio/events")
-    done = _start(side, "copymart", "land", *logs, "--copies")
+    done = sides.start(side, "copymart", "land", *logs, "--copies")
     # landing refuses some files of the sample as a whole, which is exit status 1
     if "error:" in done.stderr or done.returncode > 1:
         raise UserError(f"{side.name}: copymart land failed:\n{done.stdout}{done.stderr}")
     for path in removed:
         events = ("--events", f"{landing}/customerio/events")
-        _run(side, "copymart", "land", *events, "--backfill", *hour_of(path), "--allow-empty")
-
-
-def _run(side: Side, program: str, *arguments: object) -> None:
-    done = _start(side, program, *arguments)
-    if done.returncode != 0:
-        raise UserError(f"{side.name}: {program} {arguments[0]} failed:\n{done.stdout}{done.stderr}")
-
-
-def _start(side: Side, program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    console.print(f"{side.name}: {program} {arguments[0]}")
-    ours = Path(sys.executable).parent / program
-    command = [str(ours) if ours.exists() else program, *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=PROJECT, env=side.environment, text=True, capture_output=True, check=False
-    )
+        run(side, "copymart", "land", *events, "--backfill", *hour_of(path), "--allow-empty")
 
 
 def _build(snow: Side, number: int, seen: list[str]) -> bool:
@@ -295,27 +257,30 @@ def _nodes(snow: Side, what: str, seen: list[str], *command: str) -> bool:
     """Run a command that builds, and say how many nodes passed; return whether all did."""
     results = snow.target_path / "run_results.json"
     results.unlink(missing_ok=True)
-    done = _start(snow, *command)
+    done = sides.start(snow, *command)
     # the files that landing refuses hold up nothing
     refused_only = "all else landed, was built and unloaded" in done.stderr
     if command[0] == "make" and done.returncode != 0 and not refused_only:
         raise UserError(f"snowflake: make daily failed:\n{done.stdout}{done.stderr}")
     if not results.exists():
         raise UserError(f"snowflake: dbt build did not begin:\n{done.stdout}{done.stderr}")
-    nodes = json.loads(results.read_text())["results"]
+    written = json.loads(results.read_text())
+    nodes = written["results"]
     for node in nodes:
         if node["status"] not in _PASSED | {"skipped"}:
             error_console.print(f"{node['unique_id']}: {node['message']}", soft_wrap=True)
     passed = sum(node["status"] in _PASSED for node in nodes)
     _say(f"{what}: {passed} of {len(nodes)} nodes passed", seen)
+    sent = count(snow.log_path / "dbt.log", written["metadata"]["invocation_id"])
+    _say(f"{what}: {listed(sent)}", seen)
     return passed == len(nodes)
 
 
 def _read(snow: Side, work: Path, seen: list[str]) -> None:
     """Run the verbs that only read, as the role that dbt has."""
-    _run(snow, "copymart", "status")
-    _run(snow, "copymart", "report", "--to", work / "report.html")
-    _run(snow, "copymart", "suggest-actions")
+    run(snow, "copymart", "status")
+    run(snow, "copymart", "report", "--to", work / "report.html")
+    run(snow, "copymart", "suggest-actions")
     _say("status, report and suggest-actions: ran", seen)
 
 
@@ -330,7 +295,7 @@ def _unload(duck: Side, snow: Side, place: Place, seen: list[str]) -> None:
         return
     with ThreadPoolExecutor(2) as beside:
         for done in [
-            beside.submit(_run, side, "copymart", "verify", place.export, "--deep") for side in (snow, duck)
+            beside.submit(run, side, "copymart", "verify", place.export, "--deep") for side in (snow, duck)
         ]:
             done.result()
     _say(f"unload: {place.export} holds the rows of both warehouses", seen)
@@ -340,15 +305,15 @@ def _share(snow: Side, name: str, seen: list[str]) -> None:
     """Create a share without accounts, check it, and drop it."""
     share = ("copymart", "share", "--share", name)
     try:
-        _run(snow, *share, "--yes")
-        _run(snow, *share, "--check")
+        run(snow, *share, "--yes")
+        run(snow, *share, "--check")
     except UserError:
         # the set-up is dropped with a share of its name, if this fails too
-        revoked = _start(snow, *share, "--revoke", "--yes")
+        revoked = sides.start(snow, *share, "--revoke", "--yes")
         if revoked.returncode:
             error_console.print(f"{revoked.stdout}{revoked.stderr}", soft_wrap=True)
         raise
-    _run(snow, *share, "--revoke", "--yes")
+    run(snow, *share, "--revoke", "--yes")
     _say("share: made, checked and dropped", seen)
     _say("not shown: a share that four accounts have, and what they can read", seen)
 

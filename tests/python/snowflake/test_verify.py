@@ -1,5 +1,6 @@
 """The parts of `make verify-snowflake`: what it runs, what it says and what it writes, whatever fails."""
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typer.testing import CliRunner
 
 from scripts.cli import app
 from scripts.errors import UserError
-from scripts.snowflake import verify
+from scripts.snowflake import sides, verify
+from scripts.snowflake.sides import PROJECT, Side
+from scripts.snowflake.statements import KINDS, count, kind_of, listed
 from scripts.snowflake.throwaway import Place, throwaway_setup
 from support.snowflake import empty_account
 from support.strict_snowflake import StrictSnowflake
@@ -26,18 +29,18 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     verbs: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
     commands: list[tuple[str, ...]] = []
 
-    def start(side: verify.Side, program: str, verb: str, *options: object) -> Any:
+    def start(side: Side, program: str, verb: str, *options: object) -> Any:
         assert program == "copymart"
         verbs[verb].make_context(verb, [*map(str, options)])
         commands.append((side.name, verb, *map(str, options)))
         return subprocess.CompletedProcess([], int("--check" in options), "", "not as planned")
 
-    monkeypatch.setattr(verify, "_start", start)
+    monkeypatch.setattr(sides, "start", start)
     return commands
 
 
-def side(name: str) -> verify.Side:
-    return verify.Side(name, {}, Path(name))
+def side(name: str) -> Side:
+    return Side(name, {}, Path(name), Path(name))
 
 
 def test_the_export_is_read_by_both_sides(sent: list[tuple[str, ...]]) -> None:
@@ -78,11 +81,11 @@ def test_what_failed_first_in_a_share_is_told_first(
 ) -> None:
     """The account drops the share with the rest, so a revoke that fails as well is only mentioned."""
 
-    def start(side: verify.Side, program: str, verb: str, *options: str) -> Any:
+    def start(side: Side, program: str, verb: str, *options: str) -> Any:
         failed = "--check" in options or "--revoke" in options
         return subprocess.CompletedProcess([], int(failed), "", f"refused {options[-1]}")
 
-    monkeypatch.setattr(verify, "_start", start)
+    monkeypatch.setattr(sides, "start", start)
     with pytest.raises(UserError, match="refused --check"):
         verify._share(side("snowflake"), "COPYMART_VERIFY_1", [])
     assert "refused --yes" in capsys.readouterr().err
@@ -137,7 +140,41 @@ def test_what_was_seen_before_it_was_stopped_is_written(
 
 
 def test_make_writes_the_report_where_no_other_is_named() -> None:
-    makefile = (verify.PROJECT / "Makefile").read_text()
+    makefile = (PROJECT / "Makefile").read_text()
     recipe = makefile.partition("\nverify-snowflake:")[2].partition("\n\n")[0]
     # the last of two options of one name counts
     assert "--report data/verified-on-snowflake.md $(VERIFY_OPTIONS)" in recipe
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        (
+            "select\n count(*) as failures, count(*) != 0 as should_warn from (…) dbt_internal_test",
+            "data tests",
+        ),
+        ("select 'd' || to_varchar(min(metric_date), 'YYYY-MM-DD') from t", "questions of macros"),
+        ("execute immediate $$\nbegin\n begin transaction;", "blocks"),
+        ("create or replace temporary table a.b.c\n as (select 1)", "temporary tables"),
+        ("create or replace transient table a.b.c\n as (select 1)", "tables"),
+        ("create or replace   view a.b.c as (select 1)", "others"),
+        ("create table if not exists a.b.c (model varchar)", "others"),
+        ("show terse objects in a.b", "others"),
+    ],
+)
+def test_statements_are_counted_by_kind(statement: str, kind: str, tmp_path: Path) -> None:
+    comment = '/* {"app": "dbt"} */'
+    assert kind_of(f"{statement} {comment}") == kind_of(f"-- a\n{statement}") == kind
+    entries = [("SQLQuery", "ours"), ("SQLQuery", "theirs"), ("SQLQueryStatus", "ours")]
+    log = tmp_path / "dbt.log"
+    log.write_text(
+        "".join(
+            json.dumps({"info": {"name": name, "invocation_id": by}, "data": {"sql": statement}}) + "\n"
+            for name, by in entries
+        )
+    )
+    assert count(log, "ours") == {kind: 1}
+    assert listed(count(log, "ours")).startswith("1 statements: ")
+    assert set(listed(count(log, "ours")).replace(",", ":").split(": ")[1:]) == {
+        f"{int(each == kind)} {each}" for each in KINDS
+    }
