@@ -85,7 +85,7 @@ help: ## list the targets
 	@echo "  CALLS=N      make truth: the number of calls; default 1000000"
 	@echo "  EXAMPLES=N   make replay: the number of histories; default 300. SEED=N plays those of an earlier run again"
 	@echo "  SIZES='1M 10M'  make bench: the numbers of calls; default 1M 10M 40M"
-	@echo "  VERIFY_OPTIONS='--report FILE'  more options of make verify-snowflake: also unload through a stage, see its --help"
+	@echo "  VERIFY_OPTIONS='--calls 500'  options of make verify-snowflake: also stages, another --report, see its --help"
 	@echo "  SHAPE=impressions  make bench: one call per journey, many copies, few clicks, e.g. with SIZES=81M"
 	@echo "  BENCH_OPTIONS='--runs 5 --no-naive'  more options of python -m scripts.dev.bench, see its --help"
 
@@ -227,7 +227,7 @@ statistics: venv-dev data/gbstats/bin/python ## the SQL of the statistics agains
 	@COPYMART_STATISTICS=1 $(PYTEST) tests/python/experiments
 
 verify-snowflake: venv ## the whole way on a Snowflake account beside DuckDB, with roles and a database that are dropped at the end
-	@$(BIN)/python -m scripts.snowflake.verify $(VERIFY_OPTIONS)
+	@$(BIN)/python -m scripts.snowflake.verify --report data/verified-on-snowflake.md $(VERIFY_OPTIONS)
 
 build-test: venv-dev ## dbt build with all tests on a fresh small sample
 	$(call say,"dbt build on a fresh sample")

@@ -180,12 +180,15 @@ def connect_snowflake(
     parameters: Mapping[str, Any] | None = None,
     as_role: bool = True,
     role: str | None = None,
+    alone: bool = True,
 ) -> Any:
     """Open a session of the Snowflake target, with the profile's settings as dbt reads them: key pair, single
     sign-on, OAuth, host and port. Returns a `SnowflakeConnection` that commits each statement by itself. Its
     queries are tagged with the verb, by which their cost can be found, and with `tags`. `parameters`: session
     parameters. `role`: the role of the session instead of the profile's. Without `as_role` the session begins
-    with the user's default role, because the profile's role need not exist yet.
+    with the user's default role, because the profile's role need not exist yet. The session acts as that
+    role alone: with all roles of the user, which is Snowflake's default, what a role may not do would be seen
+    only by a user who has no other. Without `alone` it has what the user has, as dbt's sessions do.
 
     Raises:
         UserError: the target is not Snowflake, or its session cannot be opened.
@@ -200,7 +203,7 @@ def connect_snowflake(
     from dbt_common.exceptions import DbtBaseException
 
     try:
-        return snowflake.connector.connect(
+        session = snowflake.connector.connect(
             account=settings.account,
             database=settings.database,
             schema=settings.schema,
@@ -214,6 +217,10 @@ def connect_snowflake(
             session_parameters={**_FIXED, **(parameters or {}), "QUERY_TAG": query_tag(verb, tags)},
             **settings.auth_args(),
         )
+        if alone:
+            with session.cursor() as cursor:
+                cursor.execute("use secondary roles none")
+        return session
     except (snowflake.connector.errors.Error, DbtBaseException, ValueError, OSError) as error:
         raise UserError(
             f"no session on the Snowflake account {settings.account} as {settings.user}"

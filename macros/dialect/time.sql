@@ -41,3 +41,18 @@
 {% macro snowflake__local_date(moment, zone) -%}
     cast(convert_timezone('UTC', {{ zone }}, {{ moment }}) as date)
 {%- endmacro %}
+
+
+{# A day that is written as 2026-01-31, by its numbers: what a text means as a date depends on Snowflake's
+   DATE_INPUT_FORMAT, which an account or a user may change. #}
+{% macro date_of_parts(day) -%}
+    {{ adapter.dispatch('date_of_parts')((day | string).split('-') | map('int') | join(', ')) }}
+{%- endmacro %}
+
+{% macro duckdb__date_of_parts(numbers) -%}
+    make_date({{ numbers }})
+{%- endmacro %}
+
+{% macro snowflake__date_of_parts(numbers) -%}
+    date_from_parts({{ numbers }})
+{%- endmacro %}

@@ -76,7 +76,8 @@
 
 {# Post-hook: marks batches as read. An incremental run, with all models upstream, has read what was pending when the
    run began. A full rebuild has read what had landed then, as far as the tables upstream have. What lands during a run
-   is left for the next one. A rebuild by --empty has read nothing, with no settings: the next build reads all. #}
+   is left for the next one. Batches in the table of another build's may have landed since: none of them is marked. A rebuild
+   by --empty has read nothing, with no settings: the next build reads all. #}
 {% macro consume_batches() %}
     {%- if config.get('incremental_strategy') == 'replace_touched' -%}
         {{ adapter.dispatch('in_one_transaction')(consume_statements()) }}
@@ -111,7 +112,10 @@
         where
             {%- if not is_rebuild %}
             is_pending
-            and invocation_id = '{{ invocation_id }}'
+            and
+            {%- endif %}
+            {%- if not is_rebuild or 'model.' ~ project_name ~ '.int_landed_batches' in selected_resources %}
+            invocation_id = '{{ invocation_id }}'
             and
             {%- endif %}
             batch_id not in (

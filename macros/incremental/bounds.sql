@@ -1,7 +1,8 @@
 {# Beside a predicate that joins a column to what was touched: ` and column between low and high`, with the least and
    the greatest touched value as constants. Snowflake skips micro-partitions by constants when it plans, and by a
-   subquery never; DuckDB takes the values from the join itself. Only times, dates and hours have bounds: ids need not be in order
-   of time. `since`: only the lower bound. `seconds`: how far above a touched value the column may lie. #}
+   subquery never; DuckDB takes the values from the join itself. Where nothing was touched, no row is read. Only times,
+   dates and hours have bounds: ids need not be in order of time. `since`: only the lower bound. `seconds`: how far above
+   a touched value the column may lie. A unit test has no bounds: `this` is none there, and its rows are its own. #}
 {% macro and_between(column, touched_model, touched_column, since=false, seconds=0) -%}
     {{ return(adapter.dispatch('and_between')(column, touched_model, touched_column, since, seconds)) }}
 {%- endmacro %}
@@ -15,7 +16,8 @@
     {%- set is_date = touched_column.endswith('_date') -%}
     {%- set is_time = touched_column.endswith('_at') or touched_column.endswith('_hour') -%}
     {%- set is_number = touched_column.endswith('_timestamp') -%}
-    {%- if not execute or flags.WHICH not in ('build', 'run', 'test') or not (is_date or is_time or is_number) -%}
+    {%- if not execute or flags.WHICH not in ('build', 'run', 'test') or this is none
+        or not (is_date or is_time or is_number) -%}
         {{ return('') }}
     {%- endif -%}
     {%- set texts = [] -%}
@@ -36,7 +38,7 @@
     {%- endif -%}
     {%- set found = known[query] -%}
     {%- if found[0] is none -%}
-        {{ return('') }}
+        {{ return(' and false') }}
     {%- endif -%}
     {%- set bounds = [] -%}
     {%- for text in found -%}
@@ -55,8 +57,7 @@
 
 
 {# The same for a landing table: the pending batches as constants. A batch's id says nothing of its time, but what one
-   landing brought lies together. Many batches are pending only where much must be read anyway. `this` is none in a unit
-   test, whose rows are of batches of their own. #}
+   landing brought lies together. #}
 {% macro and_pending_batch(column) -%}
     {{ return(adapter.dispatch('and_pending_batch')(column)) }}
 {%- endmacro %}
@@ -66,22 +67,65 @@
 {%- endmacro %}
 
 {% macro snowflake__and_pending_batch(column) -%}
-    {%- if not execute or flags.WHICH not in ('build', 'run') or this is none -%}
+    {#- while dbt parses, there is no graph -#}
+    {%- if not execute -%}
         {{ return('') }}
     {%- endif -%}
-    {%- set known = graph.setdefault('pending_batches', []) -%}
-    {%- if not known -%}
-        {%- set pending = relation_of('int_landed_batches') ~ ' where is_pending' -%}
-        {%- set found = run_query("select 'b' || batch_id from " ~ pending ~ ' limit 101') -%}
-        {%- do known.append(found.rows | map('first') | list) -%}
+    {{ return(and_one_of(column, 'batch_id', relation_of('int_landed_batches') ~ ' where is_pending')) }}
+{%- endmacro %}
+
+
+{# For tests of what has just landed: the batches that no model has read, and their files, as constants. They are read
+   once, so that tests before and after the first model has marked its batches look at the same rows. #}
+{% macro and_one_of_new_batches(column) -%}
+    {{ return(adapter.dispatch('and_one_of_new_batches')(column)) }}
+{%- endmacro %}
+
+{% macro duckdb__and_one_of_new_batches(column) -%}
+    {{ return('') }}
+{%- endmacro %}
+
+{% macro snowflake__and_one_of_new_batches(column) -%}
+    {{ return(and_one_of(column, 'batch_id', state_table('landed_batches') ~ ' where ' ~ is_new_batch())) }}
+{%- endmacro %}
+
+{% macro and_one_of_new_files(column) -%}
+    {{ return(adapter.dispatch('and_one_of_new_files')(column)) }}
+{%- endmacro %}
+
+{% macro duckdb__and_one_of_new_files(column) -%}
+    {{ return('') }}
+{%- endmacro %}
+
+{% macro snowflake__and_one_of_new_files(column) -%}
+    {{ return(and_one_of(column, 'file', state_table('landed_files') ~ ' where ' ~ is_new_batch())) }}
+{%- endmacro %}
+
+{% macro is_new_batch() -%}
+batch_id not in (select batch_id from {{ state_table('consumed_batches') }})
+{%- endmacro %}
+
+
+{# ` and column in (…)` with the texts that a table has, or nothing where it has many: much must be read then. #}
+{% macro and_one_of(column, read, relation) -%}
+    {%- if not execute or flags.WHICH not in ('build', 'run', 'test') or this is none -%}
+        {{ return('') }}
     {%- endif -%}
-    {%- set batches = known[0] -%}
-    {%- if not batches or batches | length > 100 -%}
+    {%- set known = graph.setdefault('lists_of_texts', {}) -%}
+    {%- set query = "select distinct 'b' || " ~ read ~ ' from ' ~ relation ~ ' limit 101' -%}
+    {%- if query not in known -%}
+        {%- do known.update({query: run_query(query).rows | map('first') | list}) -%}
+    {%- endif -%}
+    {%- set found = known[query] -%}
+    {%- if not found -%}
+        {{ return(' and false') }}
+    {%- elif found | length > 100 -%}
         {{ return('') }}
     {%- endif -%}
     {%- set literals = [] -%}
-    {%- for batch in batches | sort -%}
-        {%- do literals.append(dbt.string_literal(batch[1:])) -%}
+    {%- for text in found | sort -%}
+        {%- set escaped = dbt.escape_single_quotes(text[1:] | replace('\\', '\\\\')) -%}
+        {%- do literals.append(dbt.string_literal(escaped)) -%}
     {%- endfor -%}
     {{ return(' and ' ~ column ~ ' in (' ~ literals | join(', ') ~ ')') }}
 {%- endmacro %}

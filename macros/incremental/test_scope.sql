@@ -71,5 +71,6 @@
 {% macro and_new_batch(column) -%}
     {%- if execute and var('test_scope') == 'changed' -%}
         and {{ column }} not in (select batch_id from {{ state_table('consumed_batches') }})
+        {{- and_one_of_new_batches(column) }}
     {%- endif -%}
 {%- endmacro %}

@@ -3,6 +3,7 @@
 `make parse` runs this over what dbt compiled, both branches of incremental models.
 """
 
+import re
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -17,6 +18,13 @@ from scripts.console import console, error_console, progress
 
 # Statements that sqlfluff refuses and Snowflake's documentation allows: what they hold, and the rule.
 EXCEPTIONS: dict[str, str] = {}
+
+
+# By DATE_INPUT_FORMAT and TIMESTAMP_INPUT_FORMAT, which an account or a user may change.
+_TIME_FROM_TEXT = re.compile(
+    r"cast\('[^']*' as (?:date|time)\w*\)|\b(?:date|timestamp\w*) '[^']*'|'[^']*'::(?:date|time)\w*",
+    re.IGNORECASE,
+)
 
 
 @cache
@@ -37,10 +45,22 @@ def faults(sql: str) -> list[str]:
     return [f"line {fault.line_no}: {fault.desc()}" for fault in parsed.violations]
 
 
+def times_from_text(sql: str) -> list[str]:
+    """Texts that a statement reads as a date or time: what they mean depends on an account's parameters."""
+    return _TIME_FROM_TEXT.findall(sql)
+
+
+def _wrong(sql: str) -> list[str]:
+    return faults(sql) + [f"{found} is read as an account's parameters say" for found in times_from_text(sql)]
+
+
 def check(
     folders: Annotated[list[Path], typer.Argument(help="Folders of compiled SQL, such as target/compiled.")],
 ) -> None:
-    """Parse every SQL file under the folders; exit status 1 when one is refused, or there is none."""
+    """Parse every SQL file under the folders; exit status 1 when one is refused, or there is none.
+
+    One that reads a time from text is refused too.
+    """
     # both ways compile a view to the same text: parse each text once
     texts: dict[str, Path] = {}
     for path in sorted(path for folder in folders for path in folder.glob("**/*.sql")):
@@ -53,7 +73,7 @@ def check(
         ProcessPoolExecutor(max_workers=2) as pool,
         progress("parsing", len(texts)) as advance,
     ):
-        found: Iterable[list[str]] = pool.map(faults, texts, chunksize=4)
+        found: Iterable[list[str]] = pool.map(_wrong, texts, chunksize=4)
         for path, refused in zip(texts.values(), found, strict=True):
             advance(1)
             for fault in refused:

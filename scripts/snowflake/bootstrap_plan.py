@@ -244,7 +244,9 @@ def _grants(setup: Setup) -> Iterator[Step]:
             building += _use_of_stage(setup, "LANDING_S3", transformer)
     yield Step(
         "securityadmin",
-        "The transformer: what dbt reads and makes, and the stage that it unloads through.",
+        "The transformer: what dbt reads and makes, and the stage that it unloads through. COPY to a stage "
+        "with an\n"
+        "integration needs USAGE on both.",
         tuple(dict.fromkeys(building)),
     )
     yield Step(

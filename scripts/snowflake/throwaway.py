@@ -8,36 +8,45 @@ from typing import Any
 
 from scripts.console import console, error_console
 from scripts.errors import UserError
-from scripts.snowflake.account import Step, execute, run_steps
+from scripts.snowflake.account import Step, execute, rows_if_there, run_steps
 from scripts.snowflake.bootstrap_plan import ROLES, VERBS_TAKE, Setup, setup_steps
 from scripts.snowflake.names import identifier, quoted
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where to unload through a stage, and the AWS role that Snowflake assumes for it."""
+    """Where to land from and to unload to through stages, and the AWS role that Snowflake assumes for it."""
 
     uri: str | None
     role_arn: str | None
     external_id: str | None
 
     @property
-    def complete(self) -> bool:
-        """Whether a stage can be made for it."""
-        return bool(self.uri and self.role_arn and self.external_id)
+    def landing(self) -> str | None:
+        """From where to land through a stage; None where none can be made."""
+        return self._within("landing")
+
+    @property
+    def export(self) -> str | None:
+        """Whereto to unload through a stage; None where none can be made."""
+        return self._within("export")
+
+    def _within(self, folder: str) -> str | None:
+        complete = self.uri and self.role_arn and self.external_id
+        return f"{self.uri.rstrip('/')}/{folder}" if self.uri and complete else None
 
 
 def throwaway_setup(place: Place) -> Setup:
     """A set-up whose names no other has."""
     name = f"COPYMART_VERIFY_{token_hex(4).upper()}"
-    through_stage = place.complete
     return Setup(
         database=name,
         warehouse=f"{name}_WH",
         prefix=name,
-        unload=f"{place.uri.rstrip('/')}/" if place.uri and through_stage else None,
-        storage_role=place.role_arn if through_stage else None,
-        external_id=place.external_id if through_stage else None,
+        landing=f"{place.landing}/" if place.landing else None,
+        unload=f"{place.export}/" if place.export else None,
+        storage_role=place.role_arn if place.export else None,
+        external_id=place.external_id if place.export else None,
     )
 
 
@@ -67,7 +76,11 @@ def _drop(session: Any, setup: Setup) -> None:
     left = []
     for statement in dropping(setup):
         try:
-            execute(session, statement)
+            # DROP SHARE has no IF EXISTS
+            if statement.startswith("drop share "):
+                rows_if_there(session, statement)
+            else:
+                execute(session, statement)
         except UserError as error:
             left.append(f"{statement}: {error}")
     console.print(f"Dropped {setup.database}")
@@ -76,10 +89,11 @@ def _drop(session: Any, setup: Setup) -> None:
 
 
 def dropping(setup: Setup) -> list[str]:
-    """The statements that take a set-up away again, with all that was built in it."""
+    """The statements that take a set-up away again, with what was built in it, and a share of its name."""
     external = [f"drop integration if exists {setup.integration}"] if setup.storage_role else []
     return [
         "use role accountadmin",
+        f"drop share {quoted(setup.database)}",
         f"drop database if exists {quoted(setup.database)}",
         f"drop warehouse if exists {quoted(setup.warehouse)}",
         f"drop resource monitor if exists {setup.monitor}",

@@ -3,7 +3,7 @@
 {{ config(severity='error') }}
 
 {% set of_files -%}
-    {%- if var('test_scope') == 'changed' %}where _file in (select file from files){% endif -%}
+    {%- if var('test_scope') == 'changed' %}where _file in (select file from files){{ and_one_of_new_files('_file') }}{% endif -%}
 {%- endset %}
 
 with

@@ -129,6 +129,7 @@ dates as (
         on
             events.delivery_id = rewritten_messages.delivery_id
             and events.event_date >= rewritten_messages.first_event_date
+            {{- and_between('events.event_date', 'int_rewritten_messages', 'first_event_date', since=true) }}
 
     union
 

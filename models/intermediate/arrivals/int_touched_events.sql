@@ -50,6 +50,7 @@ payloads as (
 
     select
         event_id,
+        event_timestamp,
         event_at,
         case when {{ is_about_message('channel', 'delivery_id') }} then delivery_id end as delivery_id,
         journey_id
@@ -59,6 +60,7 @@ payloads as (
 
     select
         event_id,
+        removed_events.timestamp as event_timestamp,
         {{ unix_to_timestamp('removed_events.timestamp') }} as event_at,
         delivery_id,
         journey_id
@@ -71,6 +73,7 @@ final as (
 
     select distinct
         event_id,
+        event_timestamp,
         event_at,
         cast(event_at as date) as event_date,
         delivery_id,

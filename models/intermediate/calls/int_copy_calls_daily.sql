@@ -36,6 +36,7 @@ retried as (
         call_count > 1
         {% if is_incremental() -%}
         and delivery_date >= (select min(metric_date) from {{ ref('int_touched_dates') }})
+        {{- and_between('delivery_date', 'int_touched_dates', 'metric_date', since=true) }}
         {%- endif %}
 
 ),

@@ -1,7 +1,9 @@
 {# It names persons, so it stays in this schema, which readers of the marts may not see. #}
 {{ config(
     materialized='view',
-    meta={'touched': [{'model': 'int_touched_events', 'on': {'event_id': 'event_id'}}]}
+    meta={'touched': [{
+        'model': 'int_touched_events', 'on': {'event_id': 'event_id', 'event_date': 'event_date'},
+    }]}
 ) }}
 
 with

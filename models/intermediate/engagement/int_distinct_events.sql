@@ -2,7 +2,9 @@
     materialized='incremental',
     incremental_strategy='replace_touched',
     cluster_by=['event_date'],
-    meta={'touched': [{'model': 'int_touched_events', 'on': {'event_id': 'event_id'}}]}
+    meta={'touched': [{
+        'model': 'int_touched_events', 'on': {'event_id': 'event_id', 'event_date': 'event_date'},
+    }]}
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
@@ -10,9 +12,10 @@ with
 
 landed as (
 
-    select * from {{ source('customerio', 'customerio_events') }}
+    select lines.* from {{ source('customerio', 'customerio_events') }} as lines
     {% if is_incremental() -%}
     where event_id in (select event_id from {{ ref('int_touched_events') }})
+    {{- and_between('lines.timestamp', 'int_touched_events', 'event_timestamp') }}
     {%- endif %}
 
 ),

@@ -1,7 +1,9 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
-    meta={'touched': [{'model': 'int_touched_events', 'on': {'event_id': 'event_id'}}]}
+    meta={'touched': [{
+        'model': 'int_touched_events', 'on': {'event_id': 'event_id', 'event_date': 'event_date'},
+    }]}
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
@@ -19,23 +21,25 @@ with
 -- grouped by hash, because text takes several times as long; ids that share a hash are separated below
 repeated as (
 
-    select hash(event_id) as id_hash
-    from {{ source('customerio', 'customerio_events') }}
+    select hash(lines.event_id) as id_hash
+    from {{ source('customerio', 'customerio_events') }} as lines
     {% if is_incremental() -%}
     where event_id in (select event_id from {{ ref('int_touched_events') }})
+    {{- and_between('lines.timestamp', 'int_touched_events', 'event_timestamp') }}
     {%- endif %}
-    group by hash(event_id)
+    group by hash(lines.event_id)
     having count(*) > 1
 
 ),
 
 landed as (
 
-    select * from {{ source('customerio', 'customerio_events') }}
+    select lines.* from {{ source('customerio', 'customerio_events') }} as lines
     where
         hash(event_id) in (select id_hash from repeated)
         {% if is_incremental() -%}
         and event_id in (select event_id from {{ ref('int_touched_events') }})
+        {{- and_between('lines.timestamp', 'int_touched_events', 'event_timestamp') }}
         {%- endif %}
 
 ),

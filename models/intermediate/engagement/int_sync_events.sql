@@ -2,7 +2,10 @@
     materialized='incremental',
     incremental_strategy='replace_touched',
     cluster_by=['event_date'],
-    meta={'touched': [{'model': 'int_touched_sync_events', 'on': {'event_id': 'event_id'}}]}
+    meta={'touched': [{
+        'model': 'int_touched_sync_events',
+        'on': {'event_id': 'event_id', 'event_date': 'event_date'},
+    }]}
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 

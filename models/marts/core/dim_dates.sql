@@ -14,7 +14,7 @@ final as (
     select
         cast(
             {{ dbt.dateadd(
-                'day', 'cast(generated_number as int) - 1', "cast('" ~ var('earliest_event_at') ~ "' as date)"
+                'day', 'cast(generated_number as int) - 1', date_of_parts(var('earliest_event_at'))
             ) }} as date
         ) as calendar_date
     from numbers

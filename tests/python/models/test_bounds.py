@@ -28,11 +28,15 @@ def rendered(
         asked.append(query)
         return SimpleNamespace(rows=rows)
 
-    class Empty(Exception):
-        """Nothing is to be said."""
+    def escaped(text: str) -> str:
+        """As dbt-snowflake writes it."""
+        return text.replace("'", "\\'")
 
-    def raise_empty() -> None:
-        raise Empty
+    class Returned(Exception):
+        """`return` ends a dbt macro, and jinja has none."""
+
+    def end(value: str) -> None:
+        raise Returned(value)
 
     environment = Environment(extensions=["jinja2.ext.do"])
     environment.globals |= {
@@ -41,27 +45,22 @@ def rendered(
         "execute": True,
         "graph": GRAPH,
         "flags": SimpleNamespace(WHICH=which),
-        "dbt": SimpleNamespace(string_literal="'{}'".format),
-        "raise_empty": raise_empty,
+        "dbt": SimpleNamespace(string_literal="'{}'".format, escape_single_quotes=escaped),
+        "state_table": "d.staging.{}".format,
         "this": this,
-        "return": lambda value: value,
+        "return": end,
     }
-    # `return` ends a dbt macro, and jinja has none
-    text = (PROJECT / "macros/incremental/bounds.sql").read_text()
-    macros: Any = environment.from_string(text.replace("{{ return('') }}", "{{ raise_empty() }}")).module
-    try:
-        return str(getattr(macros, f"snowflake__{macro}")(*arguments, **options)), asked
-    except Empty:
-        return "", asked
+    macros: Any = environment.from_string((PROJECT / "macros/incremental/bounds.sql").read_text()).module
+    with pytest.raises(Returned) as ended:
+        getattr(macros, f"snowflake__{macro}")(*arguments, **options)
+    return str(ended.value), asked
 
 
 def between(
     found: list[str | None], *arguments: Any, which: str = "build", **options: Any
 ) -> tuple[str, list[str]]:
     given = {"since": False, "seconds": 0} | options
-    said, asked = rendered("and_between", [found], *arguments, which=which, **given)
-    # what stands behind the first `return` would not be reached
-    return said.split(" and ", 1)[1] if said and given["since"] is False else said, asked
+    return rendered("and_between", [found], *arguments, which=which, **given)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +83,7 @@ def test_the_least_and_the_greatest_touched_value_are_constants(
     found: list[str | None], column: str, condition: str
 ) -> None:
     said, (query,) = between(found, f"kept.{column}", "int_touched", column)
-    assert " ".join(said.split()).endswith(f"kept.{column} between {condition}")
+    assert said == f" and kept.{column} between {condition}"
     assert faults(f"select * from kept where true and kept.{column} between {condition}") == []
     assert faults(query) == []
     assert query.endswith("from d.intermediate.int_touched")
@@ -92,7 +91,7 @@ def test_the_least_and_the_greatest_touched_value_are_constants(
 
 def test_a_column_may_lie_so_many_seconds_behind_what_was_touched() -> None:
     said, _ = between(["s0", "s3600"], "last_called_at", "t", "partition_hour", seconds=3600)
-    assert said.endswith("between to_timestamp_ntz(0) and to_timestamp_ntz(7200)")
+    assert said == " and last_called_at between to_timestamp_ntz(0) and to_timestamp_ntz(7200)"
 
 
 def test_bounds_are_read_once() -> None:
@@ -104,33 +103,74 @@ def test_bounds_are_read_once() -> None:
 
 def test_a_lower_bound_alone() -> None:
     said, _ = between(["d2026-01-01", "d2026-02-03"], "kept.event_date", "t", "first_event_date", since=True)
-    assert said.strip().startswith("and kept.event_date >= date_from_parts(2026, 1, 1)")
+    assert said == " and kept.event_date >= date_from_parts(2026, 1, 1)"
 
 
-def test_there_is_no_bound_for_ids_for_nothing_and_without_a_warehouse() -> None:
+def test_where_nothing_was_touched_nothing_is_read() -> None:
+    assert between([None, None], "kept.metric_date", "t", "metric_date", seconds=3600)[0] == " and false"
+    assert between([None, None], "kept.metric_date", "t", "metric_date", since=True)[0] == " and false"
+
+
+def test_there_is_no_bound_for_ids_for_unit_tests_and_without_a_warehouse() -> None:
     assert between(["x", "y"], "kept.journey_id", "t", "journey_id") == ("", [])
-    assert between([None, None], "kept.metric_date", "t", "metric_date")[0] == ""
+    assert between(["d2026-01-01"] * 2, "kept.metric_date", "t", "metric_date", this=None) == ("", [])
     assert between(["d2026-01-01"] * 2, "kept.metric_date", "t", "metric_date", which="compile") == ("", [])
 
 
-def test_pending_batches_are_constants_and_read_once() -> None:
-    rows = [("b2f",), ("b1e5",)]
-    said, (query,) = rendered("and_pending_batch", rows, "_batch_id")
-    assert " ".join(said.split()) == "and _batch_id in ('1e5', '2f')"
+LISTED = ("and_pending_batch", "and_one_of_new_batches", "and_one_of_new_files")
+
+
+@pytest.mark.parametrize("macro", LISTED)
+def test_batches_and_files_are_constants_and_read_once(macro: str) -> None:
+    said, (query,) = rendered(macro, [("b2f",), ("b1e5",)], "_batch_id")
+    assert said == " and _batch_id in ('1e5', '2f')"
     assert faults(query) == []
-    assert rendered("and_pending_batch", [], "batch_id")[1] == []
+    assert rendered(macro, [], "batch_id")[1] == []
 
 
-@pytest.mark.parametrize("count", [0, 101])
-def test_no_pending_batch_and_many_are_no_constants(count: int) -> None:
-    said, (_,) = rendered("and_pending_batch", [(f"b{number}",) for number in range(count)], "_batch_id")
-    assert said == ""
-    assert rendered("and_pending_batch", [("b1",)], "_batch_id")[1] == []
+def test_the_name_of_a_file_is_a_text_of_snowflake() -> None:
+    said, _ = rendered("and_one_of_new_files", [(r"bs3://b/it's\n.jsonl",)], "_file")
+    assert said == r" and _file in ('s3://b/it\'s\\n.jsonl')"
 
 
-def test_pending_batches_are_not_asked_for_without_a_run() -> None:
-    assert rendered("and_pending_batch", [("b1",)], "_batch_id", which="compile") == ("", [])
+def test_what_is_new_landed_and_was_read_by_no_model() -> None:
+    for macro, table in (
+        ("and_one_of_new_batches", "landed_batches"),
+        ("and_one_of_new_files", "landed_files"),
+    ):
+        _, (query,) = rendered(macro, [], "_batch_id")
+        assert f"from d.staging.{table}" in query
+        assert query.endswith(
+            "where batch_id not in (select batch_id from d.staging.consumed_batches) limit 101"
+        )
 
 
-def test_a_unit_test_reads_its_own_rows_whatever_is_pending() -> None:
-    assert rendered("and_pending_batch", [("b1",)], "_batch_id", this=None) == ("", [])
+@pytest.mark.parametrize("macro", LISTED)
+@pytest.mark.parametrize(("count", "condition"), [(0, " and false"), (101, "")])
+def test_where_there_is_none_nothing_is_read_and_many_are_no_constants(
+    macro: str, count: int, condition: str
+) -> None:
+    said, (_,) = rendered(macro, [(f"b{number}",) for number in range(count)], "_batch_id")
+    assert said == condition
+    assert rendered(macro, [("b1",)], "_batch_id")[1] == []
+
+
+@pytest.mark.parametrize("macro", LISTED)
+def test_batches_are_not_asked_for_without_a_run_and_in_unit_tests(macro: str) -> None:
+    assert rendered(macro, [("b1",)], "_batch_id", which="compile") == ("", [])
+    assert rendered(macro, [("b1",)], "_batch_id", this=None) == ("", [])
+
+
+@pytest.mark.parametrize("scope", ["all", "changed"])
+def test_a_test_of_new_rows_has_the_constants_beside_its_predicate(scope: str) -> None:
+    environment = Environment(extensions=["jinja2.ext.do"])
+    environment.globals |= {
+        "execute": True,
+        "var": {"test_scope": scope}.__getitem__,
+        "state_table": "d.staging.{}".format,
+        "and_one_of_new_batches": " and {} in ('1')".format,
+    }
+    macros: Any = environment.from_string((PROJECT / "macros/incremental/test_scope.sql").read_text()).module
+    said = str(macros.and_new_batch("batch_id"))
+    exact = "and batch_id not in (select batch_id from d.staging.consumed_batches)"
+    assert said == (f"{exact} and batch_id in ('1')" if scope == "changed" else "")

@@ -40,6 +40,14 @@ BY_TEMPLATE_CONTROL_BESIDE_COPIES = """
 """
 
 
+def test_the_time_spine_is_the_hundred_years_that_landing_takes(built: Built) -> None:
+    with built.connect() as connection:
+        spine = (
+            "select count(*), min(calendar_date)::varchar, max(calendar_date)::varchar from marts.dim_dates"
+        )
+        assert connection.execute(spine).fetchone() == (36525, "2000-01-01", "2099-12-31")
+
+
 @pytest.fixture(scope="module")
 def project(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The project with the semantic manifest where `mf` looks for it, whatever DBT_TARGET_PATH says."""

@@ -111,6 +111,43 @@ def test_a_model_stops_before_it_deletes_by_the_tables_of_another_build(
     assert 0 < strategy.index("stop_on_another_build()") < strategy.index("delete from")
 
 
+@pytest.mark.parametrize("incremental", [True, False])
+@pytest.mark.parametrize("selected", [True, False])
+def test_a_model_marks_as_read_the_batches_of_its_own_build(incremental: bool, selected: bool) -> None:
+    """Of a table of batches that another build has made, this one may not have read all."""
+    relation = SimpleNamespace(create=lambda database, schema, identifier: f"d.staging.{identifier}")
+    batches = "model.copymart.int_landed_batches"
+    environment = Environment(extensions=["jinja2.ext.do"])
+    environment.globals |= {
+        "is_incremental": lambda: incremental,
+        "execute": False,
+        "flags": SimpleNamespace(EMPTY=False),
+        "dbt": SimpleNamespace(string_literal="'{}'".format, escape_single_quotes=str),
+        "return": lambda value: value,
+        "tojson": lambda values, sort_keys: "{}",
+        "var": str,
+        "api": SimpleNamespace(Relation=relation),
+        "target": SimpleNamespace(database="d"),
+        "layer_schema": str,
+        "ref": lambda name: f"d.intermediate.{name}",
+        "this": SimpleNamespace(identifier="fct_deliveries"),
+        "invocation_id": "ours",
+        "project_name": "copymart",
+        "selected_resources": [batches] if selected else ["model.copymart.fct_deliveries"],
+    }
+    text = (PROJECT / "macros/incremental/batches.sql").read_text()
+    macros: Any = environment.from_string(text).module
+    sql = " ".join(str(macros.consume_statements()).split())
+    *others, insert = [statement for statement in SnowflakeConnectionManager._split_queries(sql) if statement]
+    assert "insert into d.staging.consumed_batches" in insert
+    assert not any("consumed_batches" in statement for statement in others)
+    conditions = insert.partition(" where ")[2]
+    # a rebuild without the table of batches reads one that an earlier build has made
+    assert ("invocation_id = 'ours' and" in conditions) == (incremental or selected)
+    assert ("is_pending" in conditions) == incremental
+    assert faults(insert) == []
+
+
 def test_the_transaction_is_one_statement_of_snowflake() -> None:
     text = in_one_transaction(f"\n  {DELETE};\n  insert into kept (id) select 'a;''b';\n")
     (block,) = SnowflakeConnectionManager._split_queries(text)

@@ -1,12 +1,16 @@
 """Types mean the same in every account of Snowflake, and hold every text that lands."""
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
+from snowflake.connector.errors import ProgrammingError
 
+from scripts.dev.check_grammar import times_from_text
 from scripts.land.snowflake.tables import LONG
+from support.emulated_snowflake import connect
 from support.project import PROJECT
 
 COLUMNS = [
@@ -42,4 +46,23 @@ def test_a_contract_does_not_cut_vars_and_attrs() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_no_model_reads_a_time_from_text(path: Path) -> None:
     """DATE_INPUT_FORMAT and TIMESTAMP_INPUT_FORMAT decide what a text means as one."""
-    assert not re.findall(r"cast\('[^'~]*' as (?:date|time)\w*\)|\b(?:date|timestamp) '", path.read_text())
+    # also of a text that Jinja puts between the quotes; `make grammar` looks at what dbt compiles
+    assert not re.findall(r"(?<!')cast\('[^\n]*' as (?:date|time)|\b(?:date|timestamp) '", path.read_text())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["cast('2000-01-01' as date)", "CAST('2000-01-01' AS timestamp_ntz)", "date '2000-01-01'", "'x'::date"],
+)
+def test_a_time_from_text_is_no_sql_that_make_grammar_takes(text: str) -> None:
+    assert times_from_text(f"select {text} as day from t") == [text]
+    assert times_from_text("select cast(a as date), to_date(b), 'date' from t where c = 'x' || 'y'") == []
+
+
+def test_the_emulated_snowflake_refuses_a_time_from_text(port: int) -> None:
+    by_dbt = '/* {"app": "dbt", "node_id": "model.copymart.dim_dates"} */'
+    with closing(connect(port, "TYPES")) as connection, connection.cursor() as cursor:
+        cursor.execute(f"select cast(to_timestamp_ntz(946684800) as date) {by_dbt}")
+        for kind in ("date", "timestamp_ntz"):
+            with pytest.raises(ProgrammingError, match="INPUT_FORMAT"):
+                cursor.execute(f"select cast('2000-01-01' as {kind}) {by_dbt}")

@@ -107,6 +107,28 @@ def test_more_than_twenty_rules_refuse_a_plan_and_none_is_idle() -> None:
     assert set(RULES) - tried == {"same region", "lower edition", "no reshare"}
 
 
+def test_the_table_of_rules_names_each_rule_with_its_page_and_tests() -> None:
+    page = (PROJECT / "docs/decisions/snowflake.md").read_text()
+    lines = page.partition("| Rule | Page | In the fake | Test |")[2].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    assert all(len(row) == 4 for row in rows)
+    # a rule of another file is named with that file
+    named = {fake.strip("`"): link for _, link, fake, _ in rows if fake.count("`") == 2 and ".py" not in fake}
+    assert {rule: link.partition("/en/")[2].rstrip(")") for rule, link in named.items()} == {
+        rule: page for rule, (_, page) in RULES.items()
+    }
+    support = PROJECT / "tests/python/support"
+    for _, link, fake, tests in rows:
+        assert "(https://docs.snowflake.com/en/" in link
+        for name in re.findall(r"`(\w+\.py)`", fake):
+            text = (support / name).read_text()
+            assert all(f"def {function}(" in text for function in re.findall(r"`(\w+)`", fake))
+        assert re.findall(r"`(test_\w+)`", tests)
+    files = (PROJECT / "tests/python").glob("**/test_*.py")
+    defined = {name for path in files for name in re.findall(r"def (test_\w+)", path.read_text())}
+    assert {name for *_, tests in rows for name in re.findall(r"`(test_\w+)`", tests)} <= defined
+
+
 def test_consumers_elsewhere_and_of_a_lower_edition_are_refused(session: StrictSnowflake) -> None:
     session.account.edition = "BUSINESS_CRITICAL"
     session.account.consumers["FAR.AWAY"] = ("AZURE_WESTEUROPE", "BUSINESS_CRITICAL")
@@ -133,6 +155,21 @@ def test_what_came_from_a_share_is_not_shared_again(session: StrictSnowflake) ->
     with pytest.raises(Refused) as refused:
         session.run("grant usage on database THEIRS to share T")
     assert refused.value.rule == "no reshare"
+
+
+def test_other_roles_of_the_user_authorise_all_but_create(session: StrictSnowflake) -> None:
+    """Secondary roles, which a user has by default: what one role may not do is seen without them only."""
+    session.account.secondary = "ALL"
+    other = StrictSnowflake(session.account)
+    session.account.users["ADMIN"] |= {"COPYMART_READER", "COPYMART_TRANSFORMER"}
+    write = 'insert into "COPYMART"."MARTS"."FACTS" (a) select 1'
+    other.run('use role "COPYMART_READER"')
+    other.run(write)
+    with pytest.raises(Refused, match="CREATE TABLE"):
+        other.run('create table "COPYMART"."MARTS"."MINE" (a int)')
+    other.run("use secondary roles none")
+    with pytest.raises(Refused, match="INSERT"):
+        other.run(write)
 
 
 # -- our own plans
@@ -175,7 +212,7 @@ def test_bootstrap_reaches_what_was_there_before(session: StrictSnowflake) -> No
 
 
 def test_each_role_can_do_its_work_and_no_more(session: StrictSnowflake) -> None:
-    """What READER, LOADER and SHARER hold, in full: a privilege more is a decision."""
+    """What each role holds, in full: a privilege more is a decision."""
     held = {
         role: sorted(
             f"{privilege} {kind} {'.'.join(path)}{' +' if option else ''}"
@@ -195,6 +232,22 @@ def test_each_role_can_do_its_work_and_no_more(session: StrictSnowflake) -> None
             "USAGE SCHEMA COPYMART.STAGING",
             "USAGE STAGE COPYMART.STAGING.LANDING_S3",
             "WRITE STAGE COPYMART.STAGING.LANDING",
+        ]
+    )
+    in_every_schema = [
+        f"{privilege} SCHEMA COPYMART.{schema}"
+        for schema in SCHEMAS
+        for privilege in ("CREATE TABLE", "CREATE VIEW", "USAGE")
+    ]
+    assert held["TRANSFORMER"] == sorted(
+        [
+            *at_work,
+            *in_every_schema,
+            # SETUP is a developer's, and a developer lands too
+            "CREATE SCHEMA DATABASE COPYMART",
+            "USAGE INTEGRATION COPYMART_S3",
+            "USAGE STAGE COPYMART.STAGING.LANDING_S3",
+            "USAGE STAGE COPYMART.STAGING.UNLOAD_S3",
         ]
     )
     assert held["SHARER"] == [

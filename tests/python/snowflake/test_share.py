@@ -4,6 +4,7 @@ import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import yaml
@@ -430,8 +431,18 @@ copymart:
     local: {type: duckdb, path: none.duckdb}
 """)
     given: dict[str, Any] = {}
-    monkeypatch.setattr(connector, "connect", lambda **settings: given.update(settings))
+
+    def connect(**settings: Any) -> Any:
+        given.update(settings)
+        return snowflake
+
+    snowflake = MagicMock()
+    monkeypatch.setattr(connector, "connect", connect)
+    warehouse.connect_snowflake(PROJECT, tmp_path, "prod", "share", as_role=False, alone=False)
+    cursor = snowflake.cursor.return_value.__enter__.return_value
+    cursor.execute.assert_not_called()
     warehouse.connect_snowflake(PROJECT, tmp_path, "prod", "share", as_role=False)
+    cursor.execute.assert_called_once_with("use secondary roles none")
     assert given["account"] == "acme-prod"
     assert given["authenticator"] == "externalbrowser"
     parameters = given["session_parameters"]

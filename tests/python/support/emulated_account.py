@@ -15,11 +15,12 @@ from support.strict_account import SYSTEM_ROLES, Account, Refused, Rows
 from support.strict_snowflake import StrictSnowflake
 
 USER = "SOMEONE"
-ACCOUNT = Account(users={USER: {"ACCOUNTADMIN"}})
+# as after `alter user … set default_secondary_roles = ()`, without which dbt acts as all roles of its user
+ACCOUNT = Account(users={USER: {"ACCOUNTADMIN"}}, secondary="NONE")
 
 _OF_THE_ACCOUNT = re.compile(
-    r"use role|grant|revoke|alter user|alter stage|show grants|show shares|desc(ribe)? share|"
-    r"select current_organization_name|(create|drop) role|"
+    r"use (secondary )?role|grant|revoke|alter user|alter stage|show grants|show shares|desc(ribe)? share|"
+    r"select current_(organization_name|secondary_roles)|(create|drop) role|"
     r"(create( or replace)?|alter|drop) (warehouse|resource monitor|(storage )?integration|share|pipe)",
     re.IGNORECASE,
 )

@@ -92,6 +92,9 @@ def _as_unloaded(query: exp.Expression, table: pa.Table) -> pa.Table:
     for column, expression in zip(table.columns, query.expressions, strict=True):
         inner = expression.unalias()
         cast = inner.to.this if isinstance(inner, exp.Cast) else None
+        if cast == exp.DataType.Type.VARCHAR and not inner.to.expressions:
+            # data types: VARCHAR without length is 16 MB, and what is longer is cut or refused here
+            _refuse("a VARCHAR without length holds 16 MB")
         if pa.types.is_timestamp(column.type):
             if column.type.tz:
                 _refuse("Unloading TIMESTAMP_TZ or TIMESTAMP_LTZ data produces an error")

@@ -50,6 +50,8 @@ def execute(self: FakeSnowflakeCursor, command: str, *args: Any, **kwargs: Any) 
     """
     # dbt itself casts the rows of its unit tests to TIMESTAMP
     self.of_unit_test = '"node_id": "unit_test.' in command  # type: ignore[attr-defined]
+    # copymart's own sessions say what the formats are
+    self.of_dbt = '"app": "dbt"' in command and not self.of_unit_test  # type: ignore[attr-defined]
     try:
         if len(command.encode()) > LONGEST_STATEMENT:
             raise ProgrammingError(msg="SQL compilation error: the statement is longer than 1 MB", errno=1)
@@ -128,6 +130,12 @@ def transform(self: FakeSnowflakeCursor, expression: exp.Expression, *args: Any)
         if kind.this == exp.DataType.Type.TIMESTAMP:
             # parameters, TIMESTAMP_TYPE_MAPPING: an account or a user may make it one with a time zone
             raise ProgrammingError(msg="TIMESTAMP is what TIMESTAMP_TYPE_MAPPING says", errno=1)
+    for cast in expression.find_all(exp.Cast) if self.of_dbt else ():
+        if isinstance(cast.this, exp.Literal) and cast.to.this in exp.DataType.TEMPORAL_TYPES:
+            # parameters, DATE_INPUT_FORMAT: an account or a user may change how a text is read
+            raise ProgrammingError(
+                msg="a text is a time by DATE_INPUT_FORMAT, TIMESTAMP_INPUT_FORMAT", errno=1
+            )
     # in place: copies of the tree were two fifths of a statement's time
     expression = expression.transform(text_in_a_format, copy=False).transform(try_parse_json, copy=False)
     return _transform(self, expression, *args).transform(md5_number_lower64, copy=False)
@@ -177,8 +185,17 @@ def regex_substr(node: exp.Expression) -> exp.Expression:
     return _regex_substr(node)
 
 
+# A number beyond a double or of more than 38 digits, the character \u0000, and objects within objects.
+ONLY_DUCKDB = (
+    r"regexp_matches({text}, '[0-9][eE][+]?[0-9]{{3}}|[0-9]{{39}}|\\u0000') "
+    "or length({text}) - length(replace({text}, '{{', '')) >= 500"
+)
+
+
 def try_parse_json(node: exp.Expression) -> exp.Expression:
     """Refuse JSON with a duplicate key, at any depth: TRY_PARSE_JSON gives null, PARSE_JSON fails.
+
+    TRY_PARSE_JSON also gives null for what only DuckDB is known to take, the worst that it may do.
 
     PARSE_JSON: "Don't allow duplicate keys in JSON objects (strict). This value is the default."; 'd' allows
     them. DuckDB takes them.
@@ -188,7 +205,9 @@ def try_parse_json(node: exp.Expression) -> exp.Expression:
     ):
         return node
     text = node.this.sql(dialect="duckdb")
-    parsed = f"try_cast({text} as json)" if node.args.get("safe") else f"cast({text} as json)"
+    parsed = f"cast({text} as json)"
+    if node.args.get("safe"):
+        parsed = f"case when not ({ONLY_DUCKDB.format(text=text)}) then try_cast({text} as json) end"
     if node.args.get("expression"):
         return parse_one(parsed, read="duckdb")
     once = f"select count(*) = count(distinct fullkey) from json_tree({parsed})"
@@ -311,6 +330,7 @@ def values(connection: Any, columns: list[str], rows: list[tuple[Any, ...]]) -> 
 
 
 FakeSnowflakeCursor.of_unit_test = False  # type: ignore[attr-defined]
+FakeSnowflakeCursor.of_dbt = False  # type: ignore[attr-defined]
 FakeSnowflakeCursor.execute = execute  # type: ignore[method-assign]
 FakeSnowflakeCursor._transform = transform  # type: ignore[method-assign]
 cursor.copy_into = copy_lines

@@ -48,7 +48,8 @@ def read_manifest(folder: Path) -> Any:
 
 def empty_account() -> Account:
     """An account with the users that SETUP names and nothing else."""
-    account = Account()
+    # the sessions of copymart have no secondary roles
+    account = Account(secondary="NONE")
     account.users |= {"LAND": set(), "DBT": set()}
     return account
 

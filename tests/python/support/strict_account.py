@@ -87,6 +87,8 @@ class Account:
     future: set[tuple[str, str, str, Name, bool]] = field(default_factory=set)
     shares: dict[str, Share] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    # DEFAULT_SECONDARY_ROLES of its users: ALL or NONE
+    secondary: str = "ALL"
 
 
 _ID = r'(?:"(?:[^"]|"")+"|[A-Za-z_][\w$]*)'
@@ -124,6 +126,7 @@ class Session:
         self.account = account or Account()
         self.user = user
         self.role = sorted(self.account.users[user])[0]
+        self.secondary = self.account.secondary
         self.log: list[str] = []
         # database and schema of names that have none
         self.place: Name = ()
@@ -156,9 +159,11 @@ class Session:
 
     # -- roles and privileges
 
-    def acting(self) -> set[str]:
-        """The current role and all that it inherits."""
+    def acting(self, primary: bool = False) -> set[str]:
+        """The current role, the secondary ones unless only the `primary` counts, and what they inherit."""
         found = {self.role}
+        if self.secondary == "ALL" and not primary:
+            found |= self.account.users[self.user]
         while True:
             more = {
                 role
@@ -171,7 +176,9 @@ class Session:
 
     def holds(self, privilege: str, kind: str = "ACCOUNT", path: Name = (), option: bool = False) -> bool:
         """Whether the role has the privilege (with the right to pass it on), by a grant or by ownership."""
-        acting = self.acting()
+        # sql/use-secondary-roles: "authorization to execute CREATE <object> statements to create objects is
+        # provided by the primary role"
+        acting = self.acting(primary=privilege.startswith("CREATE "))
         owner = self.account.objects.get((kind, path), {}).get("owner")
         return owner in acting or any(
             role in acting

@@ -1,5 +1,6 @@
 """Statements of `strict_snowflake` that make roles, warehouses, databases and what lies in them."""
 
+import json
 import re
 
 from scripts.snowflake.names import parts
@@ -32,6 +33,17 @@ class Objects(Session):
         if role not in reachable:
             refuse("role not granted", f"role {role}")
         self.role = role
+
+    @form(r"USE SECONDARY ROLES (?P<which>ALL|NONE)")
+    def use_secondary_roles(self, which: str) -> None:
+        self.secondary = which.upper()
+
+    @form(r"SELECT CURRENT_SECONDARY_ROLES\(\) AS ACTIVE")
+    def current_secondary_roles(self) -> Rows:
+        """As documented: the roles that the user was given, those that they inherit left out."""
+        active = sorted(self.account.users[self.user] - {self.role}) if self.secondary == "ALL" else []
+        asked = "ALL" if self.secondary == "ALL" else ""
+        return ["ACTIVE"], [(json.dumps({"roles": ",".join(active), "value": asked}),)]
 
     @form(r"CREATE ROLE (?P<absent>IF NOT EXISTS )?(?P<name>{id})(?: COMMENT = {text})?")
     def create_role(self, absent: str | None, name: str) -> None:

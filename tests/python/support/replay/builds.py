@@ -33,6 +33,9 @@ BOOKKEEPING = (
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 _TEMPORARY = re.compile(r'create temporary table\s+("[^"]+")')
 _INSERTED = re.compile(r"(insert into \S+) \(.*", re.DOTALL)
+# The id of a run of dbt, which the table of batches has and models compare with.
+_MAKER = re.compile(r"'([0-9a-f-]{36})' as invocation_id")
+_COMPARED = re.compile(r"(invocation_id = )'[0-9a-f-]{36}'")
 _READS = ("select", "describe", "with")
 _WRITES = (*("begin", "commit", "create", "alter", "drop", "delete", "insert", "update", "truncate", "copy"),)
 
@@ -175,6 +178,7 @@ class Builder:
         self, recorded: Recorded, connection: duckdb.DuckDBPyConnection, name: str, seeds: Path
     ) -> None:
         self.recorded, self.connection, self.name, self.seeds = recorded, connection, name, seeds
+        self.run = ""
 
     def build(
         self,
@@ -196,6 +200,7 @@ class Builder:
         if select is not None:
             others = self.recorded.models.keys() - set(select)
             nodes = [node for node in nodes if node.name not in others]
+        self.run = self._run_of(nodes)
         dies_at = int(death.share * sum(len(node.statements) for node in nodes)) if death else None
         failed: set[str] = set()
         sent = 0
@@ -216,6 +221,20 @@ class Builder:
                 break
         if failed:
             raise Died
+
+    def _run_of(self, nodes: Sequence[Node]) -> str:
+        """The id of the run that makes the table of batches, or that made the one that is there.
+
+        Statements of several recorded runs are sent as one run. And a rebuild without that table compares
+        nothing, unlike the recorded one.
+        """
+        for node in nodes:
+            if node.name == "int_landed_batches":
+                return next(found[1] for text in node.statements if (found := _MAKER.search(text)))
+        query = f"select any_value(invocation_id) from {self.name}.intermediate.int_landed_batches"
+        with suppress(duckdb.CatalogException):
+            return str(self.connection.execute(query).fetchall()[0][0])
+        return ""
 
     def _nodes(self, refresh: bool) -> list[Node]:
         """What is there already is built as a later run does, the rest as the first did."""
@@ -249,7 +268,7 @@ class Builder:
             self.connection.execute(self._here(statement))
 
     def _here(self, statement: str) -> str:
-        own = statement.replace(f'"{WAREHOUSE}"', f'"{self.name}"')
+        own = _COMPARED.sub(rf"\1'{self.run}'", statement).replace(f'"{WAREHOUSE}"', f'"{self.name}"')
         return own.replace(str(self.recorded.seeds), str(self.seeds))
 
     def _break_off(self, statements: Sequence[str]) -> None:
