@@ -259,8 +259,18 @@ def _read(readings: Iterator[tuple[str, Counts, float]]) -> None:
 def _show_plan(wanted: tuple[str, ...], forgotten: tuple[str, ...], wish: wishes.Wish) -> None:
     for name in forgotten:
         console.print(f"would forget how far {name} were read")
+    load = (
+        "in full: rows of what has gone are removed" if wish.full else "by key: rows are added and replaced"
+    )
     for entity in wanted:
-        load = (
-            "full: rows of what has gone are removed" if wish.full else "by key: rows are added and replaced"
-        )
-        console.print(f"would read {entity} ({load})")
+        begin = f"; {_beginning(wish)}" if entity in wishes.CONTINUED else ""
+        console.print(f"would read {entity} {load}{begin}", soft_wrap=True)
+
+
+def _beginning(wish: wishes.Wish) -> str:
+    if wish.since is not None:
+        return f"from {datetime.fromtimestamp(wish.since, UTC):%Y-%m-%d %H:%M} on"
+    if wish.full:
+        return f"those of {wishes.MESSAGES_DAYS} days"
+    first = f"in the first run those of {wishes.MESSAGES_DAYS} days"
+    return f"from {wish.rescan_days} days before the end of the last run on, {first}"
