@@ -10,7 +10,10 @@ final as (
 
     select
         segment_id,
-        person_key,
+        case
+            when person_key like 'email:%' then 'email:' || md5(substr(person_key, length('email:') + 1))
+            else person_key
+        end as person_key,
         cio_id,
         user_id,
         extracted_at as first_read_at

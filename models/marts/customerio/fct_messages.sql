@@ -23,9 +23,8 @@ final as (
         {{ reporting_date('created_at') }} as created_date,
         created_at,
         {%- for metric in message_metrics() %}
-        {{ metric }}_at,
+        {{ metric }}_at{{ ',' if not loop.last }}
         {%- endfor %}
-        failure_message
     from messages
 
 )
