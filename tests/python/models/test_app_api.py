@@ -1,13 +1,17 @@
 """Models over what the App API returned: any part may be missing, and messages reconcile with the marts."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from support.app_api import KEY, example, served
-from support.project import Built, run
+from scripts.land.tables import API_TABLES
+from support.app_api import KEY, NOW, example, served
+from support.emulated_snowflake import PROFILE, connect
+from support.project import PROJECT, Built, run
 
 MODELS = ("stg_customerio_api__*", "path:models/marts/customerio", "dim_templates", "audit_messages")
 # what the API would say of the messages whose events have landed
@@ -109,3 +113,60 @@ def test_any_part_may_be_missing_also_the_landing_table(copied: Built) -> None:
     assert list(counts.values()) == [12, 5, 14, 7, 7]
     columns_of = "select column_name from information_schema.columns where table_name = 'activity_event'"
     assert "is_opened" not in {name for (name,) in asked(copied, columns_of)}
+
+
+def test_the_views_are_the_same_on_snowflake(copied: Built, port: int, tmp_path: Path) -> None:
+    """By the command line on both: extracted, built, and every row compared."""
+    (tmp_path / "profiles.yml").write_text(PROFILE % port)
+    there = copied.environment | {
+        "DBT_PROFILES_DIR": str(tmp_path),
+        "DBT_TARGET": "snowflake",
+        "DBT_TARGET_PATH": str(tmp_path / "target-snowflake"),
+        "SNOWFLAKE_DATABASE": "APP_API",
+    }
+    with served(example()) as world:
+        world.messages[0]["metrics"] |= {"opened": NOW - 100, "human_opened": 1}
+        world.activities.append(
+            {"id": "z", "type": "opened_email", "timestamp": NOW - 5, "data": {"opened": True}}
+        )
+        for environment in (copied.environment, there):
+            world.polls = 1
+            options = ("--what", "all", "--api-url", world.address, "--rate", "10000")
+            run(environment, "copymart", "extract", *options)
+    run(there, "dbt", "run", "--select", "stg_customerio_api__*", "path:models/marts/customerio")
+    session = connect(port, "APP_API")
+    listed = asked(
+        copied,
+        "select table_schema || '.' || table_name, "
+        "string_agg('cast(' || column_name || ' as varchar)', ', ') "
+        "from information_schema.columns where (table_name like 'stg_customerio_api__%' or table_name in "
+        "('dim_campaigns', 'dim_campaign_actions', 'dim_newsletters', 'dim_segments', 'fct_messages', "
+        "'bridge_segment_members')) and column_name not in ('extracted_at', 'first_read_at') group by 1",
+    )
+    assert len(listed) == 12 + 6
+    for relation, columns in listed:
+        with session.cursor() as cursor:
+            theirs = cursor.execute(f"select {columns} from {relation}").fetchall()
+        # the emulated one writes a time with its fraction of a second
+        found = sorted(re.sub(r"\.0+'", "'", str(row)) for row in theirs)
+        assert found == sorted(map(str, asked(copied, f"select {columns} from {relation}"))) != [], relation
+    with session.cursor() as cursor:
+        views = cursor.execute(
+            "select table_name from information_schema.views where table_name like 'ACTIVITY_%'"
+        ).fetchall()
+    session.close()
+    assert {name for (name,) in views} == {"ACTIVITY_EVENT", "ACTIVITY_OPENED_EMAIL", "ACTIVITY_PAGE"}
+
+
+def test_an_empty_table_has_the_columns_of_the_landing_table() -> None:
+    """The YAML of the source stands for a table that has not been made."""
+    text = (PROJECT / "models/staging/customerio_api/_customerio_api.yml").read_text()
+    (source,) = yaml.safe_load(text)["sources"]
+    same = {"timestamp": "datetime", "text": "varchar"}
+    assert {
+        table["name"]: {column["name"]: column["data_type"] for column in table["columns"]}
+        for table in source["tables"]
+    } == {
+        name: {column: same.get(kind, kind) for column, kind in columns.items()}
+        for name, columns in API_TABLES.items()
+    }
