@@ -13,7 +13,10 @@ from support.app_api import KEY, NOW, example, served
 from support.emulated_snowflake import PROFILE, connect
 from support.project import PROJECT, Built, run
 
-MODELS = ("stg_customerio_api__*", "path:models/marts/customerio", "dim_templates", "audit_messages")
+MODELS = (
+    *("stg_customerio_api__*", "path:models/marts/customerio", "dim_templates", "audit_messages"),
+    "assert_api_keys_are_unique",
+)
 # what the API would say of the messages whose events have landed
 MESSAGES = """
     insert into staging.customerio_api (entity, key, payload, _scope)
@@ -86,7 +89,8 @@ def test_any_part_may_be_missing_also_the_landing_table(copied: Built) -> None:
     with copied.connect() as connection:
         for table in ("customerio_api", "customerio_api_rejects", "customerio_api_state"):
             connection.execute(f"drop table staging.{table}")
-    run(copied.environment, "dbt", "run", "--select", *MODELS)
+    build = ("dbt", "build", "--exclude-resource-type", "unit_test", "--select", *MODELS)
+    run(copied.environment, *build)
     assert asked(copied, "select count(*) from marts.dim_campaigns") == [(0,)]
     columns = (
         "select column_name, data_type from information_schema.columns where table_name = 'fct_messages'"
@@ -97,7 +101,7 @@ def test_any_part_may_be_missing_also_the_landing_table(copied: Built) -> None:
         world.actions["campaigns/101"] = [{"id": 1011, "type": "email", "name": "Welcome, first mail"}]
         what = "campaigns,actions,activities,messages,segments,segment_members,newsletters,contents"
         run(copied.environment, "copymart", "extract", "--what", what, "--api-url", world.address)
-    run(copied.environment, "dbt", "build", "--exclude-resource-type", "unit_test", "--select", *MODELS)
+    run(copied.environment, *build)
     assert asked(copied, columns) == types
     names = "select campaign_name, name, channel from marts.dim_campaign_actions where campaign_id = 101"
     assert asked(copied, names) == [("Plans", "Welcome, first mail", "email")]
