@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from scripts.console import error_console
-from scripts.customerio import receive, suggest_actions
+from scripts.customerio import extract, receive, suggest_actions
 from scripts.errors import UserError
 from scripts.land import command as land
 from scripts.report import command as report
@@ -46,6 +46,7 @@ for verb, examples in (
     (simulate.simulate, simulate.EXAMPLES),
     (land.land, land.EXAMPLES),
     (receive.receive, receive.EXAMPLES),
+    (extract.extract, extract.EXAMPLES),
     (suggest_actions.suggest_actions, suggest_actions.EXAMPLES),
     (status.status, status.EXAMPLES),
     (report.report, report.EXAMPLES),

@@ -143,3 +143,9 @@
         ','
     ) || '}', {{ json_text }})
 {%- endmacro %}
+
+
+{# A field of json_fields() that holds unix seconds, as a time (UTC); null if it is no whole number. #}
+{% macro json_time(fields, path) -%}
+    {{ unix_to_timestamp(text_to_bigint(json_field(fields, path))) }}
+{%- endmacro %}

@@ -1,14 +1,15 @@
 """copymart suggest-actions: rows for template_actions.csv, from what messages followed JustAI's calls.
 
 JustAI logs the id of the webhook action that called it, and Customer.io's events carry the id of the message
-action behind it. Which of them belong together stands nowhere, but the next message of the same journey
-shows it.
+action behind it. Which of them belong together shows in the next message of the same journey, and in the
+actions themselves where `copymart extract` has read them.
 """
 
 import csv
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from rich.table import Table
 
 from scripts import warehouse
 from scripts.answers import answers
-from scripts.console import WHAT, console
+from scripts.console import WHAT, console, listed
+from scripts.customerio.action_map import Action, Calls, Claim, claims
 from scripts.errors import UserError
 
 COLUMNS = ("template_id", "campaign_id", "role", "action_id")
@@ -28,6 +30,31 @@ SEED = "template_actions.csv"
 _QUERY = """
     select template_id, campaign_id, webhook_action_id, message_action_id, delivery_count, followed_count
     from {audit}.audit_suggested_actions
+"""
+
+# Only actions that call JustAI or write an answer of it: bodies are long.
+_TEXTS = ("url", "subject", "preheader", "body")
+_ACTIONS = """
+    select campaign_id, action_id, url, subject, preheader, body
+    from {staging}.stg_customerio_api__actions
+    where
+        campaign_id is not null
+        and action_id is not null
+        and (
+            url like '%/api/generate%' or url like '%/api/batch-generate%'
+            or subject like '%jw%' or preheader like '%jw%' or body like '%jw%'
+        )
+"""
+_CALLS = """
+    select template_id, campaign_id, action_id, count(*) as delivery_count
+    from {marts}.fct_deliveries
+    where campaign_id is not null and action_id is not null
+    group by template_id, campaign_id, action_id
+"""
+_HAS_ACTIONS = """
+    select count(*) as view_count
+    from information_schema.tables
+    where upper(table_schema) = upper('{staging}') and upper(table_name) = 'STG_CUSTOMERIO_API__ACTIONS'
 """
 
 EXAMPLES = """
@@ -69,18 +96,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A row that the file lacks, with the pair that speaks for it."""
+    """A row that the file lacks, with what speaks for it and how much of what is known agrees, 0 to 1."""
 
     row: Row
-    pair: Pair
+    because: str
+    share: float
 
 
 def suggest_actions(
     min_share: Annotated[
         float,
         typer.Option(
-            help="Least share of the deliveries followed by a message in which it was this action's. A "
-            "journey that goes on by two ways has two message actions, each with a part.",
+            help="Least share of the deliveries followed by a message in which it was this action's, or of "
+            "what else is known of an action. A journey that goes on by two ways has two message actions, "
+            "each with a part.",
             min=0,
             max=1,
             rich_help_panel=WHAT,
@@ -93,7 +122,8 @@ def suggest_actions(
         bool,
         typer.Option(
             "--write",
-            help="Add the suggested rows to template_actions.csv; rows that are there stay as they are.",
+            help="Add the rows with that share to template_actions.csv; rows that are there stay as they "
+            "are.",
             rich_help_panel=WHAT,
         ),
     ] = False,
@@ -107,6 +137,10 @@ def suggest_actions(
     journey after it and before the next call. Templates whose calls carry the message's own action need no
     row, and the actions of a control arm look like any other messages: those are yours to name.
 
+    After `copymart extract --what campaigns,actions`, it also reads what the actions say: a webhook to JustAI
+    and the messages that write its answer (`jw_<template>`) belong together. Their rows show before anything
+    was sent, with the share of calls and messages that agree once there are some.
+
     After --write, `dbt build` matches history by the new rows.
 
     \f
@@ -115,17 +149,24 @@ def suggest_actions(
     """
     seed = project_dir / os.environ.get("COPYMART_SEEDS", "seeds") / SEED
     there = rows_of(seed)
-    pairs = [pair for pair in read(project_dir, profiles_dir, target) if pair.deliveries >= min_deliveries]
-    found = suggestions((pair for pair in pairs if pair.share >= min_share), there)
+    known = read(project_dir, profiles_dir, target)
+    pairs = [pair for pair in known if pair.deliveries >= min_deliveries]
+    by_data = suggestions((pair for pair in pairs if pair.share >= min_share), there)
+    said, calls = read_claims(project_dir, profiles_dir, target, known)
+    kept = [*there, *(suggestion.row for suggestion in by_data)]
+    found = [*by_data, *suggested_by_actions(said, calls, kept, there)]
     if not found:
-        console.print(f"{seed} has all that {len(pairs)} pairs of actions suggest")
+        console.print(f"{seed} has all that {len(pairs)} pairs of actions and {len(said)} actions suggest")
         return
-    console.print(_table(found))
-    if write:
-        add(seed, [suggestion.row for suggestion in found])
-        console.print(f"added {len(found)} rows to {seed}: run `dbt build`")
+    console.print(_table(found, min_share))
+    sure = [suggestion.row for suggestion in found if suggestion.share >= min_share]
+    if not sure:
+        console.print(f"none of them has a share of {min_share:.0%}")
+    elif write:
+        add(seed, sure)
+        console.print(f"added {len(sure)} rows to {seed}: run `dbt build`")
     else:
-        console.print(f"--write adds these {len(found)} rows to {seed}")
+        console.print(f"--write adds these {len(sure)} rows to {seed}")
 
 
 def read(project_dir: Path, profiles_dir: Path | None, target: str | None) -> list[Pair]:
@@ -140,25 +181,104 @@ def read(project_dir: Path, profiles_dir: Path | None, target: str | None) -> li
     return sorted(Pair(*row.values()) for row in rows if row["campaign_id"] is not None)
 
 
-def suggestions(pairs: Iterable[Pair], there: list[Row]) -> list[Suggestion]:
-    """The rows that the pairs speak for and the file lacks.
+def read_claims(
+    project_dir: Path, profiles_dir: Path | None, target: str | None, pairs: list[Pair]
+) -> tuple[list[Claim], Calls]:
+    """What the actions of campaigns say, and which actions calls carry; nothing where none were extracted.
 
-    Without webhook rows a template accepts every action that is logged, so a template whose owner named only
-    message actions gets no webhook row: it would narrow what the owner wanted.
+    Raises:
+        UserError: the profile's warehouse cannot be opened, or lacks a table.
     """
-    named = {row.template_id for row in there}
-    narrowed = {row.template_id for row in there if row.role == "webhook"}
+    calls: dict[tuple[str, int], Counter[int]] = {}
+    with answers(project_dir, profiles_dir, target, "suggest-actions") as answer:
+        if not answer(_HAS_ACTIONS).to_pylist()[0]["view_count"]:
+            return [], calls
+        actions = [
+            Action(row["campaign_id"], row["action_id"], *(row[name] or "" for name in _TEXTS))
+            for row in answer(_ACTIONS).to_pylist()
+        ]
+        for row in answer(_CALLS).to_pylist() if actions else ():
+            of_template = calls.setdefault((row["template_id"], row["campaign_id"]), Counter())
+            of_template[row["action_id"]] += row["delivery_count"]
+    followed = {
+        (pair.template_id, pair.campaign_id, pair.webhook_action_id, pair.message_action_id): (
+            pair.deliveries,
+            pair.followed,
+        )
+        for pair in pairs
+    }
+    return claims(actions, calls, followed), calls
+
+
+def suggested_by_actions(
+    said: list[Claim], calls: Calls, kept: list[Row], there: list[Row]
+) -> list[Suggestion]:
+    """The rows that actions speak for and that are not kept, by the owner (`there`) or by what the data say.
+
+    The first webhook row of a template shuts out all actions that no webhook row names, so it must not leave
+    out an action that calls carry.
+    """
+    found: list[Suggestion] = []
+    for claim in said:
+        row = Row(claim.template_id, str(claim.campaign_id), claim.role, str(claim.action_id))
+        covered = any(_covers(other, row) for other in (*kept, *(suggestion.row for suggestion in found)))
+        if covered or _narrows(row, there):
+            continue
+        lost = _shut_out(row, said, calls, kept)
+        if lost:
+            because = f"{claim.because}; but calls carry {listed(lost)}, which it would shut out"
+            found.append(Suggestion(row, because, 0.0))
+        else:
+            found.append(Suggestion(row, claim.because, claim.share))
+    return found
+
+
+def _shut_out(row: Row, said: list[Claim], calls: Calls, kept: list[Row]) -> list[str]:
+    """The actions that calls of the template carry and that no webhook row would name."""
+    of_template = [other for other in kept if (other.template_id, other.role) == (row.template_id, "webhook")]
+    if row.role != "webhook" or of_template:
+        return []
+    named = {
+        (claim.campaign_id, claim.action_id)
+        for claim in said
+        if (claim.template_id, claim.role) == (row.template_id, "webhook")
+    }
+    return [
+        f"{action} in campaign {campaign}"
+        for (template, campaign), actions in sorted(calls.items())
+        for action in sorted(actions)
+        if template == row.template_id and (campaign, action) not in named
+    ]
+
+
+def suggestions(pairs: Iterable[Pair], there: list[Row]) -> list[Suggestion]:
+    """The rows that the pairs speak for and the file lacks."""
     kept = list(there)
     found: list[Suggestion] = []
     for pair in sorted(pairs, key=lambda pair: (pair.template_id, pair.campaign_id, -pair.deliveries)):
         for role, action in (("webhook", pair.webhook_action_id), ("message", pair.message_action_id)):
-            if role == "webhook" and pair.template_id in named - narrowed:
-                continue
             row = Row(pair.template_id, str(pair.campaign_id), role, str(action))
-            if not any(_covers(other, row) for other in kept):
+            if not any(_covers(other, row) for other in kept) and not _narrows(row, there):
                 kept.append(row)
-                found.append(Suggestion(row, pair))
+                found.append(Suggestion(row, _because(pair), pair.share))
     return found
+
+
+def _because(pair: Pair) -> str:
+    return (
+        f"{pair.message_action_id} came next after {pair.deliveries:,} of {pair.followed:,} calls of "
+        f"{pair.webhook_action_id} ({pair.share:.0%})"
+    )
+
+
+def _narrows(row: Row, there: list[Row]) -> bool:
+    """Whether a row would narrow what the owner wanted.
+
+    Without webhook rows a template accepts every action that is logged, so a template whose owner named only
+    message actions gets no webhook row.
+    """
+    roles = {other.role for other in there if other.template_id == row.template_id}
+    return row.role == "webhook" and bool(roles) and "webhook" not in roles
 
 
 def _covers(other: Row, row: Row) -> bool:
@@ -221,15 +341,14 @@ def add(seed: Path, rows: list[Row]) -> None:
         raise UserError(f"cannot write {seed}: {error.strerror or error}") from error
 
 
-def _table(found: list[Suggestion]) -> Table:
+def _table(found: list[Suggestion], min_share: float) -> Table:
     table = Table(title=f"Rows that {SEED} lacks", title_justify="left")
     for heading in (*COLUMNS, "because"):
         table.add_column(heading, no_wrap=heading != "because")
     for suggestion in found:
-        row, pair = suggestion.row, suggestion.pair
+        row = suggestion.row
+        unsure = "" if suggestion.share >= min_share else f" — not added: below {min_share:.0%}"
         table.add_row(
-            *(row.template_id, row.campaign_id, row.role, row.action_id),
-            f"{pair.message_action_id} came next after {pair.deliveries:,} of {pair.followed:,} calls of "
-            f"{pair.webhook_action_id} ({pair.share:.0%})",
+            *(row.template_id, row.campaign_id, row.role, row.action_id), f"{suggestion.because}{unsure}"
         )
     return table

@@ -14,12 +14,39 @@ create table if not exists staging.landed_files (
     dataset varchar, file varchar, path_hour timestamp, size_bytes bigint, content_hash varchar,
     row_count bigint, reject_count bigint, loaded_at timestamp, batch_id varchar, unknown_fields varchar
 )"""
+API = "customerio_api"
+"""Landing table of what Customer.io's App API returned; rejects and state stand beside it."""
+
+API_TABLES = {
+    API: {
+        "entity": "varchar",
+        "key": "varchar",
+        "payload": "json",
+        "extracted_at": "timestamp",
+        "_scope": "varchar",
+        "_moment": "bigint",
+        "_version": "bigint",
+        "_loaded_at": "timestamp",
+        "_batch_id": "varchar",
+    },
+    f"{API}_rejects": {
+        "entity": "varchar",
+        "key": "varchar",
+        "raw": "text",
+        "reason": "varchar",
+        "_scope": "varchar",
+        "_loaded_at": "timestamp",
+    },
+    f"{API}_state": {"entity": "varchar", "scope": "varchar", "position": "bigint", "batch_id": "varchar"},
+}
+"""Columns, with their types, of each landing table of the App API."""
+
 _BATCHES = """
 create table if not exists staging.landed_batches (batch_id varchar, dataset varchar, landed_at timestamp)"""
 
 
 def ddl() -> list[str]:
-    """Statements that create the landing tables of all datasets, or bring them up to date."""
+    """Statements that create all landing tables, or bring them up to date."""
     statements = ["create schema if not exists staging", _LEDGER, _BATCHES]
     trace = ", ".join(f"{column} {kind}" for column, kind in TRACE.items())
     for dataset in DATASETS:
@@ -32,6 +59,9 @@ def ddl() -> list[str]:
             f"create table if not exists staging.{dataset.name}_removed (batch_id varchar, {keys})",
             f"alter table staging.{dataset.name} add column if not exists _batch_id varchar",
         ]
+    for table, types in API_TABLES.items():
+        columns = ", ".join(f"{column} {kind}" for column, kind in types.items())
+        statements.append(f"create table if not exists staging.{table} ({columns})")
     ledger = "alter table staging.landed_files add column if not exists"
     return [*statements, f"{ledger} batch_id varchar", f"{ledger} unknown_fields varchar"]
 

@@ -34,7 +34,10 @@ _FEEDS = f"""
         select
             landed.dataset,
             max(landed.landed_at) as landed_at,
-            count(case when read_batches.batch_id is null then 1 end) as pending
+            -- views alone read what the App API returned
+            count(
+                case when read_batches.batch_id is null and landed.dataset <> 'customerio_api' then 1 end
+            ) as pending
         from {{staging}}.landed_batches as landed
         left join read_batches on landed.batch_id = read_batches.batch_id
         group by landed.dataset

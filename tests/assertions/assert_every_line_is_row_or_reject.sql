@@ -11,7 +11,7 @@ with
 files as (
 
     select * from {{ source('justai', 'landed_files') }}
-    where true {{ and_new_batch('batch_id') }}
+    where dataset != 'customerio_api' {{ and_new_batch('batch_id') }}
 
 ),
 

@@ -10,6 +10,7 @@ from support.project import PROJECT, TESTS
 VERBS = ("land", "report", "unload", "snowflake", "simulate", "customerio", "status")
 # Only cli.py imports these. Each holds one verb with its options.
 COMMANDS = {
+    "customerio.extract",
     "customerio.receive",
     "customerio.suggest_actions",
     "land.command",
@@ -22,10 +23,15 @@ COMMANDS = {
     "unload.policy",
     "unload.verify",
 }
-# What verbs share beyond the files beside their folders: the statements and names of a Snowflake account.
-SHARED_IN_ROOMS = {"snowflake.account", "snowflake.names"}
-# Imported within a function, because they import the Snowflake connector or altair, which take half a second.
-SLOW = {"customerio.webhook", "land.snowflake.engine", "report.page"}
+# What verbs share beyond the files beside their folders: the statements and names of a Snowflake account, and
+# the landing of what comes from an API.
+SHARED_IN_ROOMS = {"land.api", "land.snowflake.api", "snowflake.account", "snowflake.names"}
+# Imported within a function, because they import the Snowflake connector, altair or dlt, which take half a
+# second.
+SLOW = {
+    *("customerio.app_api", "customerio.entities", "customerio.webhook"),
+    *("land.snowflake.api", "land.snowflake.engine", "report.page"),
+}
 MOST_LINES = 450
 
 SCRIPTS = PROJECT / "scripts"

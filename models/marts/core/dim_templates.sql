@@ -14,6 +14,19 @@ settings as (
 
 ),
 
+template_actions as (
+
+    select * from {{ ref('template_actions') }}
+    where role = 'message'
+
+),
+
+actions as (
+
+    select * from {{ ref('dim_campaign_actions') }}
+
+),
+
 known as (
 
     select template_id
@@ -26,16 +39,34 @@ known as (
 
 ),
 
+-- a template that messages of several names send has no name of its own
+action_names as (
+
+    select
+        template_actions.template_id,
+        min(actions.name) as name
+    from template_actions
+    inner join actions
+        on
+            template_actions.action_id = actions.action_id
+            and coalesce(template_actions.campaign_id, actions.campaign_id) = actions.campaign_id
+    group by template_actions.template_id
+    having count(distinct actions.name) = 1
+
+),
+
 final as (
 
     select
         known.template_id,
-        coalesce(settings.name, known.template_id) as name,
+        coalesce(settings.name, action_names.name, known.template_id) as name,
         settings.channel,
         settings.key_metric
     from known
     left join settings
         on known.template_id = settings.template_id
+    left join action_names
+        on known.template_id = action_names.template_id
 
 )
 

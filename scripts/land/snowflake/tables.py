@@ -4,7 +4,7 @@ from scripts.land.datasets import DATASETS
 from scripts.land.rules import Dataset
 from scripts.land.snowflake.members import MEMBERS
 from scripts.land.snowflake.session import Session, execute
-from scripts.land.tables import TRACE, say_filling
+from scripts.land.tables import API, API_TABLES, TRACE, say_filling
 from scripts.snowflake.names import literal
 
 STAGE = "landing"
@@ -41,6 +41,8 @@ Columns = tuple[tuple[str, str], ...]
 def landing_tables() -> dict[str, Columns]:
     """Name and columns (name, DuckDB type) of each landing table; long text is `text` or `json`."""
     tables = {"landed_files": _LEDGER, "landed_batches": _BATCHES, "landing_lock": _LOCK}
+    for table, columns in API_TABLES.items():
+        tables[table] = tuple(columns.items())
     for dataset in DATASETS:
         types = dataset.types()
         tables[dataset.name] = (*types.items(), *TRACE.items())
@@ -58,9 +60,10 @@ def ddl(schema: str) -> list[str]:
     statements = []
     for table, columns in landing_tables().items():
         statements.append(f"create table if not exists {schema}.{table} ({_listed(columns)})")
+    locked = [*(dataset.name for dataset in DATASETS), API]
     statements.append(
         f"insert into {schema}.landing_lock (dataset, batch_id) select column1, null "
-        f"from values {', '.join(f'({literal(dataset.name)})' for dataset in DATASETS)} "
+        f"from values {', '.join(f'({literal(name)})' for name in locked)} "
         f"where column1 not in (select dataset from {schema}.landing_lock)"
     )
     return statements

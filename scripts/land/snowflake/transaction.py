@@ -47,7 +47,7 @@ def publish(
     """
     with TemporaryDirectory(prefix="copymart-batch-") as folder:
         staged = _stage(session, connection, dataset, stamp, Path(folder))
-    with _transaction(session, dataset, stamp):
+    with transaction(session, dataset.name, stamp):
         _check_ledger(session, dataset, before)
         replaced = [file for file, digest in before.items() if digest is not None]
         for some in pieces(replaced):
@@ -62,7 +62,7 @@ def publish(
 def rename_files(session: Session, dataset: Dataset, stamp: Stamp, moves: list[Move]) -> None:
     """Give landed files other names, in one transaction; their rows then belong to this batch."""
     table, files = f"{session.schema}.{dataset.name}", f"{session.schema}.landed_files"
-    with _transaction(session, dataset, stamp):
+    with transaction(session, dataset.name, stamp):
         for some in pieces(moves):
             _note_removed(session, dataset, json.dumps([old for old, _, _ in some]), stamp)
             listed = json.dumps(
@@ -91,8 +91,8 @@ def rename_files(session: Session, dataset: Dataset, stamp: Stamp, moves: list[M
 
 
 @contextmanager
-def _transaction(session: Session, dataset: Dataset, stamp: Stamp) -> Iterator[None]:
-    """One transaction of a landing, after those of other landings of the dataset."""
+def transaction(session: Session, dataset: str, stamp: Stamp) -> Iterator[None]:
+    """One transaction of a landing, after those of other landings of the dataset; it is a batch."""
     execute(session, "begin")
     try:
         _lock(session, dataset, stamp)
@@ -100,7 +100,7 @@ def _transaction(session: Session, dataset: Dataset, stamp: Stamp) -> Iterator[N
             session,
             f"insert into {session.schema}.landed_batches (batch_id, dataset, landed_at) "
             "select %s, %s, to_timestamp_ntz(%s)",
-            (stamp.batch_id, dataset.name, stamp.landed_at.isoformat(sep=" ")),
+            (stamp.batch_id, dataset, stamp.landed_at.isoformat(sep=" ")),
         )
         yield
         execute(session, "commit")
@@ -111,7 +111,7 @@ def _transaction(session: Session, dataset: Dataset, stamp: Stamp) -> Iterator[N
         raise
 
 
-def _lock(session: Session, dataset: Dataset, stamp: Stamp) -> None:
+def _lock(session: Session, dataset: str, stamp: Stamp) -> None:
     """Wait for other landings of the dataset, and then until what the last of them committed can be read.
 
     On Snowflake, inserts alone never wait for each other, and a session may not see at once what another has
@@ -126,21 +126,21 @@ def _lock(session: Session, dataset: Dataset, stamp: Stamp) -> None:
             session,
             f"update {lock} set batch_id = %s || split_part(coalesce(batch_id, ''), ' ', 1) "
             "where dataset = %s",
-            (f"{stamp.batch_id} ", dataset.name),
+            (f"{stamp.batch_id} ", dataset),
         )
     except ProgrammingError as error:
         raise UserError(
-            f"another landing of {dataset.name} may hold its lock, {lock}: {error.msg}. Run it again "
+            f"another landing of {dataset} may hold its lock, {lock}: {error.msg}. Run it again "
             "when that is done; Snowflake frees the lock of a landing that has been idle for five minutes"
         ) from error
-    ((held,),) = execute(session, f"select batch_id from {lock} where dataset = %s", (dataset.name,))
+    ((held,),) = execute(session, f"select batch_id from {lock} where dataset = %s", (dataset,))
     before = str(held).partition(" ")[2]
     until = time.monotonic() + _VISIBLE_SECONDS
     seen = f"select count(*) from {session.schema}.landed_batches where batch_id = %s"
     while before and not execute(session, seen, (before,))[0][0]:
         if time.monotonic() > until:
             raise UserError(
-                f"the landing of {dataset.name} that ended before this one, batch {before}, is not seen "
+                f"the landing of {dataset} that ended before this one, batch {before}, is not seen "
                 f"after {_VISIBLE_SECONDS} seconds: run the command again"
             )
         time.sleep(_PAUSE_SECONDS)

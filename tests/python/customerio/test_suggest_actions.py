@@ -1,10 +1,23 @@
 """Actions that belong together are found from the data, and an owner's rows stay as they are."""
 
+import json
+import shutil
+from collections import Counter
 from pathlib import Path
 
+import duckdb
 import pytest
 
-from scripts.customerio.suggest_actions import Pair, Row, add, read, rows_of, suggestions
+from scripts.customerio.action_map import Action, claims
+from scripts.customerio.suggest_actions import (
+    Pair,
+    Row,
+    add,
+    read,
+    rows_of,
+    suggested_by_actions,
+    suggestions,
+)
 from scripts.errors import UserError
 from scripts.simulate.world import ACTIONS, TEMPLATES
 from support.emulated_snowflake import PROFILE, connect
@@ -149,3 +162,116 @@ def test_it_reads_snowflake_too(port: int, tmp_path: Path, monkeypatch: pytest.M
         )
     session.close()
     assert read(PROJECT, tmp_path, "snowflake") == [PAIR]
+
+
+ASK = Action(7, 41, url="https://api.justwords.ai/api/generate/acme", body='{"template_id": "plan-nudge"}')
+MAIL = Action(7, 42, subject="{{ customer.jw_plan-nudge.vars.subject }}", body="Hello")
+OTHER = Action(7, 43, subject="Hello", body="no answer")
+
+
+def claimed(*actions: Action, calls: dict = {}, followed: dict = {}) -> dict[tuple[str, str, int], float]:  # type: ignore[type-arg]  # noqa: B006
+    counted = {key: Counter(value) for key, value in calls.items()}
+    return {
+        (claim.template_id, claim.role, claim.action_id): round(claim.share, 2)
+        for claim in claims(actions, counted, followed)
+    }
+
+
+def test_a_webhook_to_justai_and_the_messages_that_write_its_answer_belong_together() -> None:
+    """In any order, whatever the message calls the template in Liquid, and only within a campaign."""
+    both = {("plan-nudge", "webhook", 41): 1.0, ("plan-nudge", "message", 42): 1.0}
+    assert claimed(ASK, MAIL, OTHER) == claimed(OTHER, MAIL, ASK) == both
+    for text in ('{{ journey["jw_plan_nudge"].vars.x }}', "{{journey.jw_Plan-Nudge.vars.x}}"):
+        assert claimed(ASK, Action(7, 42, body=text)) == both
+        assert claimed(ASK, Action(7, 42, preheader=text)) == both
+    assert claimed(ASK, Action(8, 42, body=MAIL.subject)) == {("plan-nudge", "webhook", 41): 1.0}
+    assert claimed(MAIL, OTHER) == {}
+    assert claimed(Action(7, 41, url="https://x/hook", body=ASK.body), MAIL) == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "body"),
+    [
+        ("https://x/api/generate/acme?template_id=plan-nudge&user_id=1", ""),
+        ("https://x/api/generate/acme", json.dumps({"payload": json.dumps({"template_id": "plan-nudge"})})),
+        ("https://x/api/batch-generate/acme", '{"requests":[{"template_id":"plan-nudge"}]}'),
+    ],
+)
+def test_a_webhook_names_its_template_in_several_ways(url: str, body: str) -> None:
+    assert claimed(Action(7, 41, url, body=body))[("plan-nudge", "webhook", 41)] == 1
+
+
+def test_what_calls_and_messages_did_decides_the_share() -> None:
+    calls = {("plan-nudge", 7): {41: 90, 44: 10}}
+    followed = {("plan-nudge", 7, 41, 42): (60, 80), ("plan-nudge", 7, 41, 43): (20, 80)}
+    assert claimed(ASK, MAIL, calls=calls, followed=followed) == {
+        ("plan-nudge", "webhook", 41): 0.9,
+        ("plan-nudge", "message", 42): 0.75,
+    }
+    # no message of this action ever came next
+    unseen = {("plan-nudge", 7, 41, 43): (20, 20)}
+    assert claimed(ASK, MAIL, followed=unseen)[("plan-nudge", "message", 42)] == 0
+    two = Action(7, 42, body="{{jw_plan-nudge}} {{jw_other}}")
+    assert claimed(ASK, two)[("plan-nudge", "message", 42)] == 0.5
+
+
+def test_calls_that_carry_the_messages_own_action_need_no_row() -> None:
+    assert claimed(ASK, MAIL, calls={("plan-nudge", 7): {42: 90, 41: 10}}) == {}
+
+
+def test_a_webhook_without_a_template_is_that_of_its_calls_or_the_only_one() -> None:
+    silent = Action(7, 41, ASK.url, body="{{ payload }}")
+    expected = {("plan-nudge", "webhook", 41): 1.0, ("plan-nudge", "message", 42): 1.0}
+    assert claimed(silent, MAIL) == {}
+    assert claimed(silent, MAIL, calls={("plan-nudge", 7): {41: 5}}) == expected
+    assert claimed(silent, MAIL, calls={("plan-nudge", 9): {99: 5}}) == expected
+    assert claimed(silent, Action(7, 45, ASK.url), MAIL, calls={("plan-nudge", 9): {99: 5}}) == {}
+
+
+def test_the_owner_and_the_data_come_before_what_actions_say() -> None:
+    said = claims([ASK, MAIL], {}, {})
+
+    def added(*lines: str, calls: dict = {}) -> dict[tuple[str, ...], float]:  # type: ignore[type-arg]  # noqa: B006
+        there = [Row(*line.split(",")) for line in lines]
+        found = suggested_by_actions(said, {k: Counter(v) for k, v in calls.items()}, there, there)
+        return {tuple(vars(suggestion.row).values())[2:]: suggestion.share for suggestion in found}
+
+    assert added() == {("webhook", "41"): 1, ("message", "42"): 1}
+    assert added("plan-nudge,,message,42") == {}
+    assert added("plan-nudge,7,webhook,40") == {("webhook", "41"): 1, ("message", "42"): 1}
+    # its first webhook row would shut out calls that carry another action
+    elsewhere = {("plan-nudge", 8): {51: 5}}
+    assert added(calls=elsewhere) == {("webhook", "41"): 0, ("message", "42"): 1}
+    assert added("plan-nudge,8,webhook,51", calls=elsewhere) == {("webhook", "41"): 1, ("message", "42"): 1}
+
+
+def test_actions_are_read_from_the_warehouse_and_written_once(built: Built, tmp_path: Path) -> None:
+    """Without calls or messages of theirs: a campaign that has not begun."""
+    warehouse = tmp_path / "warehouse.duckdb"
+    shutil.copy(built.warehouse, warehouse)
+    sure, unsure = (
+        {"type": "webhook", "name": "Ask", "url": ASK.url, "body": '{"template_id":"to-come"}'},
+        {"type": "email", "subject": "{{jw_to-come}} {{jw_a}} {{jw_b}} {{jw_c}}"},
+    )
+    items = {41: sure, 42: {"type": "email", "subject": "{{ customer.jw_to-come.vars.subject }}"}, 43: unsure}
+    with duckdb.connect(str(warehouse)) as connection:
+        for number, item in items.items():
+            connection.execute(
+                "insert into staging.customerio_api (entity, key, payload, _scope) "
+                "values ('actions', ?, ?, 'campaigns/9007')",
+                [f"campaigns/9007/{number}", json.dumps(item)],
+            )
+    (tmp_path / "template_actions.csv").write_text(HEADER + "other,,message,5\n")
+    environment = built.environment | {"COPYMART_SEEDS": str(tmp_path), "COPYMART_DUCKDB": str(warehouse)}
+    shown = attempt(environment, "copymart", "suggest-actions", "--min-deliveries", "1000000", "--write")
+    assert shown.status == 0, shown.output
+    text = " ".join(shown.output.split())
+    assert "41 calls JustAI for it" in text and "42 writes jw_to_come" in text
+    assert "below 30%" in text and "added 2 rows" in text
+    assert rows_of(tmp_path / "template_actions.csv") == [
+        Row("other", "", "message", "5"),
+        Row("to-come", "9007", "message", "42"),
+        Row("to-come", "9007", "webhook", "41"),
+    ]
+    again = attempt(environment, "copymart", "suggest-actions", "--min-deliveries", "1000000", "--write")
+    assert "none of them has a share of 30%" in again.output

@@ -25,6 +25,7 @@ import dbt.cli.main
 import dbt.config.runtime
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
+import scripts.customerio.entities  # noqa: F401
 from scripts import cli
 
 # multiprocessing looks after all its processes when one is started, which two threads must not do at once.

@@ -1,0 +1,24 @@
+with
+
+members as (
+
+    select * from {{ ref('stg_customerio_api__segment_members') }}
+
+),
+
+final as (
+
+    select
+        segment_id,
+        case
+            when person_key like 'email:%' then 'email:' || md5(substr(person_key, length('email:') + 1))
+            else person_key
+        end as person_key,
+        cio_id,
+        user_id,
+        extracted_at as first_read_at
+    from members
+
+)
+
+select * from final

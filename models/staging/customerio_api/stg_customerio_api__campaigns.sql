@@ -1,0 +1,44 @@
+with
+
+source as (
+
+    select * from {{ landed_or_empty('customerio_api', 'customerio_api') }}
+
+),
+
+items as (
+
+    select
+        payload,
+        extracted_at,
+        {{ json_fields('payload', [
+            'id', 'name', 'description', 'state', 'active', 'type', 'event_name', 'tags', 'actions',
+            'created', 'updated', 'first_started',
+        ]) }} as item
+    from source
+    where entity = 'campaigns'
+
+),
+
+final as (
+
+    select
+        {{ text_to_bigint(json_field('item', 'id')) }} as campaign_id,
+        {{ json_field('item', 'name') }} as name,
+        {{ json_field('item', 'description') }} as description,
+        {{ json_field('item', 'state') }} as state,
+        {{ text_to_boolean(json_field('item', 'active')) }} as is_active,
+        {{ json_field('item', 'type') }} as trigger_type,
+        {{ json_field('item', 'event_name') }} as event_name,
+        {{ json_field('item', 'tags') }} as tags,
+        {{ json_field('item', 'actions') }} as actions,
+        {{ json_time('item', 'created') }} as created_at,
+        {{ json_time('item', 'updated') }} as updated_at,
+        {{ json_time('item', 'first_started') }} as first_started_at,
+        payload,
+        extracted_at
+    from items
+
+)
+
+select * from final
