@@ -11,7 +11,12 @@ from scripts.dev.check_grammar import faults
 from support.project import PROJECT
 
 SQL = {path.stem: path.read_text() for path in sorted(PROJECT.glob("models/**/*.sql"))}
-MACROS = {path.stem: path.read_text() for path in sorted(PROJECT.glob("macros/engagement/*.sql"))}
+MACROS = {
+    name: body
+    for folder in ("engagement", "incremental")
+    for path in sorted(PROJECT.glob(f"macros/{folder}/*.sql"))
+    for name, body in re.findall(r"{% macro (\w+)(\(.*?){%-? endmacro", path.read_text(), re.DOTALL)
+}
 INCREMENTAL = [name for name, sql in SQL.items() if "incremental_strategy='replace_touched'" in sql]
 HAVE_BOUNDS = ("_date", "_at", "_hour", "_timestamp")
 PAGE = (PROJECT / "docs/decisions/incremental-builds.md").read_text()
@@ -47,9 +52,11 @@ def table() -> dict[str, tuple[set[str], set[str]]]:
 
 
 def whole(name: str) -> str:
-    """The SQL of a model with the macros of this folder that it calls."""
-    called = (macro for macro, _ in MACROS.items() if f"{{{{ {macro}()" in SQL[name])
-    return SQL[name] + "".join(MACROS[macro] for macro in called)
+    """The SQL of a model with the macros that it calls."""
+    text = SQL[name]
+    for macro in re.findall(r"{{ (\w+)\(", text):
+        text += MACROS.get(macro, "")
+    return text
 
 
 def of_reads(name: str) -> set[str]:
