@@ -34,6 +34,8 @@ def side_of(work: Path, target: str, database: str) -> Side:
         "DBT_LOG_PATH": str(log_path),
         # statements are counted in it
         "DBT_LOG_FORMAT_FILE": "json",
+        # no second file after 10 MB
+        "DBT_LOG_FILE_MAX_BYTES": "0",
         "COPYMART_DUCKDB": str(work / "warehouse.duckdb"),
         "COPYMART_SEEDS": "scripts/simulate/sample_seeds",
     }

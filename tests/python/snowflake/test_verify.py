@@ -178,3 +178,11 @@ def test_statements_are_counted_by_kind(statement: str, kind: str, tmp_path: Pat
     assert set(listed(count(log, "ours")).replace(",", ":").split(": ")[1:]) == {
         f"{int(each == kind)} {each}" for each in KINDS
     }
+
+
+def test_dbt_writes_the_whole_log_of_a_side_to_one_file(tmp_path: Path) -> None:
+    """What dbt had moved to another file would not be counted."""
+    side = sides.side_of(tmp_path, "snowflake", "COPYMART_VERIFY_1")
+    assert side.environment["DBT_LOG_FORMAT_FILE"] == "json"
+    assert side.environment["DBT_LOG_FILE_MAX_BYTES"] == "0"
+    assert side.environment["DBT_LOG_PATH"] == str(side.log_path)

@@ -34,6 +34,7 @@ from scripts.land.snowflake.tables import make_tables
 from scripts.land.sources import list_files, locate
 from scripts.land.sync import by_table
 from scripts.land.tables import fill_columns
+from scripts.snowflake.statements import BLOCKS, DATA_TESTS, KINDS, OTHERS, QUESTIONS, TABLES, TEMPORARY
 from scripts.snowflake.throwaway import Place, set_up, throwaway_setup
 from scripts.snowflake.verify import SKIPPED, columns_of
 from scripts.warehouse import layer_schema
@@ -612,6 +613,13 @@ def refused_now(session: Any, database: str) -> str:
     return str(refused.value.msg)
 
 
+def documented_statements() -> dict[str, int]:
+    """The number of statements of each kind that a day's build sends, by docs/snowflake.md."""
+    page = (PROJECT / "docs/snowflake.md").read_text()
+    rows = page.partition("| Statements | One day |")[2].partition("\n\n")[0].splitlines()[2:]
+    return dict(zip((*KINDS, "all"), (int(row.split(" | ")[1]) for row in rows), strict=True))
+
+
 def test_the_whole_way_is_the_same_on_both_engines(port: int, endpoint: str, tmp_path: Path) -> None:
     """`make verify-snowflake` against the emulated Snowflake: each verb as its own role, a bucket on moto.
 
@@ -629,8 +637,8 @@ def test_the_whole_way_is_the_same_on_both_engines(port: int, endpoint: str, tmp
     assert done.returncode == 0, done.stdout + done.stderr
     builds = re.findall(r"^(build|make daily).*: (\d+) of (\d+) nodes passed$", done.stdout, re.MULTILINE)
     assert [what for what, *_ in builds] == ["build", "make daily"], done.stdout
-    numbers = [int(number) for _, *found in builds for number in found]
-    assert numbers[0] == numbers[1] > numbers[2] == numbers[3] > 200
+    passed = [int(number) for _, *found in builds for number in found]
+    assert passed[0] == passed[1] > passed[2] == passed[3] > 200
     compared = re.search(r"^(\d+) of (\d+) relations equal row for row$", done.stdout, re.MULTILINE)
     assert compared and int(compared[1]) == int(compared[2]) > 40
     for line in (
@@ -640,6 +648,16 @@ def test_the_whole_way_is_the_same_on_both_engines(port: int, endpoint: str, tmp
     ):
         assert line in done.stdout
         assert f"- {line}" in (tmp_path / "seen.md").read_text()
+    statements = re.search(r"^make daily.*: (\d+) statements: (.+)$", done.stdout, re.MULTILINE)
+    assert statements, done.stdout
+    numbers = map(int, re.findall(r"\d+", f"{statements[2]} {statements[1]}"))
+    counted = dict(zip((*KINDS, "all"), numbers, strict=True))
+    documented = documented_statements()
+    for kind in (DATA_TESTS, BLOCKS, TEMPORARY, TABLES):
+        assert counted[kind] == documented[kind], (counted, documented)
+    for kind in (QUESTIONS, OTHERS, "all"):
+        # two threads may ask the same at once
+        assert abs(counted[kind] - documented[kind]) <= 0.03 * documented[kind], (counted, documented)
     landed = aws("s3", endpoint, "testing", "testing").list_objects_v2(
         Bucket="verified", Prefix="all/landing"
     )
