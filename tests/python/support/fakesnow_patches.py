@@ -187,7 +187,7 @@ def regex_substr(node: exp.Expression) -> exp.Expression:
 
 # A number beyond a double or of more than 38 digits, the character \u0000, and objects within objects.
 ONLY_DUCKDB = (
-    r"regexp_matches({text}, '[0-9][eE][+]?[0-9]{{3}}|[0-9]{{39}}|\\u0000') "
+    r"regexp_matches({text}, '(^|[\[:,\s])-?([0-9][0-9.]*[eE][+]?[0-9]{{3}}|[0-9]{{39}})|\\u0000') "
     "or length({text}) - length(replace({text}, '{{', '')) >= 500"
 )
 

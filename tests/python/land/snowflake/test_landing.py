@@ -34,7 +34,7 @@ from scripts.land.snowflake.tables import make_tables
 from scripts.land.sources import list_files, locate
 from scripts.land.sync import by_table
 from scripts.land.tables import fill_columns
-from scripts.snowflake.statements import BLOCKS, DATA_TESTS, KINDS, OTHERS, QUESTIONS, TABLES, TEMPORARY
+from scripts.snowflake import statements
 from scripts.snowflake.throwaway import Place, set_up, throwaway_setup
 from scripts.snowflake.verify import SKIPPED, columns_of
 from scripts.warehouse import layer_schema
@@ -617,7 +617,7 @@ def documented_statements() -> dict[str, int]:
     """The number of statements of each kind that a day's build sends, by docs/snowflake.md."""
     page = (PROJECT / "docs/snowflake.md").read_text()
     rows = page.partition("| Statements | One day |")[2].partition("\n\n")[0].splitlines()[2:]
-    return dict(zip((*KINDS, "all"), (int(row.split(" | ")[1]) for row in rows), strict=True))
+    return dict(zip((*statements.KINDS, "all"), (int(row.split(" | ")[1]) for row in rows), strict=True))
 
 
 def test_the_whole_way_is_the_same_on_both_engines(port: int, endpoint: str, tmp_path: Path) -> None:
@@ -648,14 +648,14 @@ def test_the_whole_way_is_the_same_on_both_engines(port: int, endpoint: str, tmp
     ):
         assert line in done.stdout
         assert f"- {line}" in (tmp_path / "seen.md").read_text()
-    statements = re.search(r"^make daily.*: (\d+) statements: (.+)$", done.stdout, re.MULTILINE)
-    assert statements, done.stdout
-    numbers = map(int, re.findall(r"\d+", f"{statements[2]} {statements[1]}"))
-    counted = dict(zip((*KINDS, "all"), numbers, strict=True))
+    sent = re.search(r"^make daily.*: (\d+) statements: (.+)$", done.stdout, re.MULTILINE)
+    assert sent, done.stdout
+    numbers = map(int, re.findall(r"\d+", f"{sent[2]} {sent[1]}"))
+    counted = dict(zip((*statements.KINDS, "all"), numbers, strict=True))
     documented = documented_statements()
-    for kind in (DATA_TESTS, BLOCKS, TEMPORARY, TABLES):
+    for kind in (statements.DATA_TESTS, statements.BLOCKS, statements.TEMPORARY, statements.TABLES):
         assert counted[kind] == documented[kind], (counted, documented)
-    for kind in (QUESTIONS, OTHERS, "all"):
+    for kind in (statements.QUESTIONS, statements.OTHERS, "all"):
         # two threads may ask the same at once
         assert abs(counted[kind] - documented[kind]) <= 0.03 * documented[kind], (counted, documented)
     landed = aws("s3", endpoint, "testing", "testing").list_objects_v2(
