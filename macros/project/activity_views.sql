@@ -5,7 +5,7 @@
     {%- if execute and flags.WHICH in ('build', 'run') and not flags.EMPTY -%}
         {%- set kinds = {} -%}
         {%- set found = run_query('select distinct activity_type from ' ~ this ~ " where activity_type != ''") -%}
-        {%- for row in found.rows -%}
+        {%- for row in found.rows if modules.re.fullmatch('[A-Za-z0-9_:. -]+', row[0]) -%}
             {%- set name = modules.re.sub('[^a-z0-9]+', '_', row[0] | lower) -%}
             {%- do kinds.setdefault('activity_' ~ name, []).append(row[0]) -%}
         {%- endfor -%}

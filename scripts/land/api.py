@@ -252,7 +252,7 @@ def _gone(work: str, part: Part) -> Iterator[tuple[str, tuple[Any, ...]]]:
     if part.scopes is not None:
         # one JSON text: a list of thousands of campaigns is too long for parameters of their own
         there = json.dumps(sorted(part.scopes))
-        yield "position('\"' || _scope || '\"' in %s) = 0", (there,)
+        yield "not contains(%s, '\"' || _scope || '\"')", (there,)
 
 
 def _pieces(listed: Sequence[Any]) -> Iterator[Sequence[Any]]:

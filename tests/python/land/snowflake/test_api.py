@@ -1,14 +1,17 @@
 """What the App API returned lands on Snowflake as on DuckDB; a failing statement undoes its transaction."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import duckdb
 import pytest
+from snowflake.connector.cursor import SnowflakeCursor
 
 from scripts.customerio.app_api import open_api
 from scripts.customerio.entities import Reading, read
 from scripts.customerio.wish import ENTITIES, Wish
+from scripts.dev.check_grammar import faults
 from scripts.land.api import Counts, OnDuckDB, Warehouse
 from scripts.land.snowflake.api import OnSnowflake
 from scripts.land.snowflake.session import Session
@@ -66,7 +69,19 @@ def contents(tables: Warehouse) -> list[list[tuple[Any, ...]]]:
     return [sorted(map(tuple, tables.run(query.format(tables.schema))), key=str) for query in queries]
 
 
-def test_it_lands_as_on_duckdb(world: World, here: OnDuckDB, there: OnSnowflake) -> None:
+def test_it_lands_as_on_duckdb(
+    world: World, here: OnDuckDB, there: OnSnowflake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All its statements are of Snowflake's grammar, too."""
+    sent: set[str] = set()
+    execute = SnowflakeCursor.execute
+
+    def noted(self: SnowflakeCursor, statement: str, parameters: Any = None, **options: Any) -> Any:
+        given = tuple(f"'{value}'" if isinstance(value, str) else value for value in parameters or ())
+        sent.add(re.sub(r"'[^']*'", "'x'", statement % given if given else statement))
+        return execute(self, statement, parameters, **options)
+
+    monkeypatch.setattr(SnowflakeCursor, "execute", noted)
     world.most = 5
     world.transactional.append({"name": 'it\'s \\ "no" id\n'})
     assert extracted(world, here) == extracted(world, there)
@@ -79,6 +94,12 @@ def test_it_lands_as_on_duckdb(world: World, here: OnDuckDB, there: OnSnowflake)
         assert first == second and any(counts.changed for counts in first.values()) != full
         assert contents(here) == contents(there)
     assert second["actions"].removed == 13
+    # sqlfluff knows no PUT of a file name in quotes
+    shapes = {
+        re.sub(r"-[0-9a-f]{16}/|\b\d+\b|('x', )+", "1", each): each for each in sent if "put " not in each
+    }
+    assert len(shapes) > 20
+    assert {each: refused for each in shapes.values() if (refused := faults(each))} == {}
 
 
 def test_a_failing_statement_undoes_its_transaction(
