@@ -17,6 +17,7 @@ from scripts.land.plan import plan_landing
 from scripts.land.report import print_dry_run, print_moves, print_outcomes, print_removals
 from scripts.land.rules import CALLS, EVENTS
 from scripts.land.sources import list_files, locate
+from scripts.land.table_plan import plan_table
 from scripts.land.transaction import run
 from scripts.warehouse import ProfilesDir, ProjectDir, Target, credentials, project_vars
 
@@ -26,6 +27,7 @@ copymart land --calls s3://acme/justai/calls \\
     --role-arn arn:aws:iam::123456789012:role/loader
 copymart land --calls s3://acme/justai/calls \\
     --backfill 2026-01-01 2026-01-08 --dry-run
+copymart land --calls table:RAW.JUSTAI.CALLS
 copymart land --moved /data/logs s3://acme/logs
 """
 
@@ -33,7 +35,10 @@ copymart land --moved /data/logs s3://acme/logs
 def land(
     calls: Annotated[
         str | None,
-        typer.Option(help="JustAI call logs: a folder, glob, file or `s3://` prefix.", rich_help_panel=WHAT),
+        typer.Option(
+            help="JustAI call logs: a folder, glob, file, `s3://` prefix, or `table:DATABASE.SCHEMA.NAME`.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     events: Annotated[
         str | None,
@@ -75,6 +80,15 @@ def land(
             rich_help_panel=WHAT,
         ),
     ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Of a table, look for changes in every hour. Without it, hours that are older than "
+            "`table_rescan_days` (dbt_project.yml) are only counted.",
+            rich_help_panel=WHAT,
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -114,6 +128,9 @@ def land(
     not change is skipped; a file that did replaces its rows. Lines that break a rule go to the `*_rejects`
     tables with the reason.
 
+    A table lands by the UTC hours of its time column: hours that changed replace what they brought. It is one
+    of Snowflake's, or one of the DuckDB file or of what the profile's target attaches.
+
     With a Snowflake target, Snowflake copies and parses JSON lines: local files through PUT, `s3://` through
     a stage.
 
@@ -144,14 +161,20 @@ def land(
     remote = any(location.is_s3 for _, location in locations)
     store = s3.client(role_arn, external_id, endpoint_url, region) if remote else None
     settings = project_vars(project_dir)
-    bounds = _bounds(settings)
+    bounds, days = _bounds(settings), _rescan_days(settings)
+    if everything and not any(location.is_table for _, location in locations):
+        raise UserError("--all belongs to a table: give --calls or --events table:DATABASE.SCHEMA.NAME")
     profile = credentials(project_dir, profiles_dir, target)
     elsewhere = profile["type"] == "snowflake"
     if stage is not None and not elsewhere:
         raise UserError(f"--stage belongs to a Snowflake target; the profile's is of type {profile['type']}")
     # listed before a warehouse is created; only an open session knows which places on S3 a stage covers
     listed = [
-        (dataset, location, None if elsewhere and location.is_s3 else list_files(location, store))
+        (
+            dataset,
+            location,
+            None if location.is_table or (elsewhere and location.is_s3) else list_files(location, store),
+        )
         for dataset, location in locations
     ]
     where = (profile, project_dir, profiles_dir, target, dry_run)
@@ -165,18 +188,15 @@ def land(
             print_moves(moves, dry_run)
             if not dry_run:
                 move(engine, moves)
-        plans = [
-            plan_landing(
-                engine.connection,
-                dataset,
-                location,
-                engine.list_files(location, store) if files is None else files,
-                span,
-                allow_empty,
-                copies,
-            )
-            for dataset, location, files in listed
-        ]
+        plans = []
+        for dataset, location, files in listed:
+            rest = (span, allow_empty, copies)
+            if location.is_table:
+                plan = plan_table(engine, dataset, location, bounds, days, everything, *rest, dry_run)
+            else:
+                there = engine.list_files(location, store) if files is None else files
+                plan = plan_landing(engine.connection, dataset, location, there, *rest)
+            plans.append(plan)
         for plan in plans:
             print_removals(plan)
         if dry_run:
@@ -223,6 +243,16 @@ def _hour(text: str) -> datetime:
     if moment != moment.replace(minute=0, second=0, microsecond=0):
         raise UserError(f"--backfill: {text!r} is no whole hour (UTC)")
     return moment
+
+
+def _rescan_days(settings: dict[str, Any]) -> int:
+    """The days whose hours of a table are always hashed."""
+    value = settings.get("table_rescan_days", 7)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise UserError(
+            f"dbt_project.yml: the var table_rescan_days is {value!r}; write a number of days such as 7"
+        )
+    return value
 
 
 def _bounds(settings: dict[str, Any]) -> tuple[int, int]:

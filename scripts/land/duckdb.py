@@ -11,12 +11,14 @@ import pyarrow as pa
 
 from scripts.errors import UserError
 from scripts.land.chunks import Chunk, Skipped, prefetched, read_chunks
+from scripts.land.duckdb_tables import DuckDBTable
 from scripts.land.engine import Move, Stamp
 from scripts.land.plan import Plan
 from scripts.land.rules import Dataset, name
+from scripts.land.source_tables import SourceTable, table_chunks
 from scripts.land.sources import Location, SourceFile, list_files
 from scripts.land.tables import ddl, fill_columns
-from scripts.warehouse import connect, full
+from scripts.warehouse import connect, connect_nowhere, full
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,16 @@ class DuckDB:
 
     def chunks(self, plan: Plan, bounds: tuple[int, int], store: Any) -> Iterator[Chunk | Skipped]:
         """Read the files of a plan, the next ones while DuckDB checks the previous ones."""
-        return prefetched(read_chunks(plan, store))
+        # a table is read by the connection that the transaction uses
+        return table_chunks(plan.table, plan) if plan.table else prefetched(read_chunks(plan, store))
+
+    def open_table(self, location: Location, dataset: Dataset, bounds: tuple[int, int]) -> SourceTable:
+        """Find a table or view of this DuckDB file, or of what the profile attaches."""
+        return DuckDBTable(self.connection, location, dataset, bounds)
+
+    def note_hashes(self, dataset: Dataset, stamp: Stamp, hashes: dict[str, str]) -> None:
+        """Change the hashes of landed parts in the ledger; no model reads them."""
+        update_hashes(self.connection, dataset, hashes)
 
     def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:
         """Commit: only one process writes a DuckDB file, so the ledger is still the one of the plan."""
@@ -71,6 +82,16 @@ def moves_table(moves: list[Move]) -> pa.Table:
     return pa.table({"old_name": old, "new_name": new, "path_hour": pa.array(hours, pa.timestamp("us"))})
 
 
+def update_hashes(connection: duckdb.DuckDBPyConnection, dataset: Dataset, hashes: dict[str, str]) -> None:
+    """Change the hashes of parts in a ledger in DuckDB."""
+    connection.register("hashes", pa.table({"part": list(hashes), "hash": list(hashes.values())}))
+    connection.execute(
+        "update staging.landed_files set content_hash = hash from hashes where file = part and dataset = ?",
+        [dataset.name],
+    )
+    connection.unregister("hashes")
+
+
 def rename_in_ledger(connection: duckdb.DuckDBPyConnection, dataset: Dataset, stamp: Stamp) -> None:
     """Rename files in a ledger in DuckDB, by the table `moves`."""
     connection.execute(
@@ -96,7 +117,7 @@ def open_duckdb(
         UserError: the file cannot be opened or written.
     """
     if dry_run and profile["type"] == "duckdb" and not Path(profile["path"]).exists():
-        connection = duckdb.connect()
+        connection = connect_nowhere(project_dir, profiles_dir, target)
     else:
         connection = connect(project_dir, profiles_dir, target, read_only=dry_run)
     try:

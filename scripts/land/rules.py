@@ -35,6 +35,11 @@ class Dataset:
     maps: tuple[str, ...] = ()
     members: str = ""
 
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """The columns that hold a JSON object."""
+        return tuple(column for column, kind, _ in self.table if kind == "json")
+
     def types(self) -> dict[str, str]:
         """The DuckDB type of each column of the landing table."""
         return {column: kind for column, kind, _ in self.table}
@@ -232,6 +237,11 @@ EVENTS = Dataset(
 )
 
 DATASETS = (CALLS, EVENTS)
+TIMES = {CALLS.name: "event_timestamp", EVENTS.name: "timestamp"}
+"""The column with a record's time."""
+
+MARKED_JSON = {"holds": "json"}
+"""Metadata of a column of text in which a value is JSON: a text in it stands in quotes."""
 
 
 def member_columns(dataset: Dataset) -> dict[str, str]:
@@ -304,7 +314,9 @@ def _column_field(field: pa.Field) -> str:
     column = name(field.name)
     text, no_text = f"land_text(f_{field.name})", f"land_not_text(f_{field.name})"
     # what is a text or whole number already needs no JSON of it
-    if pa.types.is_string(field.type):
+    if _is_marked(field):
+        pass
+    elif pa.types.is_string(field.type):
         text, no_text = f"nullif({column}, '')", "false"
     elif pa.types.is_integer(field.type):
         text, no_text = f"{column}::varchar", "false"
@@ -313,6 +325,8 @@ def _column_field(field: pa.Field) -> str:
 
 def _column_json(field: pa.Field) -> str:
     column = name(field.name)
+    if _is_marked(field):
+        return f"nullif(json({column})::varchar, 'null')::json"
     if pa.types.is_timestamp(field.type):
         return f"to_json(epoch_us({column}) // 1000000)"
     if pa.types.is_dictionary(field.type):
@@ -323,6 +337,10 @@ def _column_json(field: pa.Field) -> str:
         # a null member of a STRUCT is a key that this record does not have
         return f"case when {column} is not null then json_merge_patch('{{}}', to_json({column})) end"
     return f"nullif(to_json({column})::varchar, 'null')::json"
+
+
+def _is_marked(field: pa.Field) -> bool:
+    return bool(field.metadata and field.metadata.get(b"holds") == b"json")
 
 
 def _member_names(kind: pa.DataType) -> list[str]:

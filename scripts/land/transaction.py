@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scripts.console import progress
+from scripts.errors import UserError
 from scripts.land import chunks as sizes
 from scripts.land.chunks import Chunk, Skipped
 from scripts.land.engine import Engine, Stamp, new_stamp
@@ -99,6 +100,11 @@ def _land_files(
             try:
                 batch.add(item)
             except duckdb.Error as error:
+                if plan.table:
+                    raise UserError(
+                        f"{plan.table.root}: DuckDB cannot read it ({first_line(error)}): land a view with "
+                        "other types"
+                    ) from error
                 if not _is_of_a_file(error, item):
                     raise
                 engine.connection.rollback()
