@@ -175,8 +175,7 @@ class DuckDBTable:
     def _piece(self, first: int, last: int) -> pa.Table:
         """The rows [first, last) of the snapshot, as the reader of Parquet gives those of a file."""
         columns = ", ".join(
-            f"{_value(column, self.types[column], field in self.dataset.objects)} as {field}"
-            for field, column in self.columns.items()
+            f"{_value(column, self.types[column])} as {field}" for field, column in self.columns.items()
         )
         query = (
             f"select parts.file_no, line, {columns} from {_SNAPSHOT} as rows "
@@ -190,22 +189,18 @@ class DuckDBTable:
             raise UserError(f"{self.root}: {first_line(error)}; or land a view that does so") from error
         for number, field in enumerate(table.schema):
             kind = self.types.get(self.columns.get(field.name, ""), "")
-            if kind in ("JSON", "VARIANT") and field.name not in self.dataset.objects:
+            if "JSON" in kind or "VARIANT" in kind:
                 table = table.set_column(number, field.with_metadata(MARKED_JSON), table.column(number))
         table = table.add_column(0, "line", read["line"]).add_column(0, "file_no", read["file_no"])
         batches = table.combine_chunks().to_batches(sizes.BATCH_ROWS)
         return pa.Table.from_batches(batches, table.schema)
 
 
-def _value(column: str, kind: str, is_object: bool) -> str:
+def _value(column: str, kind: str) -> str:
     """SQL of a column in a type that Arrow and the rules know."""
     source = name(column)
     if kind in ("JSON", "VARIANT"):
-        text = f"{source}::json::varchar"
-        if not is_object:
-            return text
-        # JSON text, as a VARCHAR column holds it; a JSON string holds such text
-        return f"case when starts_with(ltrim({text}), '\"') then {source}::json->>'$' else {text} end"
+        return f"{source}::json::varchar"
     if kind.startswith("TIMESTAMP"):
         return f"case when isfinite({source}) then {source} end"
     if "VARIANT" in kind or "JSON" in kind:

@@ -326,7 +326,11 @@ def _column_field(field: pa.Field) -> str:
 def _column_json(field: pa.Field) -> str:
     column = name(field.name)
     if _is_marked(field):
-        return f"nullif(json({column})::varchar, 'null')::json"
+        # what DuckDB takes for JSON, and is none, stays a text
+        return (
+            f"case when land_trailing_comma({column}) then to_json({column}) "
+            f"else nullif(json({column})::varchar, 'null')::json end"
+        )
     if pa.types.is_timestamp(field.type):
         return f"to_json(epoch_us({column}) // 1000000)"
     if pa.types.is_dictionary(field.type):

@@ -23,6 +23,8 @@ Hour = int | None
 WITHOUT_TIME = "without_time"
 MOST_ROWS = 5_000_000
 """Rows of one transaction; an hour that has more is a transaction of its own, because it lands whole."""
+MOST_PARTS = 10_000
+"""Hours of one transaction, which statements may have to list."""
 
 _EPOCH = datetime(1970, 1, 1)
 _HOUR = timedelta(hours=1)
@@ -216,7 +218,7 @@ def table_chunks(table: SourceTable, plan: Plan) -> Iterator[Chunk | Skipped]:
         if isinstance(item, Skipped):
             yield item
             continue
-        if not groups or held + item.rows > MOST_ROWS:
+        if not groups or held + item.rows > MOST_ROWS or len(groups[-1]) == MOST_PARTS:
             groups.append([])
             held = 0
         groups[-1].append(item)

@@ -204,8 +204,8 @@ class Batch:
         _delete(self.connection, self.plan.dataset, replaced, self.stamp)
         for uri, names in chunk.unknown.items():
             self.unknown.setdefault(uri, set()).update(names)
-        for uri, count in chunk.copied.items():
-            self.counts.setdefault(uri, Counter())[None] += count
+        for uri, counts in chunk.copied.items():
+            self.counts.setdefault(uri, Counter()).update(counts)
         self.connection.register("chunk", chunk.table)
         self._check(chunk.table.schema, uris)
         self.connection.unregister("chunk")

@@ -9,6 +9,7 @@ lines, is left to the reader of files, which reports what is wrong with it.
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -341,7 +342,9 @@ def _returned(session: Session, classified: str, good: dict[Staged, PlainLines])
     """Yield the lines of good files that are not plain; the last chunk closes the transaction."""
     files = {number: Opened(item.file, BytesIO(), item.digest) for number, item in enumerate(good)}
     numbers = {ready.name: number for number, ready in enumerate(good.values())}
-    taken = {item.file.uri: ready.rows for item, ready in good.items()}
+    taken: dict[str, Counter[str | None]] = {
+        item.file.uri: Counter({None: ready.rows}) for item, ready in good.items()
+    }
     held: list[tuple[int, int, str]] = []
     size = 0
     with session.connection.cursor() as cursor:

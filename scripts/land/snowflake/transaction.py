@@ -90,6 +90,20 @@ def rename_files(session: Session, dataset: Dataset, stamp: Stamp, moves: list[M
             )
 
 
+def change_hashes(session: Session, dataset: Dataset, stamp: Stamp, hashes: dict[str, str]) -> None:
+    """Change the hashes of landed parts in the ledger, in one transaction; the batch holds nothing."""
+    with _transaction(session, dataset, stamp):
+        for some in pieces(list(hashes.items())):
+            listed = json.dumps([{"part": part, "hash": found} for part, found in some])
+            execute(
+                session,
+                f"update {session.schema}.landed_files set content_hash = hash from "
+                "(select value:part::varchar as part, value:hash::varchar as hash "
+                "from table(flatten(input => parse_json(%s)))) as hashes where file = part and dataset = %s",
+                (listed, dataset.name),
+            )
+
+
 @contextmanager
 def _transaction(session: Session, dataset: Dataset, stamp: Stamp) -> Iterator[None]:
     """One transaction of a landing, after those of other landings of the dataset."""
@@ -234,7 +248,10 @@ def _note_removed(session: Session, dataset: Dataset, files: str, stamp: Stamp) 
 
 
 def _insert_plain(session: Session, dataset: Dataset, stamp: Stamp, plain: dict[str, PlainLines]) -> None:
-    """Insert the plain lines of files."""
+    """Insert the plain lines of files, or the rows and rejects of parts of a table."""
+    if plain and all(file.name == uri for uri, file in plain.items()):
+        _insert_parts(session, dataset, stamp, list(plain.values()))
+        return
     expected = sum(file.rows for file in plain.values())
     if not expected:
         return
@@ -254,6 +271,32 @@ def _insert_plain(session: Session, dataset: Dataset, stamp: Stamp, plain: dict[
             f"Snowflake inserted {result[0][0]} of {expected} plain lines into "
             f"{session.schema}.{dataset.name}; the batch was undone: run the command again"
         )
+
+
+def _insert_parts(session: Session, dataset: Dataset, stamp: Stamp, parts: list[PlainLines]) -> None:
+    """Insert what Snowflake checked of parts of a table, which are all of a temporary table."""
+    (table,) = {part.table for part in parts}
+    columns = ", ".join(column for column, _, _ in dataset.table)
+    target, landed_at = f"{session.schema}.{dataset.name}", stamp.landed_at.isoformat(sep=" ")
+    for expected, statement, parameters in (
+        (
+            sum(part.rows for part in parts),
+            f"insert into {target} ({columns}, _file, _line, _loaded_at, _batch_id) "
+            f"select {columns}, file, line, to_timestamp_ntz(%s), %s from {table} where plain",
+            (landed_at, stamp.batch_id),
+        ),
+        (
+            sum(part.rejects for part in parts),
+            f"insert into {target}_rejects (_file, _line, raw, reason, _loaded_at) "
+            f"select file, line, raw, reason, to_timestamp_ntz(%s) from {table} where not plain",
+            (landed_at,),
+        ),
+    ):
+        if expected and int(execute(session, statement, parameters)[0][0]) != expected:
+            raise UserError(
+                f"Snowflake inserted another number of rows into {target} than the {expected} it checked; "
+                "the batch was undone: run the command again"
+            )
 
 
 def _copy(session: Session, table: str, count: int, stamp: Stamp) -> None:
