@@ -12,6 +12,18 @@ call_rejects as (
 
 ),
 
+send_rejects as (
+
+    select * from {{ source('justai', 'justai_sends_rejects') }}
+
+),
+
+variant_rejects as (
+
+    select * from {{ source('justai', 'justai_variants_rejects') }}
+
+),
+
 event_rejects as (
 
     select * from {{ source('customerio', 'customerio_events_rejects') }}
@@ -26,6 +38,24 @@ rejects as (
         _line as source_line,
         reason
     from call_rejects
+
+    union all
+
+    select
+        'justai_sends' as dataset,
+        _file as source_file,
+        _line as source_line,
+        reason
+    from send_rejects
+
+    union all
+
+    select
+        'justai_variants' as dataset,
+        _file as source_file,
+        _line as source_line,
+        reason
+    from variant_rejects
 
     union all
 

@@ -15,7 +15,7 @@ from scripts.land.engine import Engine
 from scripts.land.moved import move, plan_moves
 from scripts.land.plan import plan_landing
 from scripts.land.report import print_dry_run, print_moves, print_outcomes, print_removals
-from scripts.land.rules import CALLS, EVENTS
+from scripts.land.rules import CALLS, EVENTS, SENDS, VARIANTS
 from scripts.land.sources import list_files, locate
 from scripts.land.table_plan import plan_table
 from scripts.land.transaction import run
@@ -27,6 +27,7 @@ copymart land --calls s3://acme/justai/calls \\
     --role-arn arn:aws:iam::123456789012:role/loader
 copymart land --calls s3://acme/justai/calls \\
     --backfill 2026-01-01 2026-01-08 --dry-run
+copymart land --calls s3://acme/sends --variants s3://acme/variants
 copymart land --calls table:RAW.JUSTAI.CALLS
 copymart land --moved /data/logs s3://acme/logs
 """
@@ -43,6 +44,14 @@ def land(
     events: Annotated[
         str | None,
         typer.Option(help="Customer.io webhook events: likewise.", rich_help_panel=WHAT),
+    ] = None,
+    variants: Annotated[
+        str | None,
+        typer.Option(
+            help="JustAI's variants with their words, likewise, where it exports two tables. `--calls` then "
+            "names the sends, which have no template_id and no vars.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     backfill: Annotated[
         tuple[str, str] | None,
@@ -142,16 +151,22 @@ def land(
         UserError: there is nothing to land, an option or the profile cannot be used, or a backfill would
             empty an hour.
     """
-    for option, uri in (("--calls", calls), ("--events", events)):
+    for option, uri in (
+        ("--calls", calls),
+        ("--variants", variants),
+        ("--events", events),
+    ):
         # Path("") is the current folder, which is never meant
         if uri is not None and not uri.strip():
             raise UserError(
                 f"{option} is empty: give a folder, glob, file or s3:// prefix (is a shell variable unset?), "
                 "or leave it out"
             )
-    named = [(dataset, uri) for dataset, uri in ((CALLS, calls), (EVENTS, events)) if uri is not None]
+    of_calls = CALLS if variants is None else SENDS
+    given = ((VARIANTS, variants), (of_calls, calls), (EVENTS, events))
+    named = [(dataset, uri) for dataset, uri in given if uri is not None]
     if not named and not moved:
-        raise UserError("nothing to land: give --calls URI, --events URI or both")
+        raise UserError("nothing to land: give --calls URI, --events URI, --variants URI or several of them")
     span = _span(*backfill) if backfill else None
     if span and not named:
         raise UserError("--backfill belongs to --calls or --events; --moved alone lands nothing")
@@ -163,7 +178,9 @@ def land(
     settings = project_vars(project_dir)
     bounds, days = _bounds(settings), _rescan_days(settings)
     if everything and not any(location.is_table for _, location in locations):
-        raise UserError("--all belongs to a table: give --calls or --events table:DATABASE.SCHEMA.NAME")
+        raise UserError(
+            "--all belongs to a table: give --calls, --variants or --events table:DATABASE.SCHEMA.NAME"
+        )
     profile = credentials(project_dir, profiles_dir, target)
     elsewhere = profile["type"] == "snowflake"
     if stage is not None and not elsewhere:
@@ -190,11 +207,17 @@ def land(
                 move(engine, moves)
         plans = []
         for dataset, location, files in listed:
-            rest = (span, allow_empty, copies)
-            if location.is_table:
+            there = files
+            if there is None and not location.is_table:
+                there = engine.list_files(location, store)
+            # variants without an hour hold for all time, whatever range is made equal
+            whole = dataset is VARIANTS and not all(file.path_hour for file in there or [])
+            range_ = None if whole or (dataset is VARIANTS and there is None) else span
+            # the same variants again, an hour later, are valid from that hour
+            rest = (range_, allow_empty, copies or dataset is VARIANTS)
+            if there is None:
                 plan = plan_table(engine, dataset, location, bounds, days, everything, *rest, dry_run)
             else:
-                there = engine.list_files(location, store) if files is None else files
                 plan = plan_landing(engine.connection, dataset, location, there, *rest)
             plans.append(plan)
         for plan in plans:

@@ -19,7 +19,7 @@ from scripts.land.chunks import Chunk, Skipped
 from scripts.land.parquet import readable
 from scripts.land.records import first_line
 from scripts.land.rules import MACROS, MARKED_JSON, TIMES, Dataset, name
-from scripts.land.source_tables import Hour, gone_since, hour_filter, hour_of, known_columns
+from scripts.land.source_tables import Hour, gone_since, hour_filter, hour_of, known_columns, rest_of
 from scripts.land.sources import Location, Opened, Refused, SourceFile
 from scripts.land.table_names import table_parts, table_root
 
@@ -56,7 +56,8 @@ class DuckDBTable:
         }
         self.columns, unknown = known_columns(self.root, self.types, dataset.columns)
         self.unknown = tuple(unknown)
-        self.time = TIMES[dataset.name]
+        self.time = TIMES.get(dataset.name)
+        self.rest = rest_of(dataset)
 
     def _query(self, query: str) -> list[Any]:
         try:
@@ -90,11 +91,13 @@ class DuckDBTable:
         )
 
     def _time_column(self) -> tuple[str, str]:
-        column = self.columns[self.time]
+        column = self.columns[self.time or ""]
         return name(column), self.types[column]
 
     def _hour(self) -> str:
         """SQL of a row's hour by the rules for its time; null where they reject it."""
+        if not self.time:
+            return "null::bigint"
         column, kind = self._time_column()
         if kind.startswith("TIMESTAMP"):
             seconds = f"case when isfinite({column}) then epoch_us({column}) // 1000000 end"

@@ -8,6 +8,7 @@ record is rejected.
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -172,6 +173,38 @@ CALLS = Dataset(
     maps=("vars", "attrs"),
 )
 
+
+def _only(listed: tuple[tuple[str, ...], ...], fields: tuple[str, ...]) -> Any:
+    """The values or reasons of calls that concern these fields."""
+    return tuple(item for item in listed if any(item[0] in (name, *_reasons_of(name)) for name in fields))
+
+
+def _reasons_of(field: str) -> tuple[str, ...]:
+    return f"missing_{field}", f"bad_{field}", f"{field}_out_of_bounds"
+
+
+_OF_SENDS = ("event_timestamp", "user_id", "campaign_id", "action_id", "journey_id", "copy_id", "attrs")
+_OF_VARIANTS = ("copy_id", "template_id", "vars")
+
+# JustAI's export in two tables: a send is a call without what it says of its variant
+SENDS = Dataset(
+    name="justai_sends",
+    columns=Columns(fields=_OF_SENDS, required=(("event_timestamp",), ("copy_id",))),
+    table=_only(CALLS.table, _OF_SENDS),
+    reasons=_only(CALLS.reasons, _OF_SENDS),
+    keys=("event_timestamp", "copy_id", "campaign_id", "journey_id", "action_id"),
+    maps=("attrs",),
+)
+VARIANTS = Dataset(
+    name="justai_variants",
+    # attrs describe people, and a variant has none: they are known, and not read
+    columns=Columns(fields=(*_OF_VARIANTS, "attrs"), required=(("copy_id",), ("template_id",), ("vars",))),
+    table=_only(CALLS.table, _OF_VARIANTS),
+    reasons=_only(CALLS.reasons, _OF_VARIANTS),
+    keys=("copy_id",),
+    maps=("vars",),
+)
+
 EVENTS = Dataset(
     name="customerio_events",
     columns=Columns(
@@ -236,9 +269,9 @@ EVENTS = Dataset(
     ),
 )
 
-DATASETS = (CALLS, EVENTS)
-TIMES = {CALLS.name: "event_timestamp", EVENTS.name: "timestamp"}
-"""The column with a record's time."""
+DATASETS = (CALLS, SENDS, VARIANTS, EVENTS)
+TIMES = {CALLS.name: "event_timestamp", SENDS.name: "event_timestamp", EVENTS.name: "timestamp"}
+"""The column with a record's time, of datasets that have one."""
 
 MARKED_JSON = {"holds": "json"}
 """Metadata of a column of text in which a value is JSON: a text in it stands in quotes."""

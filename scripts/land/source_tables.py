@@ -14,13 +14,13 @@ from scripts.errors import UserError
 from scripts.land.chunks import Chunk, Skipped
 from scripts.land.plan import Known, Plan, same_etag
 from scripts.land.records import Columns, check_columns
+from scripts.land.rules import TIMES, Dataset
 from scripts.land.sources import Refused, SourceFile
 from scripts.land.table_names import TABLE
 
 Hour = int | None
 """Whole hours since 1970-01-01 UTC; None for the rows without a usable time, which are one part."""
 
-WITHOUT_TIME = "without_time"
 MOST_ROWS = 5_000_000
 """Rows of one transaction; an hour that has more is a transaction of its own, because it lands whole."""
 MOST_PARTS = 10_000
@@ -34,6 +34,7 @@ class SourceTable(Protocol):
     """A table of a warehouse, with the columns that a dataset reads.
 
     `root`: its name in the ledger, `table:DATABASE.SCHEMA.NAME`. `version`: engine and version of its hashes.
+    `rest`: the name of the part without an hour, below `root`.
     """
 
     @property
@@ -41,6 +42,9 @@ class SourceTable(Protocol):
 
     @property
     def version(self) -> str: ...
+
+    @property
+    def rest(self) -> str: ...
 
     def counts(self) -> dict[Hour, int]:
         """The rows of every hour, in one statement that reads the time column."""
@@ -69,9 +73,14 @@ class Listing:
     gone: int = 0
 
 
-def part_name(root: str, hour: Hour) -> str:
+def rest_of(dataset: Dataset) -> str:
+    """The name of the part without an hour: the rows without a usable time, or all where none has one."""
+    return "without_time" if dataset.name in TIMES else "all"
+
+
+def part_name(table: SourceTable, hour: Hour) -> str:
     """The name of a part in the ledger."""
-    return f"{root}/{WITHOUT_TIME if hour is None else f'{start_of(hour):%Y/%m/%d/%H}'}"
+    return f"{table.root}/{table.rest if hour is None else f'{start_of(hour):%Y/%m/%d/%H}'}"
 
 
 def start_of(hour: int) -> datetime:
@@ -120,17 +129,17 @@ def list_parts(
     and no others are listed.
     """
     counts = table.counts()
-    if part_name(table.root, None) in known:
+    if part_name(table, None) in known:
         counts.setdefault(None, 0)
     if span:
         first, last = ((moment - _EPOCH) // _HOUR for moment in span)
         counts = {hour: count for hour, count in counts.items() if hour is not None and first <= hour < last}
-    names = {hour: part_name(table.root, hour) for hour in counts}
+    names = {hour: part_name(table, hour) for hour in counts}
     landed = {hour: known.get(name) for hour, name in names.items()}
 
     def is_looked_at(hour: Hour) -> bool:
         entry = landed[hour]
-        recent = hour is not None and start_of(hour) >= since
+        recent = table.rest == "all" if hour is None else start_of(hour) >= since
         return everything or span is not None or recent or not entry or entry.lines != counts[hour]
 
     hashed = {hour for hour in counts if is_looked_at(hour)}

@@ -225,7 +225,8 @@ class Batch:
         self._keep("files", "from names")
         self.connection.unregister("names")
         checked = f"select {self.part} as part, * from ({check_query(dataset, schema)})"
-        self._keep("checked", checked, {"earliest": earliest, "latest": latest})
+        bounds = {"earliest": earliest, "latest": latest} if "$earliest" in checked else {}
+        self._keep("checked", checked, bounds)
         if dataset.maps:
             self._reject_repeated_keys(dataset)
         mine = f"checked join files using (part, file_no) where part = {self.part}"

@@ -36,6 +36,42 @@ lines as (
     union all
 
     select
+        'justai_sends' as dataset,
+        _file,
+        1 as is_row
+    from {{ source('justai', 'justai_sends') }}
+    {{ of_files }}
+
+    union all
+
+    select
+        'justai_sends' as dataset,
+        _file,
+        0 as is_row
+    from {{ source('justai', 'justai_sends_rejects') }}
+    {{ of_files }}
+
+    union all
+
+    select
+        'justai_variants' as dataset,
+        _file,
+        1 as is_row
+    from {{ source('justai', 'justai_variants') }}
+    {{ of_files }}
+
+    union all
+
+    select
+        'justai_variants' as dataset,
+        _file,
+        0 as is_row
+    from {{ source('justai', 'justai_variants_rejects') }}
+    {{ of_files }}
+
+    union all
+
+    select
         'customerio_events' as dataset,
         _file,
         1 as is_row

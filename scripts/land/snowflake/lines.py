@@ -27,7 +27,7 @@ from scripts.console import console
 from scripts.land.chunks import Chunk, Skipped, prefetched, read_chunks
 from scripts.land.plan import Plan, same_etag
 from scripts.land.records import BLANK, LINES, PIECE_BYTES
-from scripts.land.snowflake.plain_lines import classify_query
+from scripts.land.snowflake.plain_lines import FIELDS, classify_query
 from scripts.land.snowflake.session import PlainLines, Session, execute, pieces
 from scripts.land.snowflake.stage import Stage, stage_objects
 from scripts.land.snowflake.tables import LONG, STAGE
@@ -101,7 +101,7 @@ def staged_chunks(
             yield Skipped(file)
         elif file.etag and (other := plan.other_name(file, file.etag)):
             yield Skipped(file, other_name=other)
-        elif _copyable(file, stage):
+        elif plan.dataset.name in FIELDS and _copyable(file, stage):
             if file.etag:
                 _take(plan, file, file.etag)
             mine.append(file)

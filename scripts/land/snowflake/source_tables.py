@@ -19,7 +19,7 @@ from scripts.land.rules import TIMES, Dataset
 from scripts.land.snowflake.lines import lines_of
 from scripts.land.snowflake.session import PlainLines, Session, execute
 from scripts.land.snowflake.typed_rows import SEMI_STRUCTURED, Column, check_query, hour_of_row, value_of
-from scripts.land.source_tables import Hour, gone_since, hour_filter, hour_of, known_columns
+from scripts.land.source_tables import Hour, gone_since, hour_filter, hour_of, known_columns, rest_of
 from scripts.land.sources import Location, Opened, SourceFile
 from scripts.land.table_names import table_parts, table_root
 from scripts.snowflake.names import quoted
@@ -60,7 +60,9 @@ class SnowflakeTable:
                 )
         ((version,),) = execute(session, "select current_version()")
         self.version = f"snowflake {version}"
-        self.time = self.columns[TIMES[dataset.name]]
+        time = TIMES.get(dataset.name)
+        self.time = self.columns[time] if time else None
+        self.rest = rest_of(dataset)
 
     def _columns(self, parts: list[str]) -> dict[str, str]:
         query = (
@@ -94,8 +96,7 @@ class SnowflakeTable:
 
     def counts(self) -> dict[Hour, int]:
         """The rows of every hour."""
-        hour = hour_of_row(self.time, self.bounds)
-        query = f"select hour, count(*) from (select {hour} as hour from {self.source}) as read group by hour"
+        query = f"select hour, count(*) from (select {self._hour()} as hour from {self.source}) as read group by hour"
         return {_hour(found): int(count) for found, count in self._query(query)}
 
     def sums(self, hours: set[Hour] | None) -> dict[Hour, int]:
@@ -104,13 +105,13 @@ class SnowflakeTable:
         query = f"select hour, to_varchar(sum(hash)) from ({self._rows(wanted)}) as hashed group by hour"
         return {_hour(found): int(total) for found, total in self._query(query)}
 
+    def _hour(self) -> str:
+        return hour_of_row(self.time, self.bounds) if self.time else "cast(null as bigint)"
+
     def _rows(self, hours: set[Hour] | None) -> str:
         names = ", ".join(quoted(column.name) for column in self.columns.values())
         hashed = ", ".join(map(value_of, self.columns.values()))
-        query = (
-            f"select {hour_of_row(self.time, self.bounds)} as hour, hash({hashed}) as hash, {names} "
-            f"from {self.source}"
-        )
+        query = f"select {self._hour()} as hour, hash({hashed}) as hash, {names} from {self.source}"
         if hours is None:
             return query
         within = hour_filter(hours, self._within)
@@ -123,6 +124,8 @@ class SnowflakeTable:
 
     def _within(self, first: int, last: int) -> str:
         """Constants, by which Snowflake skips micro-partitions."""
+        if not self.time:
+            return ""
         name = quoted(self.time.name)
         if self.time.is_time:
             begin, end = (f"to_timestamp_{self.time.kind[-3:].lower()}({second})" for second in (first, last))
@@ -150,7 +153,7 @@ class SnowflakeTable:
             _hour(hour): int(total)
             for hour, total in self._query(f"select hour, to_varchar(sum(hash)) from {rows} group by hour")
         }
-        query = check_query(self.dataset, self.columns, rows, self.bounds, self.root)
+        query = check_query(self.dataset, self.columns, rows, self.bounds, self.root, self.rest)
         self._query(f"create or replace temporary table {checked} as {query}")
         counts: dict[str, Counter[str | None]] = {}
         for name, reason, count in self._query(

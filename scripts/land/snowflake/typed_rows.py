@@ -166,7 +166,7 @@ def hour_of_row(column: Column, bounds: tuple[int, int]) -> str:
 
 
 def check_query(
-    dataset: Dataset, columns: Mapping[str, Column], rows: str, bounds: tuple[int, int], root: str
+    dataset: Dataset, columns: Mapping[str, Column], rows: str, bounds: tuple[int, int], root: str, rest: str
 ) -> str:
     """Query over the table `rows` (hour, line and the columns) that gives, per row, what a landing needs.
 
@@ -215,7 +215,7 @@ judged as (
     select *, case {reasons} end as reason from typed
 )
 select
-    {literal(root)} || '/' || coalesce({name}, 'without_time') as file, line, reason is null as plain, reason,
+    {literal(root)} || '/' || coalesce({name}, {literal(rest)}) as file, line, reason is null as plain, reason,
     case when reason is not null then raw end as raw, {listed}
 from judged"""
 

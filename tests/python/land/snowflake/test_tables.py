@@ -266,7 +266,7 @@ def test_the_rules_are_statements_of_snowflake(dataset: Dataset) -> None:
     columns = {
         field: Column(field.upper(), kind) for field, kind in ALL.items() if field in dataset.columns.fields
     }
-    query = check_query(dataset, columns, "staging.landing_rows", BOUNDS, "table:A.B.C")
+    query = check_query(dataset, columns, "staging.landing_rows", BOUNDS, "table:A.B.C", "without_time")
     assert not re.search(r"land_|\$latest|regexp_full_match|->", query)
     assert faults(f"create or replace temporary table staging.checked as {query}") == []
 
