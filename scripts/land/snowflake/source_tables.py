@@ -96,7 +96,8 @@ class SnowflakeTable:
 
     def counts(self) -> dict[Hour, int]:
         """The rows of every hour."""
-        query = f"select hour, count(*) from (select {self._hour()} as hour from {self.source}) as read group by hour"
+        hours = f"select {self._hour()} as hour from {self.source}"
+        query = f"select hour, count(*) from ({hours}) as hours group by hour"
         return {_hour(found): int(count) for found, count in self._query(query)}
 
     def sums(self, hours: set[Hour] | None) -> dict[Hour, int]:

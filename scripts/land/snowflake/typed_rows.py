@@ -215,8 +215,8 @@ judged as (
     select *, case {reasons} end as reason from typed
 )
 select
-    {literal(root)} || '/' || coalesce({name}, {literal(rest)}) as file, line, reason is null as plain, reason,
-    case when reason is not null then raw end as raw, {listed}
+    {literal(root)} || '/' || coalesce({name}, {literal(rest)}) as file, line,
+    reason is null as plain, reason, case when reason is not null then raw end as raw, {listed}
 from judged"""
 
 
