@@ -41,6 +41,8 @@ _OF_THE_LANDING = {"loaded_at", "_loaded_at", "landed_at", "batch_id", "_batch_i
 _NOT_COMPARED = {"audit_arrival_lag"}
 LANDING_TABLES = (
     *("justai_calls", "justai_calls_rejects", "justai_calls_removed"),
+    *("justai_sends", "justai_sends_rejects", "justai_sends_removed"),
+    *("justai_variants", "justai_variants_rejects", "justai_variants_removed"),
     *("customerio_events", "customerio_events_rejects", "customerio_events_removed"),
     *("landed_files", "landed_batches", "consumed_batches", "built_with"),
 )
@@ -49,6 +51,7 @@ LANDING_TABLES = (
 _BY_BATCH = {
     *("landed_batches", "consumed_batches", "int_landed_batches"),
     *("justai_calls_removed", "customerio_events_removed"),
+    *("justai_sends_removed", "justai_variants_removed"),
 }
 _WHOLE = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UBIGINT", "UINTEGER"}
 _PASSED = {"success", "pass", "warn", "no-op"}

@@ -151,5 +151,7 @@ def test_a_variant_of_a_file_without_an_hour_holds_for_all_time(tmp_path: Path) 
     made.write("variants/v1.jsonl", variant("1"), variant("only here", OTHER))
     made.write("variants/v2.jsonl", variant("2"))
     made.land("--backfill", "2026-09-01", "2026-09-02")
-    made.build()
-    assert made.words() == {0: "2", 10: "only here"}
+    models = ("stg_justai__calls", "stg_justai__sends", "stg_justai__variants", "int_variant_versions")
+    run(made.environment, "dbt", "run", "--select", *models, "int_logged_calls")
+    found = made.ask(f"select event_timestamp - {HOUR}, vars->>'s' from intermediate.int_logged_calls")
+    assert dict(found) == {0: "2", 10: "only here"}

@@ -14,7 +14,7 @@ from snowflake.connector.cursor import SnowflakeCursor
 from scripts.dev.check_grammar import faults
 from scripts.errors import UserError
 from scripts.land import source_tables
-from scripts.land.rules import CALLS, EVENTS, Dataset
+from scripts.land.rules import CALLS, DATASETS, EVENTS, SENDS, VARIANTS, Dataset
 from scripts.land.snowflake import source_tables as snowflake_tables
 from scripts.land.snowflake.engine import Snowflake, scratch
 from scripts.land.snowflake.session import Session
@@ -191,6 +191,23 @@ def test_a_transaction_holds_whole_hours(session: Session, monkeypatch: pytest.M
     assert batches == [(2,), (2,)]
 
 
+def test_sends_and_variants_of_tables(session: Session) -> None:
+    make_calls(session)
+    assert land_there(session, "calls", SENDS).rows == 12
+    everything(
+        session,
+        f"create table {name_in(session, 'variants')} as select '{COPY}' as copy_id, template_id, vars "
+        f"from {name_in(session, 'calls')} where user_id in ('u0', 'nobody')",
+    )
+    outcome = land_there(session, "variants", VARIANTS)
+    assert (outcome.files, outcome.rows, outcome.rejected) == (1, 1, {"missing_template_id": 1})
+    assert landed_there(session, VARIANTS) == [(COPY, "t", '{"subject":"Hello"}')]
+    part = "select file from staging.landed_files where dataset = 'justai_variants'"
+    assert everything(session, part) == [(f"table:{name_in(session, 'VARIANTS')}/all",)]
+    everything(session, f"update {name_in(session, 'variants')} set template_id = 'u'")
+    assert land_there(session, "variants", VARIANTS).replaced == 1
+
+
 def test_a_table_that_the_role_does_not_see(session: Session) -> None:
     with pytest.raises(UserError, match=r'grant select on table "T.*"."JUSTAI"."NOTHING"'):
         land_there(session, "nothing")
@@ -261,7 +278,7 @@ ALL = {
 }
 
 
-@pytest.mark.parametrize("dataset", [CALLS, EVENTS], ids=lambda dataset: dataset.name)
+@pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
 def test_the_rules_are_statements_of_snowflake(dataset: Dataset) -> None:
     columns = {
         field: Column(field.upper(), kind) for field, kind in ALL.items() if field in dataset.columns.fields
