@@ -14,10 +14,10 @@ from scripts.land.chunks import Chunk, Skipped, prefetched, read_chunks
 from scripts.land.duckdb_tables import DuckDBTable
 from scripts.land.engine import Move, Stamp
 from scripts.land.plan import Plan
-from scripts.land.rules import Dataset, name
+from scripts.land.rules import Dataset
 from scripts.land.source_tables import SourceTable, table_chunks
 from scripts.land.sources import Location, SourceFile, list_files
-from scripts.land.tables import ddl, fill_columns
+from scripts.land.tables import ddl, fill_columns, removed_keys
 from scripts.warehouse import connect, connect_nowhere, full
 
 
@@ -52,7 +52,6 @@ class DuckDB:
         """Rename landed files; models recompute what their rows belong to, as if they had been replaced."""
         execute = self.connection.execute
         self.connection.register("moves", moves_table(moves))
-        keys = ", ".join(map(name, dataset.keys))
         table = f"staging.{dataset.name}"
         batch = {"batch_id": stamp.batch_id, "landed_at": stamp.landed_at}
         self.connection.begin()
@@ -61,8 +60,8 @@ class DuckDB:
             {**batch, "dataset": dataset.name},
         )
         execute(
-            f"insert into {table}_removed by name select distinct $batch_id as batch_id, {keys} "
-            f"from {table} where _file in (select old_name from moves)",
+            f"insert into {table}_removed by name select distinct $batch_id as batch_id, "
+            f"{removed_keys(dataset, 'staging')} where landed._file in (select old_name from moves)",
             {"batch_id": stamp.batch_id},
         )
         execute(

@@ -125,7 +125,7 @@ class DuckDBTable:
         if kind.startswith("TIMESTAMP"):
             begin, end = (f"make_timestamp({second}000000)" for second in (first, last))
             return f"{column} >= {begin} and {column} < {end}"
-        if _WHOLE.fullmatch(kind) and kind in ("BIGINT", "UBIGINT", "HUGEINT"):
+        if _WHOLE.fullmatch(kind):
             spans = ((first * unit, last * unit - 1) for unit in (1, 1_000, 1_000_000))
             return f"({' or '.join(f'{column} between {low} and {high}' for low, high in spans)})"
         return ""

@@ -23,9 +23,10 @@ class Dataset:
     `table` holds each column's name, type and value, `reasons` a reject reason and its condition, tried in
     this order. In both, `f_x` is the JSON text of field x and `t_x` its text (null when empty); in a
     condition, `n_x` says that it is no text, and `v_x` is the value of column x. `keys` are the columns by
-    which models find what a row belongs to. `maps` are columns in which no key may occur twice. `members` is
-    the JSON structure of what is read out of the column `data` into columns of its own: in a value or
-    condition, `d.x` is the text of member x there.
+    which models find what a row belongs to; with `of_hours`, they also need the hour of its file, and which
+    batch landed it. `maps` are columns in which no key may occur twice. `members` is the JSON structure of
+    what is read out of the column `data` into columns of its own: in a value or condition, `d.x` is the text
+    of member x there.
     """
 
     name: str
@@ -35,6 +36,12 @@ class Dataset:
     keys: tuple[str, ...]
     maps: tuple[str, ...] = ()
     members: str = ""
+    of_hours: bool = False
+
+    def removed(self) -> dict[str, str]:
+        """The DuckDB type of each column of the table of removed keys but for the batch that removed them."""
+        more = {"path_hour": "timestamp", "landed_batch_id": "varchar"} if self.of_hours else {}
+        return {column: self.types()[column] for column in self.keys} | more
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -201,8 +208,9 @@ VARIANTS = Dataset(
     columns=Columns(fields=(*_OF_VARIANTS, "attrs"), required=(("copy_id",), ("template_id",), ("vars",))),
     table=_only(CALLS.table, _OF_VARIANTS),
     reasons=_only(CALLS.reasons, _OF_VARIANTS),
-    keys=("copy_id",),
+    keys=("copy_id", "template_id", "vars"),
     maps=("vars",),
+    of_hours=True,
 )
 
 EVENTS = Dataset(

@@ -28,6 +28,7 @@ from scripts.land.rules import (
     repeated_keys_query,
 )
 from scripts.land.sources import Opened
+from scripts.land.tables import removed_keys
 
 
 @dataclass
@@ -333,10 +334,9 @@ def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[
     if not uris:
         return
     connection.register("gone", pa.table({"file": pa.array(uris, pa.string())}))
-    keys = ", ".join(map(name, dataset.keys))
     connection.execute(
-        f"insert into staging.{dataset.name}_removed by name select distinct $batch_id as batch_id, {keys} "
-        f"from staging.{dataset.name} where _file in (from gone)",
+        f"insert into staging.{dataset.name}_removed by name select distinct $batch_id as batch_id, "
+        f"{removed_keys(dataset, 'staging')} where landed._file in (from gone)",
         {"batch_id": stamp.batch_id},
     )
     for table in (dataset.name, f"{dataset.name}_rejects"):

@@ -34,59 +34,103 @@ pending as (
 
 ),
 
-landed_copies as (
+pending_removed as (
 
-    select distinct copy_id
-    from variants
+    select
+        copy_id,
+        template_id,
+        vars,
+        landed_batch_id,
+        coalesce({{ timestamp_to_unix('path_hour') }}, -62135596800) as valid_from_timestamp
+    from removed_variants
     where batch_id in (select batch_id from pending)
 
 ),
 
-hours as (
+pending_copies as (
+
+    select copy_id
+    from variants
+    where batch_id in (select batch_id from pending)
+
+    union
+
+    select copy_id
+    from pending_removed
+
+),
+
+-- what is there now, and what was there when all models had last read it
+told as (
 
     select
         variants.copy_id,
         variants.valid_from_timestamp,
-        count(pending.batch_id) as landed_count
+        variants.template_id,
+        variants.vars,
+        1 as is_now,
+        case when pending.batch_id is null then 1 else 0 end as was_before
     from variants
-    inner join landed_copies
-        on variants.copy_id = landed_copies.copy_id
+    inner join pending_copies
+        on variants.copy_id = pending_copies.copy_id
     left join pending
         on variants.batch_id = pending.batch_id
-    group by variants.copy_id, variants.valid_from_timestamp
+
+    union all
+
+    select
+        pending_removed.copy_id,
+        pending_removed.valid_from_timestamp,
+        pending_removed.template_id,
+        pending_removed.vars,
+        0 as is_now,
+        case when pending.batch_id is null then 1 else 0 end as was_before
+    from pending_removed
+    left join pending
+        on pending_removed.landed_batch_id = pending.batch_id
 
 ),
 
--- what is said of an hour holds until something is said of a later one
+-- an hour says the same as before if all that was and is told of it is the same
+hours as (
+
+    select
+        copy_id,
+        valid_from_timestamp,
+        case
+            when
+                max(is_now) = 1
+                and max(was_before) = 1
+                and min(template_id) = max(template_id)
+                and min(cast(vars as {{ dbt.type_string() }})) = max(cast(vars as {{ dbt.type_string() }}))
+                then 0
+            else 1
+        end as is_changed
+    from told
+    group by copy_id, valid_from_timestamp
+
+),
+
+-- what is told of an hour holds until something is told of a later one
 spans as (
 
     select
         copy_id,
         valid_from_timestamp,
-        landed_count,
+        is_changed,
         lead(valid_from_timestamp) over (partition by copy_id order by valid_from_timestamp) as valid_to_timestamp
     from hours
 
 ),
 
--- the key of a removed variant does not name its hour, so all sends of its copy may have changed
-touched_spans as (
+changed_spans as (
 
     select
         copy_id,
         valid_from_timestamp,
         valid_to_timestamp
     from spans
-    where landed_count > 0
-
-    union
-
-    select
-        copy_id,
-        null as valid_from_timestamp,
-        null as valid_to_timestamp
-    from removed_variants
-    where batch_id in (select batch_id from pending)
+    where is_changed = 1
 
 ),
 
@@ -97,16 +141,13 @@ final as (
         sends.copy_id,
         sends.journey_id
     from sends
-    inner join touched_spans
+    inner join changed_spans
         on
-            sends.copy_id = touched_spans.copy_id
+            sends.copy_id = changed_spans.copy_id
+            and sends.event_timestamp >= changed_spans.valid_from_timestamp
             and (
-                touched_spans.valid_from_timestamp is null
-                or sends.event_timestamp >= touched_spans.valid_from_timestamp
-            )
-            and (
-                touched_spans.valid_to_timestamp is null
-                or sends.event_timestamp < touched_spans.valid_to_timestamp
+                changed_spans.valid_to_timestamp is null
+                or sends.event_timestamp < changed_spans.valid_to_timestamp
             )
 
 )

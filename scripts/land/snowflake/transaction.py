@@ -19,6 +19,7 @@ from scripts.land.engine import Move, Stamp
 from scripts.land.rules import Dataset
 from scripts.land.snowflake.session import PlainLines, Session, execute, pieces
 from scripts.land.snowflake.tables import STAGE, TYPES, column_type, landing_tables
+from scripts.land.tables import removed_keys
 from scripts.snowflake.names import literal
 
 PART_BYTES = 128 * 2**20
@@ -238,11 +239,10 @@ def _delete(session: Session, dataset: Dataset, files: list[str], stamp: Stamp) 
 def _note_removed(session: Session, dataset: Dataset, files: str, stamp: Stamp) -> None:
     """Keep the keys of the rows of files (a JSON list): models find by them what to recompute."""
     table = f"{session.schema}.{dataset.name}"
-    keys = ", ".join(dataset.keys)
     execute(
         session,
-        f"insert into {table}_removed (batch_id, {keys}) select distinct %s, {keys} "
-        f"from {table} where _file in ({_FILES})",
+        f"insert into {table}_removed (batch_id, {', '.join(dataset.removed())}) select distinct %s, "
+        f"{removed_keys(dataset, session.schema)} where landed._file in ({_FILES})",
         (stamp.batch_id, files),
     )
 
