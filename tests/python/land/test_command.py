@@ -254,3 +254,24 @@ def test_all_belongs_to_a_table(tmp_path: Path, copymart: Callable[..., Done]) -
     write(tmp_path / "calls.jsonl", call())
     done = copymart("--calls", tmp_path, "--all")
     assert (done.returncode, "--all belongs to a table" in done.stderr) == (1, True)
+
+
+def test_sends_and_variants(tmp_path: Path, copymart: Callable[..., Done]) -> None:
+    sent = call(template_id=..., vars=...)
+    write(tmp_path / "sends/2026/01/01/12/s.jsonl", sent)
+    words = {"copy_id": COPY, "template_id": "t", "vars": {"subject": "x"}}
+    write(tmp_path / "variants/v1.jsonl", words)
+    # an export repeats its variants, and those without an hour are of no range
+    write(tmp_path / "variants/v2.jsonl", words)
+    both = ("--calls", tmp_path / "sends", "--variants", tmp_path / "variants")
+    done = copymart(*both, "--backfill", "2026-01-01", "2026-01-02")
+    assert done.returncode == 0, done.stderr
+    counts = [line.split()[:3] for line in done.stdout.splitlines()[1:3]]
+    assert counts == [["justai_variants", "2", "2"], ["justai_sends", "1", "1"]]
+
+    (tmp_path / "sends/2026/01/01/12/s.jsonl").unlink()
+    write(tmp_path / "sends/2026/01/01/13/s.jsonl", sent)
+    done = copymart(*both, "--backfill", "2026-01-01", "2026-01-02", "--allow-empty")
+    assert "justai_sends: 1 file(s) are gone" in done.stdout
+    done = copymart("--calls", tmp_path / "sends")
+    assert "missing_template_id 1" in done.stdout

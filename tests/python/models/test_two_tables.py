@@ -1,10 +1,15 @@
 """JustAI's export in two tables: a send becomes a call when its variant lands, whatever lands first (R9)."""
 
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_of
+from hypothesis import strategies as st
 
 from scripts.errors import UserError
 from scripts.land.rules import SENDS, VARIANTS
@@ -145,13 +150,96 @@ def test_sends_come_right_when_their_variant_lands(tmp_path: Path) -> None:
     assert made.state() == incremental
 
 
-def test_a_variant_of_a_file_without_an_hour_holds_for_all_time(tmp_path: Path) -> None:
-    made = Warehouse(tmp_path)
-    made.write("sends/2026/09/01/00/s.jsonl", send(0), send(10, OTHER))
-    made.write("variants/v1.jsonl", variant("1"), variant("only here", OTHER))
-    made.write("variants/v2.jsonl", variant("2"))
-    made.land("--backfill", "2026-09-01", "2026-09-02")
-    models = ("stg_justai__calls", "stg_justai__sends", "stg_justai__variants", "int_variant_versions")
-    run(made.environment, "dbt", "run", "--select", *models, "int_logged_calls")
-    found = made.ask(f"select event_timestamp - {HOUR}, vars->>'s' from intermediate.int_logged_calls")
-    assert dict(found) == {0: "2", 10: "only here"}
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """A warehouse with the models that resolve sends, and the query of the versions of variants."""
+    made = Warehouse(tmp_path_factory.mktemp("small"))
+    for hour in range(4):
+        sends = (send(hour * 3600 + minute * 60, copy) for minute in (0, 59) for copy in (COPY, OTHER))
+        made.write(f"sends/2026/09/01/0{hour}/s.jsonl", *sends)
+    made.write("variants/none.jsonl")
+    made.land()
+    kinds = ("--resource-type", "seed", "--resource-type", "model")
+    run(made.environment, "dbt", "build", *kinds, "--select", "+int_logged_calls", "+int_touched_sends")
+    compiled = Path(made.environment["DBT_TARGET_PATH"], "compiled/copymart/models/intermediate/calls")
+    with duckdb.connect(made.environment["COPYMART_DUCKDB"]) as connection:
+        yield connection, (compiled / "int_variant_versions.sql").read_text()
+
+
+SAID = "select event_timestamp, copy_id, journey_id, vars from intermediate.int_logged_calls"
+
+
+def forget_variants(connection: duckdb.DuckDBPyConnection) -> None:
+    for table in ("justai_variants", "justai_variants_removed", "landed_batches"):
+        connection.execute(f"delete from staging.{table}")
+    connection.execute("delete from staging.landed_files where dataset = 'justai_variants'")
+
+
+def test_a_variant_of_a_file_without_an_hour_holds_for_all_time(
+    small: tuple[duckdb.DuckDBPyConnection, str], tmp_path: Path
+) -> None:
+    connection, versions = small
+    forget_variants(connection)
+    write(tmp_path / "v1.jsonl", variant("1"), variant("only here", OTHER))
+    write(tmp_path / "v2.jsonl", variant("2"))
+    land_path(connection, tmp_path, VARIANTS)
+    connection.execute(f"create or replace table intermediate.int_variant_versions as {versions}")
+    said = {(copy, words) for _, copy, _, words in connection.execute(SAID).fetchall()}
+    assert said == {(COPY, '{"s":"2"}'), (OTHER, '{"s":"only here"}')}
+
+
+# a file of variants: its place, and for each copy the words, or none; `build`: what was landed is read
+PLACES = ("a.jsonl", "b.jsonl", *(f"2026/09/01/0{hour}/{name}.jsonl" for hour in range(3) for name in "xy"))
+WORDS = st.sampled_from([None, "1", "2"])
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(PLACES), WORDS, WORDS),
+        st.tuples(st.just("remove"), st.integers(0, 2)),
+        st.just(("build",)),
+    ),
+    min_size=3,
+    max_size=9,
+)
+
+
+@given(STEPS)
+@settings_of(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+def test_what_a_send_says_changes_only_where_it_was_touched(
+    small: tuple[duckdb.DuckDBPyConnection, str],
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[tuple[Any, ...]],
+) -> None:
+    connection, versions = small
+    forget_variants(connection)
+    folder = tmp_path_factory.mktemp("variants")
+    before: set[tuple[Any, ...]] = set()
+    read: set[str] = set()
+    for number, step in enumerate([*steps, ("build",)]):
+        if step[0] == "build":
+            batches = {
+                name
+                for (name,) in connection.execute("select batch_id from staging.landed_batches").fetchall()
+            }
+            connection.execute("delete from intermediate.int_landed_batches")
+            for name in batches:
+                row = [name, "justai_variants", name not in read, "invocation"]
+                connection.execute("insert into intermediate.int_landed_batches values (?, ?, ?, ?)", row)
+            connection.execute(f"create or replace table intermediate.int_variant_versions as {versions}")
+            now = set(connection.execute(SAID).fetchall())
+            touched = set(connection.execute("from intermediate.int_touched_sends").fetchall())
+            changed = {(second, copy, journey) for second, copy, journey, _ in now ^ before}
+            assert changed <= touched
+            before, read = now, batches
+        elif step[0] == "remove":
+            hour = f"2026/09/01/0{step[1]}"
+            for file in folder.glob(f"{hour}/*"):
+                file.unlink()
+            span = (datetime(2026, 9, 1, step[1]), datetime(2026, 9, 1, step[1] + 1))
+            hours = folder / "2026"
+            if hours.exists():
+                land_path(connection, hours, VARIANTS, span, allow_empty=True)
+        else:
+            place, *words = step
+            told = [variant(said, copy) for said, copy in zip(words, (COPY, OTHER), strict=True) if said]
+            write(folder / place, *told, f"not the bytes of another step: {number}")
+            land_path(connection, folder, VARIANTS)
