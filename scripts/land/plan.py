@@ -125,7 +125,8 @@ def ledger(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> dict[str,
     if not connection.execute(exists).fetchall():
         return {}
     query = (
-        "select file, content_hash, size_bytes, path_hour, row_count + reject_count "
+        # a hash that the owner took away makes a file land again
+        "select file, coalesce(content_hash, ''), size_bytes, path_hour, row_count + reject_count "
         "from staging.landed_files where dataset = ? order by file"
     )
     rows = connection.execute(query, [dataset.name]).fetchall()

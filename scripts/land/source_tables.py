@@ -140,7 +140,8 @@ def list_parts(
     def is_looked_at(hour: Hour) -> bool:
         entry = landed[hour]
         recent = table.rest == "all" if hour is None else start_of(hour) >= since
-        return everything or span is not None or recent or not entry or entry.lines != counts[hour]
+        unknown = not entry or not entry.digest or entry.lines != counts[hour]
+        return everything or span is not None or recent or unknown
 
     hashed = {hour for hour in counts if is_looked_at(hour)}
     sums = table.sums(hashed if len(hashed) < len(counts) or span else None) if hashed else {}
@@ -166,6 +167,8 @@ def list_parts(
 
 def _same(entry: Known, count: int, digest: str, alike: set[str]) -> bool:
     """Whether an hour is as it landed; the hash of another version alone says nothing."""
+    if not entry.digest:
+        return False
     version = digest.rpartition(":")[0]
     before, _, total = entry.digest.rpartition(":")
     same = total == digest.rpartition(":")[2] if before in alike else before != version
@@ -177,7 +180,7 @@ def _versions_alike(version: str, digests: dict[Hour, str], landed: dict[Hour, K
     found = {version}
     for hour, digest in digests.items():
         entry = landed[hour]
-        if entry and entry.lines:
+        if entry and entry.lines and entry.digest:
             before, _, total = entry.digest.rpartition(":")
             if total == digest.rpartition(":")[2]:
                 found.add(before)

@@ -126,7 +126,8 @@ def scratch(session: Session) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def _copy_ledger(session: Session, connection: duckdb.DuckDBPyConnection) -> None:
     query = (
-        "select dataset, file, date_part(epoch_second, path_hour), size_bytes, content_hash, row_count, "
+        "select dataset, file, date_part(epoch_second, path_hour), size_bytes, "
+        "coalesce(content_hash, ''), row_count, "
         "reject_count "
         f"from {session.schema}.landed_files"
     )

@@ -203,7 +203,7 @@ def _check_ledger(session: Session, dataset: Dataset, before: dict[str, str | No
         found = dict(
             execute(
                 session,
-                f"select file, content_hash from {session.schema}.landed_files "
+                f"select file, coalesce(content_hash, '') from {session.schema}.landed_files "
                 f"where dataset = %s and file in ({_FILES})",
                 (dataset.name, json.dumps(some)),
             )

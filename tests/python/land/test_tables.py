@@ -192,6 +192,17 @@ def test_another_version_of_the_engine_alone_lands_nothing_again(
     assert land_table(connection, TABLE, everything=True).files == 1
 
 
+def test_a_part_whose_hash_was_taken_away_lands_again(connection: duckdb.DuckDBPyConnection) -> None:
+    land_table(connection, TABLE)
+    before = state(connection)
+    connection.execute(f"delete from staging.justai_calls where _file = '{PART}'")
+    connection.execute(f"update staging.landed_files set content_hash = null where file = '{PART}'")
+    assert land_table(connection, TABLE).replaced == 1
+    assert [row[:-4] for row in state(connection)["justai_calls"]] == [
+        row[:-4] for row in before["justai_calls"]
+    ]
+
+
 def test_a_version_that_hashes_alike_hides_no_edit(connection: duckdb.DuckDBPyConnection) -> None:
     land_table(connection, TABLE)
     connection.execute(

@@ -130,6 +130,10 @@ def test_another_version_alone_lands_nothing_again(session: Session) -> None:
     land_there(session, "calls")
     everything(session, "update staging.landed_files set content_hash = 'snowflake 1.0:1'")
     rows = landed_there(session)
+    everything(session, "update staging.landed_files set content_hash = null where file like '%/00'")
+    assert land_there(session, "calls").replaced == 1
+    assert landed_there(session) == rows
+    everything(session, "update staging.landed_files set content_hash = 'snowflake 1.0:1'")
     assert land_there(session, "calls", everything=True).files == 0
     assert landed_there(session) == rows
     assert land_there(session, "calls", everything=True).unchanged == 4
