@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from rich.text import Text
 
-from scripts.console import console
+from scripts.console import console, progress
 from scripts.land.engine import Engine, new_stamp
 from scripts.land.plan import Plan, ledger, plan_landing
 from scripts.land.rules import Dataset
@@ -34,7 +34,9 @@ def plan_table(
     """
     table = engine.open_table(location, dataset, bounds)
     since = datetime.now(UTC).replace(tzinfo=None) - timedelta(days)
-    listing = list_parts(table, ledger(engine.connection, dataset), since, everything, span)
+    with progress(f"looking for changes in {table.root}", 1) as advance:
+        listing = list_parts(table, ledger(engine.connection, dataset), since, everything, span)
+        advance(1)
     there = replace(location, root=table.root)
     plan = plan_landing(engine.connection, dataset, there, listing.parts, span, allow_empty, copies)
     plan.table = table
