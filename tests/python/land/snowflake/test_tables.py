@@ -185,6 +185,20 @@ def test_no_row_leaves_snowflake_and_statements_do_not_grow(
     assert not [answer for answer in answers if "secret" in answer or COPY in answer]
 
 
+def test_two_landings_of_a_table_at_once(session: Session) -> None:
+    make_calls(session)
+    make_tables(session)
+    location = locate(f"table:{name_in(session, 'calls')}")
+    with scratch(session) as connection:
+        engine = Snowflake(connection, session, None)
+        plan = plan_table(engine, CALLS, location, BOUNDS, 7)
+        assert land_there(session, "calls").rows == 12
+        with pytest.raises(UserError, match="landed by another process"):
+            run(engine, plan, BOUNDS)
+    assert len(landed_there(session)) == 12
+    assert land_there(session, "calls").unchanged == 4
+
+
 def test_a_transaction_holds_whole_hours(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_tables, "MOST_ROWS", 8)
     make_calls(session)
