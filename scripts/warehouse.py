@@ -4,6 +4,7 @@ import json
 import os
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -137,13 +138,14 @@ def full(error: Exception) -> UserError | None:
 def connect(
     project_dir: Path, profiles_dir: Path | None = None, target: str | None = None, read_only: bool = False
 ) -> duckdb.DuckDBPyConnection:
-    """Open the DuckDB file of the profile's target, with the profile's settings.
+    """Open the DuckDB file of the profile's target, with the profile's settings and what it attaches.
 
     Raises:
-        UserError: the target is not DuckDB, its file is missing (if `read_only`), in use or unreadable, or a
-            setting has a value that DuckDB does not accept.
+        UserError: the target is not DuckDB, its file is missing (if `read_only`), in use or unreadable, a
+            setting has a value that DuckDB does not accept, or a database cannot be attached.
     """
-    settings = credentials(project_dir, profiles_dir, target)
+    found = _credentials(project_dir, profiles_dir, target)
+    settings = {"type": found.type, **found.to_dict()}
     if settings["type"] != "duckdb":
         raise UserError(
             f"this command works on a DuckDB target; the profile's target is of type {settings['type']}"
@@ -168,7 +170,48 @@ def connect(
             "DuckDB does not take the settings of the profile's target, of which COPYMART_MEMORY_LIMIT is "
             f"one: {error}"
         ) from error
+    _attach(connection, found, read_only)
     return connection
+
+
+def connect_nowhere(
+    project_dir: Path, profiles_dir: Path | None = None, target: str | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Open an empty DuckDB in memory with what the profile's target attaches.
+
+    Raises:
+        UserError: a database cannot be attached.
+    """
+    connection = duckdb.connect()
+    _attach(connection, _credentials(project_dir, profiles_dir, target), read_only=True)
+    return connection
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, profile: Any, read_only: bool) -> None:
+    """Attach the databases of the profile's target as dbt does, after the extensions and secrets for them."""
+    if not profile.attach:
+        return
+    try:
+        for extension in profile.extensions or ():
+            named = extension if isinstance(extension, str) else extension["name"]
+            source = "" if isinstance(extension, str) else f" from {extension['repo']}"
+            connection.execute(f"install {named}{source}")
+            connection.load_extension(named)
+        for statement in profile.secrets_sql():
+            connection.execute(statement)
+    except duckdb.Error as error:
+        raise UserError(
+            f"DuckDB does not take the extensions or secrets of the profile's target: {error}"
+        ) from error
+    for attachment in profile.attach:
+        # a file of DuckDB that is only read may be open elsewhere too; of other types some know no READ_ONLY
+        own = read_only and attachment.type in (None, "duckdb") and not (attachment.options or {})
+        try:
+            connection.execute((replace(attachment, read_only=True) if own else attachment).to_sql())
+        except duckdb.Error as error:
+            raise UserError(
+                f"the profile's target attaches {attachment.path}, which DuckDB cannot open: {error}"
+            ) from error
 
 
 def connect_snowflake(

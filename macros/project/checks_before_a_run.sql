@@ -25,10 +25,11 @@
 {% macro require_landing_columns() -%}
     {%- if execute and flags.WHICH in ('build', 'run') -%}
         {%- set events = adapter.get_relation(target.database, layer_schema('staging'), 'customerio_events') -%}
-        {%- if events is not none and 'is_machine_click' not in column_names(events) -%}
+        {%- set variants = adapter.get_relation(target.database, layer_schema('staging'), 'justai_variants') -%}
+        {%- if events is not none and (variants is none or 'is_machine_click' not in column_names(events)) -%}
             {{ exceptions.raise_compiler_error(
                 "the landing tables in " ~ target.database ~ "." ~ layer_schema('staging') ~ " are those of an earlier version: run"
-                ~ " `copymart land --calls URI --events URI` once, which fills their new columns, and then `dbt build --full-refresh`"
+                ~ " `copymart land --calls URI --events URI` once, which brings them up to date, and then `dbt build --full-refresh`"
                 ~ ". Nothing was built"
             ) }}
         {%- endif -%}

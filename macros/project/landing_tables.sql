@@ -1,6 +1,8 @@
 {# The datasets of landing, as [source, landing table]. #}
 {% macro landing_datasets() -%}
-    {%- set datasets = [['justai', 'justai_calls'], ['customerio', 'customerio_events']] -%}
+    {%- set datasets = [
+        ['justai', 'justai_calls'], ['justai', 'justai_sends'], ['justai', 'justai_variants'], ['customerio', 'customerio_events'],
+    ] -%}
     {%- for table in [
         'deliveries', 'metrics', 'subjects', 'outputs', 'people', 'attributes', 'delivery_content', 'campaigns', 'broadcasts',
     ] -%}

@@ -15,6 +15,12 @@ calls as (
 
 ),
 
+sends as (
+
+    select * from {{ ref('stg_justai__sends') }}
+
+),
+
 events as (
 
     select * from {{ ref('stg_customerio__events') }}
@@ -28,6 +34,14 @@ arrivals as (
         cast(loaded_at as date) as landed_date,
         {{ timestamp_to_unix('loaded_at') }} - event_timestamp as lag_seconds
     from calls
+
+    union all
+
+    select
+        'justai_sends' as dataset,
+        cast(loaded_at as date) as landed_date,
+        {{ timestamp_to_unix('loaded_at') }} - event_timestamp as lag_seconds
+    from sends
 
     union all
 

@@ -1,5 +1,6 @@
 """Files as chunks of records: small files together, a large one piece by piece."""
 
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,14 +28,14 @@ class Chunk:
     """Records of one or several files, of one shape; the key of a file is its `file_no` in the table.
 
     `closes`: the transaction ends with this chunk. `unknown`: a file's columns that land ignores. `copied`:
-    how many more rows of a file Snowflake inserts by itself.
+    how many more rows of a file Snowflake inserts by itself, and rejects by reason.
     """
 
     table: pa.Table
     files: dict[int, Opened]
     closes: bool
     unknown: dict[str, tuple[str, ...]]
-    copied: dict[str, int] = field(default_factory=dict)
+    copied: dict[str, Counter[str | None]] = field(default_factory=dict)
 
     def uris(self) -> set[str]:
         """The addresses of its files."""

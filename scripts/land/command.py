@@ -22,9 +22,10 @@ from scripts.land.report import (
     print_outcomes,
     print_removals,
 )
-from scripts.land.rules import CALLS, EVENTS, Dataset
+from scripts.land.rules import CALLS, EVENTS, SENDS, VARIANTS, Dataset
 from scripts.land.sources import Location, SourceFile, list_files, locate
 from scripts.land.sync import by_table
+from scripts.land.table_plan import plan_table
 from scripts.land.transaction import run
 from scripts.warehouse import ProfilesDir, ProjectDir, Target, credentials, project_vars
 
@@ -34,6 +35,8 @@ copymart land --calls s3://acme/justai/calls \\
     --role-arn arn:aws:iam::123456789012:role/loader
 copymart land --calls s3://acme/justai/calls \\
     --backfill 2026-01-01 2026-01-08 --dry-run
+copymart land --calls s3://acme/sends --variants s3://acme/variants
+copymart land --calls table:RAW.JUSTAI.CALLS
 copymart land --sync s3://acme/customerio/sync
 copymart land --landing s3://acme
 copymart land --moved /data/logs s3://acme/logs
@@ -43,11 +46,22 @@ copymart land --moved /data/logs s3://acme/logs
 def land(
     calls: Annotated[
         str | None,
-        typer.Option(help="JustAI call logs: a folder, glob, file or `s3://` prefix.", rich_help_panel=WHAT),
+        typer.Option(
+            help="JustAI call logs: a folder, glob, file, `s3://` prefix, or `table:DATABASE.SCHEMA.NAME`.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     events: Annotated[
         str | None,
         typer.Option(help="Customer.io webhook events: likewise.", rich_help_panel=WHAT),
+    ] = None,
+    variants: Annotated[
+        str | None,
+        typer.Option(
+            help="JustAI's variants with their words, likewise, where it exports two tables. `--calls` then "
+            "names the sends, which have no template_id and no vars.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     sync: Annotated[
         str | None,
@@ -101,6 +115,15 @@ def land(
             rich_help_panel=WHAT,
         ),
     ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Of a table, look for changes in every hour. Without it, hours that are older than "
+            "`table_rescan_days` (dbt_project.yml) are only counted.",
+            rich_help_panel=WHAT,
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -141,6 +164,9 @@ def land(
     tables with the reason. Of the warehouse sync, every export of a row is kept, and models read the latest;
     columns that land does not know are kept as JSON.
 
+    A table lands by the UTC hours of its time column: hours that changed replace what they brought. It is one
+    of Snowflake's, or one of the DuckDB file or of what the profile's target attaches.
+
     With a Snowflake target, Snowflake copies and parses JSON lines: local files through PUT, `s3://` through
     a stage.
 
@@ -152,18 +178,27 @@ def land(
         UserError: there is nothing to land, an option or the profile cannot be used, or a backfill would
             empty an hour.
     """
-    for option, uri in (("--calls", calls), ("--events", events), ("--sync", sync), ("--landing", landing)):
+    for option, uri in (
+        *(("--calls", calls), ("--variants", variants), ("--events", events)),
+        *(("--sync", sync), ("--landing", landing)),
+    ):
         # Path("") is the current folder, which is never meant
         if uri is not None and not uri.strip():
             raise UserError(
                 f"{option} is empty: give a folder, glob, file or s3:// prefix (is a shell variable unset?), "
                 "or leave it out"
             )
-    named = [(dataset, uri) for dataset, uri in ((CALLS, calls), (EVENTS, events)) if uri is not None]
+    of_calls = CALLS if variants is None else SENDS
+    given = ((VARIANTS, variants), (of_calls, calls), (EVENTS, events))
+    named = [(dataset, uri) for dataset, uri in given if uri is not None]
     if landing is not None and (named or sync is not None):
-        raise UserError("--landing takes every feed that lies there: leave out --calls, --events and --sync")
+        raise UserError(
+            "--landing takes every feed that lies there: leave out --calls, --variants, --events and --sync"
+        )
     if not named and sync is None and landing is None and not moved:
-        raise UserError("nothing to land: give --calls URI, --events URI, --sync URI or several")
+        raise UserError(
+            "nothing to land: give --calls URI, --events URI, --variants URI, --sync URI or several of them"
+        )
     span = _span(*backfill) if backfill else None
     if span and sync is not None:
         raise UserError(
@@ -182,14 +217,22 @@ def land(
     remote = any(location.is_s3 for _, location in locations)
     store = s3.client(role_arn, external_id, endpoint_url, region) if remote else None
     settings = project_vars(project_dir)
-    bounds = _bounds(settings)
+    bounds, days = _bounds(settings), _rescan_days(settings)
+    if everything and not any(location.is_table for _, location in locations):
+        raise UserError(
+            "--all belongs to a table: give --calls, --variants or --events table:DATABASE.SCHEMA.NAME"
+        )
     profile = credentials(project_dir, profiles_dir, target)
     elsewhere = profile["type"] == "snowflake"
     if stage is not None and not elsewhere:
         raise UserError(f"--stage belongs to a Snowflake target; the profile's is of type {profile['type']}")
     # listed before a warehouse is created; only an open session knows which places on S3 a stage covers
     listed = [
-        (dataset, location, None if elsewhere and location.is_s3 else list_files(location, store))
+        (
+            dataset,
+            location,
+            None if location.is_table or (elsewhere and location.is_s3) else list_files(location, store),
+        )
         for dataset, location in locations
     ]
     if landing is not None:
@@ -209,14 +252,25 @@ def land(
                 move(engine, moves)
         plans = []
         for feed, location, files in listed:
-            found = engine.list_files(location, store) if files is None else files
+            found = files
+            if found is None and not location.is_table:
+                found = engine.list_files(location, store)
             if landing is not None and not found:
                 continue
+            # variants without an hour hold for all time, whatever range is made equal
+            whole = feed is VARIANTS and not all(file.path_hour for file in found or [])
+            range_ = None if whole or (feed is VARIANTS and found is None) else span
+            if found is None:
+                assert feed
+                rest = (range_, allow_empty, copies or feed is VARIANTS, dry_run)
+                plans.append(plan_table(engine, feed, location, bounds, days, everything, *rest))
+                continue
             for dataset, some in ({feed: found} if feed else _tables_of_sync(location, found)).items():
-                # an export that comes again is harmless: models read the latest of a row's exports
-                again = copies or bool(dataset.typed)
+                # the same variants again are valid from another hour; of an export that comes again, models
+                # read the latest
+                again = copies or dataset is VARIANTS or bool(dataset.typed)
                 plans.append(
-                    plan_landing(engine.connection, dataset, location, some, span, allow_empty, again)
+                    plan_landing(engine.connection, dataset, location, some, range_, allow_empty, again)
                 )
         if landing is not None and not plans:
             raise UserError(_no_feed(landing))
@@ -315,6 +369,16 @@ def _hour(text: str) -> datetime:
     if moment != moment.replace(minute=0, second=0, microsecond=0):
         raise UserError(f"--backfill: {text!r} is no whole hour (UTC)")
     return moment
+
+
+def _rescan_days(settings: dict[str, Any]) -> int:
+    """The days whose hours of a table are always hashed."""
+    value = settings.get("table_rescan_days", 7)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise UserError(
+            f"dbt_project.yml: the var table_rescan_days is {value!r}; write a number of days such as 7"
+        )
+    return value
 
 
 def _bounds(settings: dict[str, Any]) -> tuple[int, int]:

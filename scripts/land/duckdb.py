@@ -11,12 +11,14 @@ import pyarrow as pa
 
 from scripts.errors import UserError
 from scripts.land.chunks import Chunk, Skipped, prefetched, read_chunks
+from scripts.land.duckdb_tables import DuckDBTable
 from scripts.land.engine import Move, Stamp
 from scripts.land.plan import Plan
-from scripts.land.rules import Dataset, name
+from scripts.land.rules import Dataset
+from scripts.land.source_tables import SourceTable, table_chunks
 from scripts.land.sources import Location, SourceFile, list_files
-from scripts.land.tables import ddl, fill_columns
-from scripts.warehouse import connect, full
+from scripts.land.tables import ddl, fill_columns, removed_keys
+from scripts.warehouse import connect, connect_nowhere, full
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,16 @@ class DuckDB:
 
     def chunks(self, plan: Plan, bounds: tuple[int, int], store: Any) -> Iterator[Chunk | Skipped]:
         """Read the files of a plan, the next ones while DuckDB checks the previous ones."""
-        return prefetched(read_chunks(plan, store))
+        # a table is read by the connection that the transaction uses
+        return table_chunks(plan.table, plan) if plan.table else prefetched(read_chunks(plan, store))
+
+    def open_table(self, location: Location, dataset: Dataset, bounds: tuple[int, int]) -> SourceTable:
+        """Find a table or view of this DuckDB file, or of what the profile attaches."""
+        return DuckDBTable(self.connection, location, dataset, bounds)
+
+    def note_hashes(self, dataset: Dataset, stamp: Stamp, hashes: dict[str, str]) -> None:
+        """Change the hashes of landed parts in the ledger; no model reads them."""
+        update_hashes(self.connection, dataset, hashes)
 
     def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:
         """Commit: only one process writes a DuckDB file, so the ledger is still the one of the plan."""
@@ -41,7 +52,6 @@ class DuckDB:
         """Rename landed files; models recompute what their rows belong to, as if they had been replaced."""
         execute = self.connection.execute
         self.connection.register("moves", moves_table(moves))
-        keys = ", ".join(map(name, dataset.keys))
         table = f"staging.{dataset.name}"
         batch = {"batch_id": stamp.batch_id, "landed_at": stamp.landed_at}
         self.connection.begin()
@@ -50,8 +60,8 @@ class DuckDB:
             {**batch, "dataset": dataset.name},
         )
         execute(
-            f"insert into {table}_removed by name select distinct $batch_id as batch_id, {keys} "
-            f"from {table} where _file in (select old_name from moves)",
+            f"insert into {table}_removed by name select distinct $batch_id as batch_id, "
+            f"{removed_keys(dataset, 'staging')} where landed._file in (select old_name from moves)",
             {"batch_id": stamp.batch_id},
         )
         execute(
@@ -69,6 +79,16 @@ def moves_table(moves: list[Move]) -> pa.Table:
     """Moves as a table of old_name, new_name, path_hour."""
     old, new, hours = zip(*moves, strict=True)
     return pa.table({"old_name": old, "new_name": new, "path_hour": pa.array(hours, pa.timestamp("us"))})
+
+
+def update_hashes(connection: duckdb.DuckDBPyConnection, dataset: Dataset, hashes: dict[str, str]) -> None:
+    """Change the hashes of parts in a ledger in DuckDB."""
+    connection.register("hashes", pa.table({"part": list(hashes), "hash": list(hashes.values())}))
+    connection.execute(
+        "update staging.landed_files set content_hash = hash from hashes where file = part and dataset = ?",
+        [dataset.name],
+    )
+    connection.unregister("hashes")
 
 
 def rename_in_ledger(connection: duckdb.DuckDBPyConnection, dataset: Dataset, stamp: Stamp) -> None:
@@ -96,7 +116,7 @@ def open_duckdb(
         UserError: the file cannot be opened or written.
     """
     if dry_run and profile["type"] == "duckdb" and not Path(profile["path"]).exists():
-        connection = duckdb.connect()
+        connection = connect_nowhere(project_dir, profiles_dir, target)
     else:
         connection = connect(project_dir, profiles_dir, target, read_only=dry_run)
     try:

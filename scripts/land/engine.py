@@ -11,6 +11,7 @@ import duckdb
 from scripts.land.chunks import Chunk, Skipped
 from scripts.land.plan import Plan
 from scripts.land.rules import Dataset
+from scripts.land.source_tables import SourceTable
 from scripts.land.sources import Location, SourceFile
 
 Move = tuple[str, str, datetime | None]
@@ -40,6 +41,16 @@ class Engine(Protocol):
 
     def list_files(self, location: Location, store: Any) -> list[SourceFile]:
         """Return the files of a location; `store`: the S3 client, None for a local one."""
+
+    def open_table(self, location: Location, dataset: Dataset, bounds: tuple[int, int]) -> SourceTable:
+        """Find a table of the warehouse and the columns of the dataset in it.
+
+        Raises:
+            UserError: there is no such table, it may not be read, or it lacks a column.
+        """
+
+    def note_hashes(self, dataset: Dataset, stamp: Stamp, hashes: dict[str, str]) -> None:
+        """Change the hashes of landed parts in the ledger, in one transaction; their rows stay."""
 
     def chunks(self, plan: Plan, bounds: tuple[int, int], store: Any) -> Iterator[Chunk | Skipped]:
         """Yield the records of a plan's files that are to be checked in `connection`.

@@ -8,6 +8,7 @@ from scripts.land.engine import Engine, Move, new_stamp
 from scripts.land.plan import ledger
 from scripts.land.rules import Dataset
 from scripts.land.sources import path_hour
+from scripts.land.table_names import is_table
 
 
 def identity(uri: str) -> str:
@@ -18,7 +19,7 @@ def identity(uri: str) -> str:
     """
     if not uri.strip():
         raise UserError("--moved: an address is empty (is a shell variable unset?)")
-    if uri.startswith("s3://"):
+    if uri.startswith("s3://") or is_table(uri):
         return uri.removesuffix("/")
     return os.path.realpath(os.path.expanduser(uri.removeprefix("file://")))
 
@@ -41,7 +42,9 @@ def plan_moves(engine: Engine, old: str, new: str) -> dict[Dataset, list[Move]]:
                     f"--moved: {target} is in the ledger already, with rows of its own: name what moved "
                     "there more narrowly, or remove one of the two by a --backfill of its hours"
                 )
-            moves.setdefault(dataset, []).append((name, target, path_hour(target)))
+            moves.setdefault(dataset, []).append(
+                (name, target, path_hour(f"{target}/" if is_table(target) else target))
+            )
     if not moves:
         raise UserError(
             f"--moved: the ledger has no file {before}, nor one below it: see staging.landed_files"

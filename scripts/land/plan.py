@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -28,7 +29,7 @@ class Plan:
     """What one run will do for one dataset.
 
     `names` maps the content of files with rows to the name that the ledger has for it. `copies`: content is
-    landed under more than one name.
+    landed under more than one name. `table`: the table whose parts the files are.
     """
 
     dataset: Dataset
@@ -38,6 +39,7 @@ class Plan:
     removed: list[str] = field(default_factory=list)
     copies: bool = False
     names: dict[tuple[str, int], str] = field(default_factory=dict)
+    table: Any = None
 
     def __post_init__(self) -> None:
         for uri, known in self.known.items():
@@ -78,6 +80,8 @@ def plan_landing(
     if not any(file.format for file in plan.files) and not (span and allow_empty):
         others = sorted({Path(file.uri).suffix or file.uri.rsplit("/", 1)[-1] for file in plan.files})
         where = f"between {span[0]} and {span[1]} UTC " if span else ""
+        if location.is_table:
+            raise UserError(f"{location.given}: no rows to land {where}".rstrip())
         raise UserError(
             f"{location.given}: no files to land {where}(of {FORMATS_TEXT})"
             + (f"; it holds only {', '.join(others)}" if others else "")
@@ -121,7 +125,8 @@ def ledger(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> dict[str,
     if not connection.execute(exists).fetchall():
         return {}
     query = (
-        "select file, content_hash, size_bytes, path_hour, row_count + reject_count "
+        # a hash that the owner took away makes a file land again
+        "select file, coalesce(content_hash, ''), size_bytes, path_hour, row_count + reject_count "
         "from staging.landed_files where dataset = ? order by file"
     )
     rows = connection.execute(query, [dataset.name]).fetchall()

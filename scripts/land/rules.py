@@ -8,6 +8,7 @@ record is rejected.
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -22,9 +23,10 @@ class Dataset:
     `table` holds each column's name, type and value, `reasons` a reject reason and its condition, tried in
     this order. In both, `f_x` is the JSON text of field x and `t_x` its text (null when empty); in a
     condition, `n_x` says that it is no text, and `v_x` is the value of column x. `keys` are the columns by
-    which models find what a row belongs to. `maps` are columns in which no key may occur twice. `members` is
-    the JSON structure of what is read out of the column `data` into columns of its own: in a value or
-    condition, `d.x` is the text of member x there.
+    which models find what a row belongs to; with `of_hours`, they also need the hour of its file, and which
+    batch landed it. `maps` are columns in which no key may occur twice. `members` is the JSON structure of
+    what is read out of the column `data` into columns of its own: in a value or condition, `d.x` is the text
+    of member x there.
     `typed` is for files of typed columns (`scripts.land.typed`): each column that is a field of the file,
     what it holds (`int`, `text`, `time` or `flag`), and the field.
     """
@@ -37,6 +39,17 @@ class Dataset:
     maps: tuple[str, ...] = ()
     members: str = ""
     typed: tuple[tuple[str, str, str], ...] = ()
+    of_hours: bool = False
+
+    def removed(self) -> dict[str, str]:
+        """The DuckDB type of each column of the table of removed keys but for the batch that removed them."""
+        more = {"path_hour": "timestamp", "landed_batch_id": "varchar"} if self.of_hours else {}
+        return {column: self.types()[column] for column in self.keys} | more
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """The columns that hold a JSON object."""
+        return tuple(column for column, kind, _ in self.table if kind == "json")
 
     def types(self) -> dict[str, str]:
         """The DuckDB type of each column of the landing table."""
@@ -170,6 +183,39 @@ CALLS = Dataset(
     maps=("vars", "attrs"),
 )
 
+
+def _only(listed: tuple[tuple[str, ...], ...], fields: tuple[str, ...]) -> Any:
+    """The values or reasons of calls that concern these fields."""
+    return tuple(item for item in listed if any(item[0] in (name, *_reasons_of(name)) for name in fields))
+
+
+def _reasons_of(field: str) -> tuple[str, ...]:
+    return f"missing_{field}", f"bad_{field}", f"{field}_out_of_bounds"
+
+
+_OF_SENDS = ("event_timestamp", "user_id", "campaign_id", "action_id", "journey_id", "copy_id", "attrs")
+_OF_VARIANTS = ("copy_id", "template_id", "vars")
+
+# JustAI's export in two tables: a send is a call without what it says of its variant
+SENDS = Dataset(
+    name="justai_sends",
+    columns=Columns(fields=_OF_SENDS, required=(("event_timestamp",), ("copy_id",))),
+    table=_only(CALLS.table, _OF_SENDS),
+    reasons=_only(CALLS.reasons, _OF_SENDS),
+    keys=("event_timestamp", "copy_id", "campaign_id", "journey_id", "action_id"),
+    maps=("attrs",),
+)
+VARIANTS = Dataset(
+    name="justai_variants",
+    # attrs describe people, and a variant has none: they are known, and not read
+    columns=Columns(fields=(*_OF_VARIANTS, "attrs"), required=(("copy_id",), ("template_id",), ("vars",))),
+    table=_only(CALLS.table, _OF_VARIANTS),
+    reasons=_only(CALLS.reasons, _OF_VARIANTS),
+    keys=("copy_id", "template_id", "vars"),
+    maps=("vars",),
+    of_hours=True,
+)
+
 EVENTS = Dataset(
     name="customerio_events",
     columns=Columns(
@@ -234,8 +280,14 @@ EVENTS = Dataset(
     ),
 )
 
-LOGS = (CALLS, EVENTS)
+LOGS = (CALLS, SENDS, VARIANTS, EVENTS)
 """The datasets of logs, which come as lines, or as Parquet or Avro of the same records."""
+
+TIMES = {CALLS.name: "event_timestamp", SENDS.name: "event_timestamp", EVENTS.name: "timestamp"}
+"""The column with a record's time, of datasets that have one."""
+
+MARKED_JSON = {"holds": "json"}
+"""Metadata of a column of text in which a value is JSON: a text in it stands in quotes."""
 
 
 def member_columns(dataset: Dataset) -> dict[str, str]:
@@ -308,7 +360,9 @@ def _column_field(field: pa.Field) -> str:
     column = name(field.name)
     text, no_text = f"land_text(f_{field.name})", f"land_not_text(f_{field.name})"
     # what is a text or whole number already needs no JSON of it
-    if pa.types.is_string(field.type):
+    if _is_marked(field):
+        pass
+    elif pa.types.is_string(field.type):
         text, no_text = f"nullif({column}, '')", "false"
     elif pa.types.is_integer(field.type):
         text, no_text = f"{column}::varchar", "false"
@@ -318,6 +372,12 @@ def _column_field(field: pa.Field) -> str:
 def column_json(field: pa.Field) -> str:
     """SQL of the JSON of a column of `chunk`, null for what is absent or null."""
     column = name(field.name)
+    if _is_marked(field):
+        # what DuckDB takes for JSON, and is none, stays a text
+        return (
+            f"case when land_trailing_comma({column}) then to_json({column}) "
+            f"else nullif(json({column})::varchar, 'null')::json end"
+        )
     if pa.types.is_timestamp(field.type):
         return f"to_json(epoch_us({column}) // 1000000)"
     if pa.types.is_dictionary(field.type):
@@ -328,6 +388,10 @@ def column_json(field: pa.Field) -> str:
         # a null member of a STRUCT is a key that this record does not have
         return f"case when {column} is not null then json_merge_patch('{{}}', to_json({column})) end"
     return f"nullif(to_json({column})::varchar, 'null')::json"
+
+
+def _is_marked(field: pa.Field) -> bool:
+    return bool(field.metadata and field.metadata.get(b"holds") == b"json")
 
 
 def _member_names(kind: pa.DataType) -> list[str]:

@@ -30,6 +30,7 @@ from scripts.land.exports import (
     is_export,
     read_local,
 )
+from scripts.land.table_names import is_table, table_parts
 from scripts.s3 import FAILURES, explain
 
 IN_MEMORY = 64 * 2**20
@@ -57,7 +58,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One listed file. `format` is None when land does not read its extension; `etag` is S3's."""
+    """One listed file. `format` is None when land does not read its extension; `etag` is S3's.
+
+    Of a part of a table, `rows` are the rows it had when it was counted, and `etag` is its hash.
+    """
 
     uri: str
     size: int
@@ -65,6 +69,7 @@ class SourceFile:
     codec: str = ""
     etag: str | None = None
     path_hour: datetime | None = None
+    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,11 @@ class Location:
     def is_s3(self) -> bool:
         """Whether it is on S3; otherwise it is on a local disk."""
         return self.root.startswith("s3://")
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a table of the warehouse."""
+        return is_table(self.root)
 
     def covers(self, uri: str) -> bool:
         """Whether a file with this URI belongs to this location."""
@@ -127,10 +137,11 @@ class Opened:
 
 
 def locate(uri: str) -> Location:
-    """Turn a folder, glob, file or s3:// prefix into a Location.
+    """Turn a folder, glob, file, s3:// prefix or table into a Location.
 
     Raises:
-        UserError: it is empty or names no bucket, the scheme is not read, or the local path does not exist.
+        UserError: it is empty or names no bucket or table, the scheme is not read, or the local path does not
+            exist.
     """
     if not uri.removeprefix("file://").strip():
         raise UserError(f"the address {uri!r} is empty: give a folder, glob, file or s3://BUCKET/PREFIX")
@@ -143,6 +154,9 @@ def locate(uri: str) -> Location:
         # each slash counts in a key; the one at the end only says that a folder is meant
         location = _location(uri, f"s3://{bucket}", key.removesuffix("/").split("/") if key else [])
         return replace(location, literal=uri.removesuffix("/")) if location.pattern else location
+    if is_table(uri):
+        table_parts(uri)
+        return Location(uri, uri)
     if "://" in uri and not uri.startswith("file://"):
         raise UserError(f"{uri}: land reads local paths and s3://, not {uri.partition('://')[0]}://")
     path = Path(uri.removeprefix("file://")).expanduser()

@@ -51,7 +51,7 @@ def ddl() -> list[str]:
     trace = ", ".join(f"{column} {kind}" for column, kind in TRACE.items())
     for dataset in DATASETS:
         columns = ", ".join(f"{name(column)} {kind}" for column, kind, _ in dataset.table)
-        keys = ", ".join(f"{name(column)} {dataset.types()[column]}" for column in dataset.keys)
+        keys = ", ".join(f"{name(column)} {kind}" for column, kind in dataset.removed().items())
         statements += [
             f"create table if not exists staging.{dataset.name} ({columns}, {trace})",
             f"create table if not exists staging.{dataset.name}_rejects"
@@ -64,6 +64,23 @@ def ddl() -> list[str]:
         statements.append(f"create table if not exists staging.{table} ({columns})")
     ledger = "alter table staging.landed_files add column if not exists"
     return [*statements, f"{ledger} batch_id varchar", f"{ledger} unknown_fields varchar"]
+
+
+def removed_keys(dataset: Dataset, schema: str) -> str:
+    """Query, but for its condition on `_file`, that gives the columns of the table of removed keys.
+
+    The ledger must still have the files.
+    """
+    table = f"{schema}.{dataset.name}"
+    # all of them are plain names
+    keys = ", ".join(f"landed.{key}" for key in dataset.keys)
+    if not dataset.of_hours:
+        return f"{keys} from {table} as landed"
+    files = f"select file, path_hour from {schema}.landed_files where dataset = {quoted(dataset.name)}"
+    return (
+        f"{keys}, files.path_hour, landed._batch_id as landed_batch_id from {table} as landed "
+        f"left join ({files}) as files on landed._file = files.file"
+    )
 
 
 def fill_columns(connection: duckdb.DuckDBPyConnection) -> None:

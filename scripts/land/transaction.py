@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scripts.console import progress
+from scripts.errors import UserError
 from scripts.land import chunks as sizes
 from scripts.land.chunks import Chunk, Skipped
 from scripts.land.engine import Engine, Stamp, new_stamp
@@ -27,6 +28,7 @@ from scripts.land.rules import (
     repeated_keys_query,
 )
 from scripts.land.sources import Opened
+from scripts.land.tables import removed_keys
 from scripts.land.typed import TYPED_MACROS, typed_query, typed_raw_query
 
 
@@ -102,6 +104,11 @@ def _land_files(
             try:
                 batch.add(item)
             except duckdb.Error as error:
+                if plan.table:
+                    raise UserError(
+                        f"{plan.table.root}: DuckDB cannot read it ({first_line(error)}): land a view with "
+                        "other types"
+                    ) from error
                 if not _is_of_a_file(error, item):
                     raise
                 engine.connection.rollback()
@@ -202,8 +209,8 @@ class Batch:
         _delete(self.connection, self.plan.dataset, replaced, self.stamp)
         for uri, names in chunk.unknown.items():
             self.unknown.setdefault(uri, set()).update(names)
-        for uri, count in chunk.copied.items():
-            self.counts.setdefault(uri, Counter())[None] += count
+        for uri, counts in chunk.copied.items():
+            self.counts.setdefault(uri, Counter()).update(counts)
         self.connection.register("chunk", chunk.table)
         self._check(chunk.table.schema, uris)
         if self.plan.dataset.typed:
@@ -235,7 +242,8 @@ class Batch:
             )
         else:
             checked = f"select {self.part} as part, * from ({check_query(dataset, schema)})"
-            self._keep("checked", checked, {"earliest": earliest, "latest": latest})
+            bounds = {"earliest": earliest, "latest": latest} if "$earliest" in checked else {}
+            self._keep("checked", checked, bounds)
         if dataset.maps:
             self._reject_repeated_keys(dataset)
         mine = f"{self.checked} join files using (part, file_no) where part = {self.part}"
@@ -344,10 +352,9 @@ def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[
     if not uris:
         return
     connection.register("gone", pa.table({"file": pa.array(uris, pa.string())}))
-    keys = ", ".join(map(name, dataset.keys))
     connection.execute(
-        f"insert into staging.{dataset.name}_removed by name select distinct $batch_id as batch_id, {keys} "
-        f"from staging.{dataset.name} where _file in (from gone)",
+        f"insert into staging.{dataset.name}_removed by name select distinct $batch_id as batch_id, "
+        f"{removed_keys(dataset, 'staging')} where landed._file in (from gone)",
         {"batch_id": stamp.batch_id},
     )
     for table in (dataset.name, f"{dataset.name}_rejects"):

@@ -25,6 +25,12 @@ _PERFORMANCE = {
     "high": Number(LIFT, "lift", "low"),
 }
 # The axis of the small intervals: from -50 % to +50 %, in a box of 100 by 16.
+_FEEDS = {
+    "justai_calls": "JustAI calls",
+    "justai_sends": "JustAI sends",
+    "justai_variants": "JustAI variants",
+    "customerio_events": "Customer.io events",
+}
 _AXIS = 0.5
 
 
@@ -278,9 +284,7 @@ def feeds(marts: Marts) -> list[Feed]:
         total = sum(count for _, count in lags.get(row["dataset"], [])) or 1
         found.append(
             Feed(
-                name={"justai_calls": "JustAI calls", "customerio_events": "Customer.io events"}.get(
-                    row["dataset"], row["dataset"]
-                ),
+                name=_FEEDS.get(row["dataset"], row["dataset"]),
                 landed_at=f"{row['landed_at']:%Y-%m-%d %H:%M}",
                 lines=f"{landed + rejected:,}",
                 rejected=f"{rejected:,} ({per_cent(rejected / max(landed + rejected, 1))})",

@@ -41,7 +41,8 @@ SKIPPED = 3
 _OF_THE_LANDING = {"loaded_at", "_loaded_at", "landed_at", "batch_id", "_batch_id", "invocation_id"}
 _NOT_COMPARED = {"audit_arrival_lag"}
 _DATASETS = (
-    *("justai_calls", "customerio_events", "customerio_deliveries", "customerio_metrics"),
+    *("justai_calls", "justai_sends", "justai_variants", "customerio_events"),
+    *("customerio_deliveries", "customerio_metrics"),
     *("customerio_subjects", "customerio_outputs", "customerio_people", "customerio_attributes"),
     *("customerio_delivery_content", "customerio_campaigns", "customerio_broadcasts"),
 )

@@ -10,6 +10,12 @@ calls as (
 
 ),
 
+sends as (
+
+    select * from {{ ref('stg_justai__sends') }}
+
+),
+
 events as (
 
     select * from {{ ref('stg_customerio__events') }}
@@ -24,6 +30,18 @@ final as (
         called_at as happened_at,
         loaded_at
     from calls
+    where
+        called_at > {{ dbt.dateadd('day', 1, 'loaded_at') }}
+        {{ and_new_batch('batch_id') }}
+
+    union all
+
+    select
+        source_file,
+        source_line,
+        called_at as happened_at,
+        loaded_at
+    from sends
     where
         called_at > {{ dbt.dateadd('day', 1, 'loaded_at') }}
         {{ and_new_batch('batch_id') }}

@@ -8,13 +8,25 @@ batches as (
 
 calls as (
 
-    select * from {{ ref('stg_justai__calls') }}
+    select * from {{ ref('int_logged_calls') }}
 
 ),
 
 removed_calls as (
 
     select * from {{ source('justai', 'justai_calls_removed') }}
+
+),
+
+removed_sends as (
+
+    select * from {{ source('justai', 'justai_sends_removed') }}
+
+),
+
+touched_sends as (
+
+    select * from {{ ref('int_touched_sends') }}
 
 ),
 
@@ -45,6 +57,23 @@ touched as (
         journey_id
     from removed_calls
     where batch_id in (select batch_id from pending)
+
+    union all
+
+    select
+        event_timestamp,
+        copy_id,
+        journey_id
+    from removed_sends
+    where batch_id in (select batch_id from pending)
+
+    union all
+
+    select
+        event_timestamp,
+        copy_id,
+        journey_id
+    from touched_sends
 
 ),
 

@@ -18,6 +18,18 @@ removed_calls as (
 
 ),
 
+removed_sends as (
+
+    select * from {{ source('justai', 'justai_sends_removed') }}
+
+),
+
+touched_sends as (
+
+    select * from {{ ref('int_touched_sends') }}
+
+),
+
 pending as (
 
     select batch_id
@@ -34,6 +46,21 @@ journeys_of_removed as (
     where
         journey_id is not null
         and batch_id in (select batch_id from pending)
+
+    union
+
+    select journey_id
+    from removed_sends
+    where
+        journey_id is not null
+        and batch_id in (select batch_id from pending)
+
+    -- a send whose variant went is no call any more
+    union
+
+    select journey_id
+    from touched_sends
+    where journey_id is not null
 
 ),
 

@@ -18,7 +18,7 @@ with
 
 calls as (
 
-    select * from {{ ref('stg_justai__calls') }}
+    select * from {{ ref('int_logged_calls') }}
     {{ in_touched_seconds }}
 
 ),
@@ -29,7 +29,7 @@ logged_vars as (
     select distinct
         template_id,
         vars
-    from {{ ref('stg_justai__calls') }}
+    from {{ ref('int_logged_calls') }}
     {{ in_touched_seconds }}
 
 ),
@@ -37,7 +37,7 @@ logged_vars as (
 logged_attrs as (
 
     select distinct attrs
-    from {{ ref('stg_justai__calls') }}
+    from {{ ref('int_logged_calls') }}
     {{ in_touched_seconds }}
 
 ),
@@ -97,7 +97,7 @@ canonical_attrs as (
 moments as (
 
     select hash(event_timestamp, journey_id) as moment_hash
-    from {{ ref('stg_justai__calls') }}
+    from {{ ref('int_logged_calls') }}
     {{ in_touched_seconds }}
     group by hash(event_timestamp, journey_id)
     having count(*) > 1
@@ -121,7 +121,7 @@ numbered as (
                 canonical_attrs.attrs
             order by calls.source_file, calls.source_line
         ) as occurrence
-    from {{ ref('stg_justai__calls') }} as calls
+    from {{ ref('int_logged_calls') }} as calls
     inner join moments
         on hash(calls.event_timestamp, calls.journey_id) = moments.moment_hash
     inner join contents

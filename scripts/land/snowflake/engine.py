@@ -16,15 +16,17 @@ import duckdb
 import pyarrow as pa
 
 from scripts.land.chunks import Chunk, Skipped
-from scripts.land.duckdb import moves_table, rename_in_ledger
+from scripts.land.duckdb import moves_table, rename_in_ledger, update_hashes
 from scripts.land.engine import Move, Stamp
 from scripts.land.plan import Plan
 from scripts.land.rules import Dataset
 from scripts.land.snowflake.lines import staged_chunks
 from scripts.land.snowflake.session import Session, execute, open_session
+from scripts.land.snowflake.source_tables import SnowflakeTable
 from scripts.land.snowflake.stage import Stage, find_stage, list_through
 from scripts.land.snowflake.tables import existing_tables, make_tables
-from scripts.land.snowflake.transaction import publish, rename_files
+from scripts.land.snowflake.transaction import change_hashes, publish, rename_files
+from scripts.land.source_tables import SourceTable, table_chunks
 from scripts.land.sources import Location, SourceFile
 from scripts.land.tables import ddl
 from scripts.warehouse import connect_snowflake
@@ -51,7 +53,18 @@ class Snowflake:
 
     def chunks(self, plan: Plan, bounds: tuple[int, int], store: Any) -> Iterator[Chunk | Skipped]:
         """Yield the lines that Snowflake returns, and then the files that it cannot copy as lines."""
+        if plan.table:
+            return table_chunks(plan.table, plan)
         return staged_chunks(self.session, self.stage, plan, bounds, store)
+
+    def open_table(self, location: Location, dataset: Dataset, bounds: tuple[int, int]) -> SourceTable:
+        """Find a table or view of the account."""
+        return SnowflakeTable(self.session, location, dataset, bounds)
+
+    def note_hashes(self, dataset: Dataset, stamp: Stamp, hashes: dict[str, str]) -> None:
+        """Change the hashes of landed parts in Snowflake's ledger, then in its copy."""
+        change_hashes(self.session, dataset, stamp, hashes)
+        update_hashes(self.connection, dataset, hashes)
 
     def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:
         """Load the transaction in one of Snowflake's; DuckDB keeps nothing of it."""
@@ -113,7 +126,8 @@ def scratch(session: Session) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def _copy_ledger(session: Session, connection: duckdb.DuckDBPyConnection) -> None:
     query = (
-        "select dataset, file, date_part(epoch_second, path_hour), size_bytes, content_hash, row_count, "
+        "select dataset, file, date_part(epoch_second, path_hour), size_bytes, "
+        "coalesce(content_hash, ''), row_count, "
         "reject_count "
         f"from {session.schema}.landed_files"
     )

@@ -9,6 +9,7 @@ lines, is left to the reader of files, which reports what is wrong with it.
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from scripts.console import console
 from scripts.land.chunks import Chunk, Skipped, prefetched, read_chunks
 from scripts.land.plan import Plan, same_etag
 from scripts.land.records import BLANK, LINES, PIECE_BYTES
-from scripts.land.snowflake.plain_lines import classify_query
+from scripts.land.snowflake.plain_lines import FIELDS, classify_query
 from scripts.land.snowflake.session import PlainLines, Session, execute, pieces
 from scripts.land.snowflake.stage import Stage, stage_objects
 from scripts.land.snowflake.tables import LONG, STAGE
@@ -100,7 +101,7 @@ def staged_chunks(
             yield Skipped(file)
         elif file.etag and (other := plan.other_name(file, file.etag)):
             yield Skipped(file, other_name=other)
-        elif not plan.dataset.typed and _copyable(file, stage):
+        elif plan.dataset.name in FIELDS and _copyable(file, stage):
             if file.etag:
                 _take(plan, file, file.etag)
             mine.append(file)
@@ -341,7 +342,9 @@ def _returned(session: Session, classified: str, good: dict[Staged, PlainLines])
     """Yield the lines of good files that are not plain; the last chunk closes the transaction."""
     files = {number: Opened(item.file, BytesIO(), item.digest) for number, item in enumerate(good)}
     numbers = {ready.name: number for number, ready in enumerate(good.values())}
-    taken = {item.file.uri: ready.rows for item, ready in good.items()}
+    taken: dict[str, Counter[str | None]] = {
+        item.file.uri: Counter({None: ready.rows}) for item, ready in good.items()
+    }
     held: list[tuple[int, int, str]] = []
     size = 0
     with session.connection.cursor() as cursor:

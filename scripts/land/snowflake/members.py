@@ -12,7 +12,7 @@ def _text(path: str) -> str:
     return f"nullif(d:{path}::varchar, '')"
 
 
-def _int(text: str) -> str:
+def int_of(text: str) -> str:
     """Digits within 64 bits are exact (Snowflake's bigint has 38); a float is whole below 2^53."""
     return f"""case
         when regexp_like({text}, '{_WHOLE}') then case
@@ -23,7 +23,7 @@ def _int(text: str) -> str:
         then cast(try_cast({text} as double) as bigint) end"""
 
 
-def _flag(text: str) -> str:
+def flag_of(text: str) -> str:
     return f"""case
         when lower(trim({text})) in ('true', 't', 'yes', 'y', '1', '1.0') then true
         when lower(trim({text})) in ('false', 'f', 'no', 'n', '0', '0.0') then false end"""
@@ -50,8 +50,8 @@ def _first(values: list[str]) -> str:
 MEMBERS: Mapping[str, Mapping[str, str]] = {
     EVENTS.name: {
         **{column: _first([_text(path) for path in paths]) for column, paths in _TEXTS.items()},
-        **{column: _first([_int(_text(path)) for path in paths]) for column, paths in _INTS.items()},
-        **{column: _flag(_text(path)) for column, path in _FLAGS.items()},
+        **{column: _first([int_of(_text(path)) for path in paths]) for column, paths in _INTS.items()},
+        **{column: flag_of(_text(path)) for column, path in _FLAGS.items()},
     }
 }
 """Per dataset, each such column and its value, where `d` is the parsed `data`."""

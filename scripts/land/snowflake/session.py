@@ -20,11 +20,15 @@ Listed = TypeVar("Listed")
 
 @dataclass(frozen=True)
 class PlainLines:
-    """Plain lines of a file that wait in Snowflake: their table, the file's name there, and their number."""
+    """Lines of a file that wait in Snowflake: their table, the file's name there, and how many are plain.
+
+    `rejects`: how many of them Snowflake rejects by itself; only rows of tables.
+    """
 
     table: str
     name: str
     rows: int
+    rejects: int = 0
 
 
 @dataclass(frozen=True)

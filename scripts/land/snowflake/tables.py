@@ -47,8 +47,7 @@ def landing_tables() -> dict[str, Columns]:
         types = dataset.types()
         tables[dataset.name] = (*types.items(), *TRACE.items())
         tables[f"{dataset.name}_rejects"] = _REJECT
-        keys = tuple((column, types[column]) for column in dataset.keys)
-        tables[f"{dataset.name}_removed"] = (("batch_id", "varchar"), *keys)
+        tables[f"{dataset.name}_removed"] = (("batch_id", "varchar"), *dataset.removed().items())
     return tables
 
 

@@ -19,6 +19,7 @@ from scripts.land.engine import Move, Stamp
 from scripts.land.rules import Dataset
 from scripts.land.snowflake.session import PlainLines, Session, execute, pieces
 from scripts.land.snowflake.tables import STAGE, TYPES, column_type, landing_tables
+from scripts.land.tables import removed_keys
 from scripts.snowflake.names import literal
 
 PART_BYTES = 128 * 2**20
@@ -87,6 +88,20 @@ def rename_files(session: Session, dataset: Dataset, stamp: Stamp, moves: list[M
                 f"update {files} set file = new_name, path_hour = new_hour, batch_id = %s "
                 f"from {_MOVES} where file = old_name and dataset = %s",
                 (stamp.batch_id, listed, dataset.name),
+            )
+
+
+def change_hashes(session: Session, dataset: Dataset, stamp: Stamp, hashes: dict[str, str]) -> None:
+    """Change the hashes of landed parts in the ledger, in one transaction; the batch holds nothing."""
+    with transaction(session, dataset.name, stamp):
+        for some in pieces(list(hashes.items())):
+            listed = json.dumps([{"part": part, "hash": found} for part, found in some])
+            execute(
+                session,
+                f"update {session.schema}.landed_files set content_hash = hash from "
+                "(select value:part::varchar as part, value:hash::varchar as hash "
+                "from table(flatten(input => parse_json(%s)))) as hashes where file = part and dataset = %s",
+                (listed, dataset.name),
             )
 
 
@@ -188,7 +203,7 @@ def _check_ledger(session: Session, dataset: Dataset, before: dict[str, str | No
         found = dict(
             execute(
                 session,
-                f"select file, content_hash from {session.schema}.landed_files "
+                f"select file, coalesce(content_hash, '') from {session.schema}.landed_files "
                 f"where dataset = %s and file in ({_FILES})",
                 (dataset.name, json.dumps(some)),
             )
@@ -224,17 +239,19 @@ def _delete(session: Session, dataset: Dataset, files: list[str], stamp: Stamp) 
 def _note_removed(session: Session, dataset: Dataset, files: str, stamp: Stamp) -> None:
     """Keep the keys of the rows of files (a JSON list): models find by them what to recompute."""
     table = f"{session.schema}.{dataset.name}"
-    keys = ", ".join(dataset.keys)
     execute(
         session,
-        f"insert into {table}_removed (batch_id, {keys}) select distinct %s, {keys} "
-        f"from {table} where _file in ({_FILES})",
+        f"insert into {table}_removed (batch_id, {', '.join(dataset.removed())}) select distinct %s, "
+        f"{removed_keys(dataset, session.schema)} where landed._file in ({_FILES})",
         (stamp.batch_id, files),
     )
 
 
 def _insert_plain(session: Session, dataset: Dataset, stamp: Stamp, plain: dict[str, PlainLines]) -> None:
-    """Insert the plain lines of files."""
+    """Insert the plain lines of files, or the rows and rejects of parts of a table."""
+    if plain and all(file.name == uri for uri, file in plain.items()):
+        _insert_parts(session, dataset, stamp, list(plain.values()))
+        return
     expected = sum(file.rows for file in plain.values())
     if not expected:
         return
@@ -254,6 +271,32 @@ def _insert_plain(session: Session, dataset: Dataset, stamp: Stamp, plain: dict[
             f"Snowflake inserted {result[0][0]} of {expected} plain lines into "
             f"{session.schema}.{dataset.name}; the batch was undone: run the command again"
         )
+
+
+def _insert_parts(session: Session, dataset: Dataset, stamp: Stamp, parts: list[PlainLines]) -> None:
+    """Insert what Snowflake checked of parts of a table, which are all of a temporary table."""
+    (table,) = {part.table for part in parts}
+    columns = ", ".join(column for column, _, _ in dataset.table)
+    target, landed_at = f"{session.schema}.{dataset.name}", stamp.landed_at.isoformat(sep=" ")
+    for expected, statement, parameters in (
+        (
+            sum(part.rows for part in parts),
+            f"insert into {target} ({columns}, _file, _line, _loaded_at, _batch_id) "
+            f"select {columns}, file, line, to_timestamp_ntz(%s), %s from {table} where plain",
+            (landed_at, stamp.batch_id),
+        ),
+        (
+            sum(part.rejects for part in parts),
+            f"insert into {target}_rejects (_file, _line, raw, reason, _loaded_at) "
+            f"select file, line, raw, reason, to_timestamp_ntz(%s) from {table} where not plain",
+            (landed_at,),
+        ),
+    ):
+        if expected and int(execute(session, statement, parameters)[0][0]) != expected:
+            raise UserError(
+                f"Snowflake inserted another number of rows into {target} than the {expected} it checked; "
+                "the batch was undone: run the command again"
+            )
 
 
 def _copy(session: Session, table: str, count: int, stamp: Stamp) -> None:

@@ -13,6 +13,7 @@ import pytest
 from scripts.cli import main
 from scripts.warehouse import full
 from support.land import (
+    COPY,
     HOURS,
     call,
     event,
@@ -281,3 +282,72 @@ def test_every_feed_that_lies_in_a_landing(tmp_path: Path, copymart: Callable[..
     assert (done.returncode, "leave out --calls" in done.stderr) == (1, True)
     done = copymart("--landing", tmp_path / "nowhere")
     assert (done.returncode, "does not exist" in done.stderr) == (1, True)
+
+
+def attached(tmp_path: Path) -> Path:
+    """Let the profile attach a DuckDB file with a table of calls; it is that file."""
+    source = tmp_path / "source.duckdb"
+    with duckdb.connect(str(source)) as connection:
+        connection.execute(
+            f"create schema justai; create table justai.calls as select 1788220800 as event_timestamp, "
+            f"'{COPY}' as copy_id, 't' as template_id"
+        )
+    profile = tmp_path / "profile/profiles.yml"
+    attach = f"      attach: [{{path: '{source}', alias: raw}}]\n"
+    profile.write_text(
+        profile.read_text().replace("      schema: main\n", f"      schema: main\n{attach}", 1)
+    )
+    return source
+
+
+def test_a_table_of_what_the_profile_attaches(tmp_path: Path, copymart: Callable[..., Done]) -> None:
+    source = attached(tmp_path)
+    table = ("--calls", "table:raw.justai.calls")
+    # a dry run opens the source only to read, so that another process may read it too
+    with duckdb.connect(str(source), read_only=True):
+        done = copymart(*table, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "would land table:raw.justai.calls/2026/09/01/00" in done.stdout
+    assert not (tmp_path / "profile/warehouse.duckdb").exists()
+    assert copymart(*table).returncode == 0
+    done = copymart(*table, "--all")
+    assert done.stdout.split("\n")[1].split()[:5] == ["justai_calls", "0", "0", "0", "1"], done.stdout
+
+    done = copymart("--moved", "table:raw.justai.calls", "table:raw.justai.logged")
+    assert done.returncode == 0, done.stderr
+    with duckdb.connect(str(tmp_path / "profile/warehouse.duckdb")) as connection:
+        found = connection.execute("select file, path_hour::varchar from staging.landed_files").fetchall()
+    assert found == [("table:raw.justai.logged/2026/09/01/00", "2026-09-01 00:00:00")]
+
+
+def test_what_the_profile_attaches_is_missing(tmp_path: Path, copymart: Callable[..., Done]) -> None:
+    attached(tmp_path).write_bytes(b"no database")
+    done = copymart("--calls", "table:raw.justai.calls")
+    assert (done.returncode, "the profile's target attaches" in " ".join(done.stderr.split())) == (1, True)
+
+
+def test_all_belongs_to_a_table(tmp_path: Path, copymart: Callable[..., Done]) -> None:
+    write(tmp_path / "calls.jsonl", call())
+    done = copymart("--calls", tmp_path, "--all")
+    assert (done.returncode, "--all belongs to a table" in done.stderr) == (1, True)
+
+
+def test_sends_and_variants(tmp_path: Path, copymart: Callable[..., Done]) -> None:
+    sent = call(template_id=..., vars=...)
+    write(tmp_path / "sends/2026/01/01/12/s.jsonl", sent)
+    words = {"copy_id": COPY, "template_id": "t", "vars": {"subject": "x"}}
+    write(tmp_path / "variants/v1.jsonl", words)
+    # an export repeats its variants, and those without an hour are of no range
+    write(tmp_path / "variants/v2.jsonl", words)
+    both = ("--calls", tmp_path / "sends", "--variants", tmp_path / "variants")
+    done = copymart(*both, "--backfill", "2026-01-01", "2026-01-02")
+    assert done.returncode == 0, done.stderr
+    counts = [line.split()[:3] for line in done.stdout.splitlines()[1:3]]
+    assert counts == [["justai_variants", "2", "2"], ["justai_sends", "1", "1"]]
+
+    (tmp_path / "sends/2026/01/01/12/s.jsonl").unlink()
+    write(tmp_path / "sends/2026/01/01/13/s.jsonl", sent)
+    done = copymart(*both, "--backfill", "2026-01-01", "2026-01-02", "--allow-empty")
+    assert "justai_sends: 1 file(s) are gone" in done.stdout
+    done = copymart("--calls", tmp_path / "sends")
+    assert "missing_template_id 1" in done.stdout

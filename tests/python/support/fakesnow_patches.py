@@ -137,7 +137,8 @@ def transform(self: FakeSnowflakeCursor, expression: exp.Expression, *args: Any)
                 msg="a text is a time by DATE_INPUT_FORMAT, TIMESTAMP_INPUT_FORMAT", errno=1
             )
     # in place: copies of the tree were two fifths of a statement's time
-    expression = expression.transform(text_in_a_format, copy=False).transform(try_parse_json, copy=False)
+    for change in (text_in_a_format, kind_of_variant, text_of_variant, try_parse_json):
+        expression = expression.transform(change, copy=False)
     return _transform(self, expression, *args).transform(md5_number_lower64, copy=False)
 
 
@@ -150,6 +151,32 @@ def text_in_a_format(node: exp.Expression) -> exp.Expression:
         return node
     format = re.sub("|".join(_FORMATS), lambda found: _FORMATS[found[0]], node.args["format"].name)
     return exp.func("STRFTIME", node.this, exp.Literal.string(format))
+
+
+_KINDS = {
+    **{kind: kind for kind in ("OBJECT", "ARRAY", "VARCHAR", "BOOLEAN", "DOUBLE")},
+    "NULL": "NULL_VALUE",
+}
+
+
+def kind_of_variant(node: exp.Expression) -> exp.Expression:
+    """What TYPEOF says of a VARIANT: DuckDB says JSON."""
+    if not isinstance(node, exp.Typeof):
+        return node
+    # what replaces a node is not looked through again
+    value = node.this.transform(kind_of_variant)
+    kind = exp.func("JSON_TYPE", exp.cast(value, "json"))
+    case = exp.Case(this=kind, default=exp.Literal.string("INTEGER"))
+    for name, said in _KINDS.items():
+        case = case.when(exp.Literal.string(name), exp.Literal.string(said), copy=False)
+    return exp.Case().when(exp.Not(this=exp.Is(this=value.copy(), expression=exp.Null())), case)
+
+
+def text_of_variant(node: exp.Expression) -> exp.Expression:
+    """AS_VARCHAR: the text of a VARIANT that holds one."""
+    if not isinstance(node, exp.Anonymous) or str(node.this).upper() != "AS_VARCHAR":
+        return node
+    return parse_one(f"({node.expressions[0].sql(dialect='duckdb')})::json->>'$'", read="duckdb")
 
 
 def md5_number_lower64(node: exp.Expression) -> exp.Expression:

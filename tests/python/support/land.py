@@ -13,6 +13,7 @@ from scripts.land.duckdb import DuckDB
 from scripts.land.plan import plan_landing
 from scripts.land.rules import CALLS, Dataset
 from scripts.land.sources import list_files, locate
+from scripts.land.table_plan import plan_table
 from scripts.land.tables import ddl
 from scripts.land.transaction import Outcome, run
 
@@ -106,6 +107,19 @@ def land_path(
     location = locate(str(path))
     plan = plan_landing(connection, dataset, location, list_files(location, store), span, allow_empty, copies)
     return run(DuckDB(connection), plan, BOUNDS, store)
+
+
+def land_table(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    dataset: Dataset = CALLS,
+    days: int = 7,
+    **options: Any,
+) -> Outcome:
+    """Land a table as the command does."""
+    engine = DuckDB(connection)
+    plan = plan_table(engine, dataset, locate(f"table:{name}"), BOUNDS, days, **options)
+    return run(engine, plan, BOUNDS)
 
 
 def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:

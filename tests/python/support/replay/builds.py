@@ -20,6 +20,7 @@ SEEDS = ("engagement_metrics", "template_actions", "template_settings")
 BOOKKEEPING = (
     "int_landed_batches",
     "int_touched_calls",
+    "int_touched_sends",
     "int_touched_events",
     "int_touched_sync_events",
     "int_touched_messages",

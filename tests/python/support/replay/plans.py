@@ -136,7 +136,12 @@ def play(plan: Plan, recorded: Recorded) -> Played:
         empty_warehouse(connection, "relanded")
         history.land(Random(plan.seed))
         Builder(recorded, connection, "relanded", history.seeds).build()
-        tables = [model for model in models if model.schema in ("intermediate", "marts")]
+        # a logged call names the batch that landed it, as the rows of staging do
+        tables = [
+            model
+            for model in models
+            if model.schema in ("intermediate", "marts") and model.name != "int_logged_calls"
+        ]
         return Played(unequal, differences(connection, tables, WAREHOUSE, "relanded"), history.watch.seen)
 
 
