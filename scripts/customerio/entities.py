@@ -11,7 +11,7 @@ from scripts.console import console, progress
 from scripts.customerio.app_api import Api, Gone, Restarted, pages, path_of
 from scripts.customerio.people import exported_people
 from scripts.customerio.records import Landed, action_ids, person_id, record, text_of
-from scripts.customerio.wish import DAY, Wish, start_of
+from scripts.customerio.wish import DAY, MESSAGES_DAYS, Wish, start_of
 from scripts.errors import UserError
 from scripts.land.api import Counts, Extent, Part, Record, Reject, Warehouse, begin, land, positions
 
@@ -229,6 +229,12 @@ def _messages(reading: Reading, positions: dict[str, int]) -> Iterator[Part]:
     """
     wish = reading.wish
     last = reading.now - 1
+    if wish.since is not None and wish.since < (earliest := start_of(wish, None, last)):
+        console.print(
+            f"Customer.io serves the messages of {MESSAGES_DAYS} days: they are read from "
+            f"{datetime.fromtimestamp(earliest, UTC):%Y-%m-%d %H:%M} on",
+            soft_wrap=True,
+        )
     for kind in wish.message_types or (EVERY_TYPE,):
         position = max((positions[scope] for scope in {kind, EVERY_TYPE} if scope in positions), default=None)
         begin = start_of(wish, position, last)

@@ -197,6 +197,16 @@ def test_messages_are_read_in_windows_that_leave_no_second_out(world: World, tab
     assert int(world.asked[0][2]["start_ts"]) == NOW - 30 * DAY
 
 
+def test_what_is_no_longer_served_is_said(
+    world: World, tables: OnDuckDB, capsys: pytest.CaptureFixture[str]
+) -> None:
+    extracted(world, tables, "messages", since=NOW - 400 * DAY)
+    assert int(world.asked[0][2]["start_ts"]) == NOW - 1 - 180 * DAY
+    assert "serves the messages of 180 days: they are read from" in capsys.readouterr().out
+    extracted(world, tables, "messages", since=NOW - 9 * DAY)
+    assert capsys.readouterr().out == ""
+
+
 def test_windows_shrink_where_there_is_much(world: World, tables: OnDuckDB) -> None:
     world.most = 1
     world.messages = [message(n, days_ago=10 + n / 100) for n in range(50)]
