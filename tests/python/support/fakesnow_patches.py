@@ -212,9 +212,10 @@ def regex_substr(node: exp.Expression) -> exp.Expression:
     return _regex_substr(node)
 
 
-# A number beyond a double or of more than 38 digits, the character \u0000, and objects within objects.
+# A number beyond a double or of more than 38 digits, the character \u0000, and objects within objects. What a
+# number stands behind is in the pattern: an id such as 01KD7E5447 is none.
 ONLY_DUCKDB = (
-    r"regexp_matches({text}, '(^|[\[:,\s])-?([0-9][0-9.]*[eE][+]?[0-9]{{3}}|[0-9]{{39}})|\\u0000') "
+    r"regexp_matches({text}, '(^|[:, \[])-?([0-9]+(\.[0-9]+)?[eE][+]?[0-9]{{3}}|[0-9]{{39}})|\\u0000') "
     "or length({text}) - length(replace({text}, '{{', '')) >= 500"
 )
 
