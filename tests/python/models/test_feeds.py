@@ -46,7 +46,7 @@ def test_a_build_of_each_feed_alone(tmp_path: Path, feed: str) -> None:
         counts = [connection.execute(f"select count(*) from {table}").fetchall()[0][0] for table in tables]
         query = "select dataset from intermediate.int_landed_batches where dataset != 'settings' order by all"
         batches = [dataset for (dataset,) in connection.execute(query).fetchall()]
-    assert counts == {"calls": [1, 0, 0], "events": [0, 1, 0], "sync": [0, 0, 2]}[feed]
+    assert counts == {"calls": [1, 0, 0], "events": [0, 1, 0], "sync": [0, 1, 2]}[feed]
     assert (
         batches
         == {

@@ -20,10 +20,11 @@ MARTS = (
     "experiment_daily",
 )
 
-# What the truth has no word of: dates and first events, which the daily marts are summed up from.
+# What the truth has no word of: the feed, and dates and first events, which the daily marts are summed from.
 FLAGS = {
     "fct_engagement_events": {
-        *("metric_date", "delivery_date", "last_called_at", "is_first", "is_first_human", "is_first_reached")
+        "feed",
+        *("metric_date", "delivery_date", "last_called_at", "is_first", "is_first_human", "is_first_reached"),
     }
 }
 

@@ -144,6 +144,7 @@ def check_export(history: History, out: Path) -> None:
 
 
 def land_export(history: History, out: Path) -> None:
-    """Land the exported calls in the warehouse in use, and the events from their files."""
+    """Land the exported calls in the warehouse in use, and the events of both feeds from their files."""
     land_path(history.connection, out / "calls", CALLS)
     land_path(history.connection, history.folder / FOLDERS[EVENTS.name], EVENTS)
+    history.land_exports()
