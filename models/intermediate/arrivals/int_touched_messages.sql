@@ -1,3 +1,7 @@
+{# The events of both feeds, whichever count. Not int_events: its join would read all of them, and a union in one place
+   would keep DuckDB from skipping rows that the conditions leave out. #}
+{% set events_of_feeds = ['int_distinct_events', 'int_sync_events'] %}
+
 with
 
 batches as (
@@ -79,10 +83,11 @@ message_ids as (
     from touched_events
     where delivery_id is not null
 
+    {% for model in events_of_feeds %}
     union
 
     select delivery_id
-    from {{ ref('int_events') }}
+    from {{ ref(model) }}
     where
         is_about_message
         and journey_id in (select journey_id from call_journeys)
@@ -90,7 +95,7 @@ message_ids as (
     union
 
     select delivery_id
-    from {{ ref('int_events') }}
+    from {{ ref(model) }}
     where
         is_about_message
         and action_id in (select action_id from changed_actions)
@@ -98,26 +103,30 @@ message_ids as (
     union
 
     select delivery_id
-    from {{ ref('int_events') }}
+    from {{ ref(model) }}
     where
         is_about_message
         and parent_action_id in (select action_id from changed_actions)
+    {% endfor %}
 
 ),
 
 journeys as (
 
+    {% for model in events_of_feeds -%}
     select
         delivery_id,
         journey_id,
         min(event_date) as first_event_date
-    from {{ ref('int_events') }}
+    from {{ ref(model) }}
     where
         is_about_message
         and delivery_id in (select delivery_id from message_ids)
     group by delivery_id, journey_id
 
     union all
+
+    {% endfor -%}
 
     select
         delivery_id,
