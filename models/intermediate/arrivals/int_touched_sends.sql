@@ -61,7 +61,7 @@ pending_copies as (
 ),
 
 -- what is there now, and what was there when all models had last read it
-told as (
+contents as (
 
     select
         variants.copy_id,
@@ -91,7 +91,7 @@ told as (
 
 ),
 
--- an hour says the same as before if all that was and is told of it is the same
+-- an hour is unchanged if the variant was there before, is there now, and has one content throughout
 hours as (
 
     select
@@ -106,12 +106,12 @@ hours as (
                 then 0
             else 1
         end as is_changed
-    from told
+    from contents
     group by copy_id, valid_from_timestamp
 
 ),
 
--- what is told of an hour holds until something is told of a later one
+-- the content of an hour holds until the next hour that has one
 spans as (
 
     select

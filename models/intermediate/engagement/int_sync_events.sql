@@ -21,7 +21,9 @@ with
 
 {{ latest_sync_rows('customerio_deliveries', ['delivery_id'], is_touched_delivery, 'deliveries', known=true) }},
 
-{{ latest_sync_rows('customerio_people', ['internal_customer_id'], none, 'people', known=true) }},
+{# a day must not read everybody #}
+{% set is_of_delivery %}internal_customer_id in (select internal_customer_id from deliveries){% endset %}
+{{ latest_sync_rows('customerio_people', ['internal_customer_id'], is_of_delivery, 'people', known=true) }},
 
 webhook_metrics as (
 
