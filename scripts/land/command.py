@@ -75,7 +75,8 @@ def land(
         str | None,
         typer.Option(
             help="A folder or `s3://` prefix of several feeds: lands each that lies there, of "
-            "`justai/calls`, `customerio/events` and `customerio/sync` (which no `--backfill` touches).",
+            "`justai/calls`, `justai/sends`, `justai/variants`, `customerio/events` and `customerio/sync` "
+            "(which no `--backfill` touches).",
             rich_help_panel=WHAT,
         ),
     ] = None,
@@ -304,8 +305,8 @@ def _open_snowflake(
 
 
 _FOLDERS: tuple[tuple[Dataset | None, str], ...] = (
-    *((CALLS, "justai/calls"), (EVENTS, "customerio/events")),
-    (None, "customerio/sync"),
+    *((VARIANTS, "justai/variants"), (SENDS, "justai/sends"), (CALLS, "justai/calls")),
+    *((EVENTS, "customerio/events"), (None, "customerio/sync")),
 )
 
 

@@ -18,6 +18,8 @@ from support.land import (
     call,
     event,
     hourly,
+    send,
+    variant,
     write,
 )
 from support.project import BIN, PROJECT, settings
@@ -275,9 +277,15 @@ def test_every_feed_that_lies_in_a_landing(tmp_path: Path, copymart: Callable[..
     (landing / "customerio/events").mkdir()
     done = copymart("--landing", landing)
     assert (done.returncode, "customerio_people" in done.stdout) == (0, True), done.stderr
-    write(landing / "justai/calls/c.jsonl", call())
+    write(landing / "justai/calls/2026/09/01/00/c.jsonl", call())
     done = copymart("--landing", f"file://{landing}/")
     assert (done.returncode, "justai_calls" in done.stdout) == (0, True), done.stderr
+    # an export in two tables; its variants are current, so their file has no hour
+    write(landing / "justai/sends/2026/09/01/00/s.jsonl", send(0))
+    write(landing / "justai/variants/v.jsonl", variant("words"))
+    done = copymart("--landing", landing, "--backfill", "2026-09-01", "2026-09-02")
+    assert done.returncode == 0, done.stderr
+    assert ("justai_sends" in done.stdout, "justai_variants" in done.stdout) == (True, True)
     done = copymart("--landing", landing, "--calls", landing)
     assert (done.returncode, "leave out --calls" in done.stderr) == (1, True)
     done = copymart("--landing", tmp_path / "nowhere")

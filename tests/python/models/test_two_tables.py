@@ -13,22 +13,10 @@ from hypothesis import strategies as st
 
 from scripts.errors import UserError
 from scripts.land.rules import SENDS, VARIANTS
-from support.land import COPY, call, land_path, land_table, landed, rejected, warehouse, write
+from support.land import COPY, HOUR, land_path, land_table, landed, rejected, send, variant, warehouse, write
 from support.project import run, settings
 
-HOUR = 1_788_220_800  # 2026-09-01T00Z
 OTHER = COPY.replace("3f", "4f")
-
-
-def send(second: int, copy: str = COPY, **changes: Any) -> dict[str, Any]:
-    """A send: a call without template and words."""
-    ids = {"copy_id": copy, "journey_id": f"j{second}", "attrs": {"a": "b"}}
-    return call(template_id=..., vars=..., event_timestamp=HOUR + second, **(ids | changes))
-
-
-def variant(words: str, copy: str = COPY, template: str = "t", **changes: Any) -> dict[str, Any]:
-    """A variant with its words; its attrs say nothing of a person."""
-    return {"copy_id": copy, "template_id": template, "vars": {"s": words}, "attrs": {"of": "it"}} | changes
 
 
 def test_sends_and_variants_land(tmp_path: Path) -> None:

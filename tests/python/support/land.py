@@ -30,6 +30,7 @@ LANDED_CALL = {
     "vars": '{"subject":"Your plan, in one page","preheader":"Two minutes, no call"}',
     "attrs": '{"persona":"planner"}',
 }
+HOUR = 1_788_220_800  # 2026-09-01T00Z
 HOURS = ("2026/08/31/23", "2026/09/01/00", "2026/09/01/05", "2026/09/02/00")
 SPAN = (datetime(2026, 9, 1), datetime(2026, 9, 2))
 
@@ -48,6 +49,17 @@ def call(**changes: Any) -> dict[str, Any]:
         "attrs": {"persona": "planner"},
     }
     return {key: value for key, value in (record | changes).items() if value is not ...}
+
+
+def send(second: int, copy: str = COPY, **changes: Any) -> dict[str, Any]:
+    """A send: a call without template and words."""
+    ids = {"copy_id": copy, "journey_id": f"j{second}", "attrs": {"a": "b"}}
+    return call(template_id=..., vars=..., event_timestamp=HOUR + second, **(ids | changes))
+
+
+def variant(words: str, copy: str = COPY, template: str = "t", **changes: Any) -> dict[str, Any]:
+    """A variant with its words; its attrs say nothing of a person."""
+    return {"copy_id": copy, "template_id": template, "vars": {"s": words}, "attrs": {"of": "it"}} | changes
 
 
 def event(**changes: Any) -> dict[str, Any]:
