@@ -227,13 +227,16 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
             ),
             "int_touched_events": ("int_repeated_events", "int_distinct_events"),
             "int_touched_sync_events": ("int_sync_events",),
-            "int_touched_messages": ("int_message_ids", "int_message_matches", "int_unmatched_messages"),
+            "int_touched_messages": (
+                *("int_message_ids", "int_message_matches", "int_unmatched_messages"),
+                "int_delivery_units",
+            ),
             "int_rewritten_messages": ("fct_engagement_events",),
             "int_touched_hours": ("int_partition_contents",),
             "int_touched_dates": (
                 *("int_copy_calls_daily", "control_metrics_daily"),
                 *("copy_cohort_metrics_daily", "copy_metrics_daily", "link_clicks_daily"),
-                *("int_delivery_units", "int_experiment_arms_daily", "int_copy_contents_daily"),
+                *("int_experiment_arms_daily", "int_copy_contents_daily"),
             ),
         }.items()
         for model in models
