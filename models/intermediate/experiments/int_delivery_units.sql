@@ -13,8 +13,10 @@
    message. #}
 {% set deliveries = 'touched_deliveries' if is_incremental() else ref('fct_deliveries') %}
 {% set on_touched_date -%}
+    {%- if is_incremental() -%}
     delivery_date in (select metric_date from {{ ref('int_touched_dates') }})
         {{- and_between('delivery_date', 'int_touched_dates', 'metric_date') }}
+    {%- endif -%}
 {%- endset %}
 
 with
