@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from scripts.land.opening import open_files
 from scripts.land.plan import Plan, same_etag
 from scripts.land.readers import read_pieces
 from scripts.land.records import PIECE_BYTES, Piece
-from scripts.land.sources import Opened, Refused, SourceFile, open_files
+from scripts.land.sources import Opened, Refused, SourceFile
 
 CHUNK_BYTES = 2 * PIECE_BYTES
 TRANSACTION_BYTES = 8 * PIECE_BYTES

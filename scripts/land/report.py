@@ -8,9 +8,10 @@ from rich.text import Text
 from scripts.console import console, error_console, listed
 from scripts.land.engine import Move
 from scripts.land.exports import EXPORT
+from scripts.land.opening import open_file
 from scripts.land.plan import Plan, same_etag
 from scripts.land.rules import Dataset
-from scripts.land.sources import Refused, SourceFile, open_file, printable
+from scripts.land.sources import Refused, SourceFile, printable
 from scripts.land.sync import SYNC, unknown_versions
 from scripts.land.transaction import Outcome
 

@@ -14,19 +14,12 @@ import pyarrow.compute as pc
 from scripts.console import progress
 from scripts.errors import UserError
 from scripts.land import chunks as sizes
+from scripts.land.checks import check_query, raw_query, repeated_keys_query
 from scripts.land.chunks import Chunk, Skipped
 from scripts.land.engine import Engine, Stamp, new_stamp
 from scripts.land.plan import Plan
 from scripts.land.records import first_line
-from scripts.land.rules import (
-    MACROS,
-    Dataset,
-    check_query,
-    name,
-    quoted,
-    raw_query,
-    repeated_keys_query,
-)
+from scripts.land.rules import MACROS, Dataset, name, quoted
 from scripts.land.sources import Opened
 from scripts.land.tables import removed_keys
 from scripts.land.typed import TYPED_MACROS, typed_query, typed_raw_query

@@ -9,8 +9,9 @@ import json
 
 import pyarrow as pa
 
+from scripts.land.checks import column_json
 from scripts.land.records import OTHER
-from scripts.land.rules import Dataset, column_json, name, quoted
+from scripts.land.rules import Dataset, name, quoted
 
 TYPED_MACROS = r"""
 create or replace temp macro land_trimmed(x) as nullif(trim(x), '');
@@ -42,7 +43,7 @@ Value = tuple[str, str | None]
 
 def typed_query(dataset: Dataset, schema: pa.Schema, earliest: int, latest: int) -> str:
     """Query over the Arrow table `chunk` (file_no, line, `of_name`'s columns, fields, `fault`), as
-    `rules.check_query` is one over lines.
+    `checks.check_query` is one over lines.
 
     `keys` names the fields of a record whose value the landing table cannot hold. In the table's reject
     conditions, `u_x` says so of column x.

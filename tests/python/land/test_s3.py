@@ -16,8 +16,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError, Incomplete
 
 from scripts import s3
 from scripts.errors import UserError
-from scripts.land import sources
-from scripts.land.sources import Refused, SourceFile, list_files, locate, open_file
+from scripts.land import opening
+from scripts.land.opening import open_file
+from scripts.land.sources import Refused, SourceFile, list_files, locate
 from support.fault_proxy import Kind, fault_proxy
 from support.land import call, land_path, landed, state, text, warehouse
 from support.project import attempt, settings
@@ -69,7 +70,7 @@ def test_land_again_replace_and_backfill(store: Any, monkeypatch: pytest.MonkeyP
     assert connection.execute(ledger).fetchall() == [(datetime(2026, 9, 1, 5), head["ETag"].strip('"'))]
 
     with monkeypatch.context() as patch:
-        patch.setattr(sources, "open_file", lambda *_: pytest.fail("an unchanged object was read"))
+        patch.setattr(opening, "open_file", lambda *_: pytest.fail("an unchanged object was read"))
         assert land_path(connection, uri + "/", store=store).unchanged == 3
 
     put(store, f"logs/calls/{hours[1]}/a.jsonl.gz", call(user_id="new"))

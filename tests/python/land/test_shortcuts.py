@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, seed
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from scripts.land import chunks, maps, parquet, records, rules
+from scripts.land import checks, chunks, maps, parquet, records
 from scripts.land.rules import EVENTS
 from support.land import COPY, call, event, land_path, state, warehouse, write
 
@@ -91,7 +91,7 @@ def test_typed_columns_and_maps_land_as_by_the_long_way(
         short = landed_as(connection, tmp_path / "short.parquet")
         with monkeypatch.context() as patched:
             patched.setattr(parquet, "json_of_maps", lambda entries: None)
-            patched.setattr(rules, "_column_field", by_json)
+            patched.setattr(checks, "_column_field", by_json)
             assert landed_as(connection, tmp_path / "long.parquet") == short
         counts.update(reason for _, _, reason in short[1])
         counts["landed"] += len(short[0])
@@ -104,7 +104,7 @@ def test_typed_columns_and_maps_land_as_by_the_long_way(
 def by_json(field: pa.Field) -> str:
     column = field.name
     return (
-        f"{rules.column_json(field)} as f_{column}, land_text(f_{column}) as t_{column}, "
+        f"{checks.column_json(field)} as f_{column}, land_text(f_{column}) as t_{column}, "
         f"land_not_text(f_{column}) as n_{column}"
     )
 
@@ -172,7 +172,7 @@ def test_columns_that_duckdb_refuses_cost_no_other_file_its_rows(
         pa.table({"event_id": ["p"], "timestamp": [1767268806], "metric": ["sent"]}), tmp_path / "b.parquet"
     )
     write(tmp_path / "c.jsonl", event(event_id="c"))
-    real = rules.check_query
+    real = checks.check_query
 
     def broken(dataset: Any, schema: pa.Schema) -> str:
         return real(dataset, schema) if "raw" in schema.names else "select error('of a file')"
