@@ -14,6 +14,7 @@ import yaml
 
 from scripts.console import DBT
 from scripts.errors import UserError
+from scripts.plain_profile import plain_target
 
 # What a text is as a time, and what TIMESTAMP is, must not depend on an account's or a user's settings.
 _FIXED = {
@@ -48,13 +49,13 @@ Target = Annotated[
 
 
 def credentials(project_dir: Path, profiles_dir: Path | None, target: str | None) -> dict[str, Any]:
-    """Return the connection settings of the profile's target, rendered by dbt (`env_var` included).
+    """Return the connection settings of the profile's target, rendered as dbt does (`env_var` included).
 
     Raises:
         UserError: no project or profile is found, or dbt cannot render it.
     """
-    found = _credentials(project_dir, profiles_dir, target)
-    return {"type": found.type, **found.to_dict()}
+    settings, _ = _credentials(project_dir, profiles_dir, target)
+    return settings
 
 
 def kind(project_dir: Path, profiles_dir: Path | None, target: str | None) -> str:
@@ -63,7 +64,7 @@ def kind(project_dir: Path, profiles_dir: Path | None, target: str | None) -> st
     Raises:
         UserError: the profile cannot be read, or the target is of another type.
     """
-    found = str(_credentials(project_dir, profiles_dir, target).type)
+    found = str(credentials(project_dir, profiles_dir, target)["type"])
     if found not in ("duckdb", "snowflake"):
         raise UserError(
             f"this command works on DuckDB and Snowflake; the profile's target is of type {found}: give "
@@ -72,9 +73,13 @@ def kind(project_dir: Path, profiles_dir: Path | None, target: str | None) -> st
     return found
 
 
-def _credentials(project_dir: Path, profiles_dir: Path | None, target: str | None) -> Any:
-    """The profile's target as dbt reads it: an object of the adapter's own class."""
-    project(project_dir)
+def _credentials(
+    project_dir: Path, profiles_dir: Path | None, target: str | None
+) -> tuple[dict[str, Any], Any]:
+    """The settings of the profile's target, and the object of the adapter's own class unless dbt need not
+    read the profile: a DuckDB file that attaches nothing.
+    """
+    settings = project(project_dir)
     folder = profiles_dir or (
         project_dir if (project_dir / "profiles.yml").exists() else Path.home() / ".dbt"
     )
@@ -83,6 +88,13 @@ def _credentials(project_dir: Path, profiles_dir: Path | None, target: str | Non
             f"no profiles.yml in {folder}: copy profiles.yml.example to {project_dir / 'profiles.yml'}, "
             "or name its folder with --profiles-dir"
         )
+    if plain := plain_target(folder, settings, target):
+        return plain, None
+    found = _by_dbt(project_dir, folder, target)
+    return {"type": found.type, **found.to_dict()}, found
+
+
+def _by_dbt(project_dir: Path, folder: Path, target: str | None) -> Any:
     # imported here because dbt takes seconds, which --help should not
     from dbt.config.runtime import load_profile
     from dbt.flags import set_from_args
@@ -144,8 +156,7 @@ def connect(
         UserError: the target is not DuckDB, its file is missing (if `read_only`), in use or unreadable, a
             setting has a value that DuckDB does not accept, or a database cannot be attached.
     """
-    found = _credentials(project_dir, profiles_dir, target)
-    settings = {"type": found.type, **found.to_dict()}
+    settings, found = _credentials(project_dir, profiles_dir, target)
     if settings["type"] != "duckdb":
         raise UserError(
             f"this command works on a DuckDB target; the profile's target is of type {settings['type']}"
@@ -183,13 +194,14 @@ def connect_nowhere(
         UserError: a database cannot be attached.
     """
     connection = duckdb.connect()
-    _attach(connection, _credentials(project_dir, profiles_dir, target), read_only=True)
+    _, found = _credentials(project_dir, profiles_dir, target)
+    _attach(connection, found, read_only=True)
     return connection
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, profile: Any, read_only: bool) -> None:
     """Attach the databases of the profile's target as dbt does, after the extensions and secrets for them."""
-    if not profile.attach:
+    if not profile or not profile.attach:
         return
     try:
         for extension in profile.extensions or ():
@@ -236,10 +248,10 @@ def connect_snowflake(
     Raises:
         UserError: the target is not Snowflake, or its session cannot be opened.
     """
-    settings = _credentials(project_dir, profiles_dir, target)
-    if settings.type != "snowflake":
+    given, settings = _credentials(project_dir, profiles_dir, target)
+    if given["type"] != "snowflake":
         raise UserError(
-            f"this needs a Snowflake target; the profile's target is of type {settings.type}: give --target"
+            f"this needs a Snowflake target; the profile's target is of type {given['type']}: give --target"
         )
     # imported here because it takes half a second, which DuckDB targets should not
     import snowflake.connector
