@@ -16,12 +16,14 @@ from scripts.land.records import PIECE_BYTES, Piece
 from scripts.land.sources import Opened, Refused, SourceFile
 
 CHUNK_BYTES = 2 * PIECE_BYTES
-TRANSACTION_BYTES = 8 * PIECE_BYTES
-"""Bytes of lines that are one transaction, and of records that one INSERT takes. DuckDB compresses whole
-groups of 122,880 rows as they come; the rest of an INSERT goes through its log and is compressed later."""
+TRANSACTION_BYTES = 16 * PIECE_BYTES
+"""Bytes of lines that are one transaction, and of lines that one INSERT takes. DuckDB compresses whole
+groups of 122,880 rows as they come; what is left of an INSERT is compressed later, or again."""
 
 MOST_FILES = 2_000
 BATCH_ROWS = 16_384
+LEAST_ROWS = 512
+"""Lines that the files of a chunk have on the average, or they are copied into larger batches."""
 
 
 @dataclass
@@ -140,8 +142,10 @@ def _chunk(held: list[tuple[Opened, Piece]], closes: bool = True) -> Chunk:
     for number, (_, piece) in enumerate(held):
         numbers = pa.repeat(pa.scalar(number, pa.int32()), len(piece.table))
         tables.append(piece.table.add_column(0, "file_no", numbers))
-    whole = pa.concat_tables(tables).combine_chunks()
+    table = pa.concat_tables(tables)
     # DuckDB scans an Arrow table in parallel by its record batches: there should be some, not thousands.
-    table = pa.Table.from_batches(whole.to_batches(BATCH_ROWS), whole.schema)
+    if not held[0][1].is_lines or len(table) < LEAST_ROWS * len(held):
+        table = table.combine_chunks()
+    table = pa.Table.from_batches(table.to_batches(BATCH_ROWS), table.schema)
     unknown = {opened.file.uri: piece.unknown for opened, piece in held if piece.unknown}
     return Chunk(table, {number: opened for number, (opened, _) in enumerate(held)}, closes, unknown)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from io import SEEK_END
 from itertools import chain
 from typing import BinaryIO
 
@@ -16,6 +17,8 @@ from scripts.land.sources import Opened, Refused
 
 MAX_LINE_BYTES = 512 * 2**20
 MAX_ARRAY_BYTES = 512 * 2**20
+
+_LEAST_READ = 2**18
 
 _BOM = b"\xef\xbb\xbf"
 _MAGIC = {
@@ -60,10 +63,20 @@ def _blocks(opened: Opened) -> Iterator[bytes]:
     if opened.file.codec == "zstd":
         yield from _zstd_blocks(opened.stream)
         return
-    packed = opened.file.codec == "gzip"
-    stream = igzip.IGzipFile(fileobj=opened.stream, mode="rb") if packed else opened.stream
-    while block := stream.read(records.PIECE_BYTES):
+    stream, size = opened.stream, records.PIECE_BYTES
+    if opened.file.codec == "gzip":
+        size = min(size, _unpacked_size(stream))
+        stream = igzip.IGzipFile(fileobj=stream, mode="rb")
+    while block := stream.read(size):
         yield block
+
+
+def _unpacked_size(stream: BinaryIO) -> int:
+    """About how many bytes a gzip file holds, so that no more memory is taken; several members hold more."""
+    stream.seek(-min(4, stream.seek(0, SEEK_END)), SEEK_END)
+    size = int.from_bytes(stream.read(4), "little")
+    stream.seek(0)
+    return max(size + 1, _LEAST_READ)
 
 
 def _zstd_blocks(stream: BinaryIO) -> Iterator[bytes]:

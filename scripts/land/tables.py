@@ -41,6 +41,13 @@ API_TABLES = {
 }
 """Columns, with their types, of each landing table of the App API."""
 
+_COMPRESSION = {
+    # no two alike, so that only the search for a compression costs
+    "customerio_events.event_id": "uncompressed",
+    "customerio_events.data": "zstd",
+}
+"""Columns for which DuckDB chooses badly by itself; tables that are there keep what they have."""
+
 _BATCHES = """
 create table if not exists staging.landed_batches (batch_id varchar, dataset varchar, landed_at timestamp)"""
 
@@ -50,7 +57,7 @@ def ddl() -> list[str]:
     statements = ["create schema if not exists staging", _LEDGER, _BATCHES]
     trace = ", ".join(f"{column} {kind}" for column, kind in TRACE.items())
     for dataset in DATASETS:
-        columns = ", ".join(f"{name(column)} {kind}" for column, kind, _ in dataset.table)
+        columns = ", ".join(_column(dataset, column, kind) for column, kind, _ in dataset.table)
         keys = ", ".join(f"{name(column)} {kind}" for column, kind in dataset.removed().items())
         statements += [
             f"create table if not exists staging.{dataset.name} ({columns}, {trace})",
@@ -64,6 +71,11 @@ def ddl() -> list[str]:
         statements.append(f"create table if not exists staging.{table} ({columns})")
     ledger = "alter table staging.landed_files add column if not exists"
     return [*statements, f"{ledger} batch_id varchar", f"{ledger} unknown_fields varchar"]
+
+
+def _column(dataset: Dataset, column: str, kind: str) -> str:
+    compression = _COMPRESSION.get(f"{dataset.name}.{column}")
+    return f"{name(column)} {kind}{f' using compression {compression}' if compression else ''}"
 
 
 def removed_keys(dataset: Dataset, schema: str) -> str:

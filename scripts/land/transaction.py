@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from scripts.console import progress
 from scripts.errors import UserError
 from scripts.land import chunks as sizes
+from scripts.land import straight
 from scripts.land.checks import check_query, raw_query, repeated_keys_query
 from scripts.land.chunks import Chunk, Skipped
 from scripts.land.engine import Engine, Stamp, new_stamp
@@ -190,6 +191,7 @@ class Batch:
         self.unknown: dict[str, set[str]] = {}
         # parts that are checked, and bytes of those that wait for the INSERT
         self.part = self.waiting = 0
+        self.lines = straight.Lines()
         self.checked = "checked_columns" if plan.dataset.typed else "checked"
         self.stamp = _begin(self.connection, plan.dataset)
 
@@ -204,6 +206,11 @@ class Batch:
             self.unknown.setdefault(uri, set()).update(names)
         for uri, counts in chunk.copied.items():
             self.counts.setdefault(uri, Counter()).update(counts)
+        if straight.can_insert(self.plan.dataset, chunk.table.schema):
+            self.lines.add(chunk.table, uris)
+            if self.lines.size >= sizes.TRANSACTION_BYTES:
+                self._insert_lines()
+            return
         self.connection.register("chunk", chunk.table)
         self._check(chunk.table.schema, uris)
         if self.plan.dataset.typed:
@@ -211,8 +218,18 @@ class Batch:
         self.connection.unregister("chunk")
         if not self.plan.dataset.typed:
             self.waiting += max(chunk.table.nbytes, 1)
-        if self.waiting >= sizes.TRANSACTION_BYTES:
+        # what is checked lies in memory a second time
+        if self.waiting >= sizes.TRANSACTION_BYTES // 2:
             self._insert()
+
+    def _insert_lines(self) -> None:
+        """Insert the lines that wait."""
+        lines, self.lines = self.lines, straight.Lines()
+        landed = straight.insert(self.connection, self.plan.dataset, lines, self.bounds, self.stamp)
+        for uri, counts in landed.counts.items():
+            self.counts.setdefault(uri, Counter()).update(counts)
+        for uri, names in landed.unknown.items():
+            self.unknown.setdefault(uri, set()).update(names)
 
     def _check(self, schema: pa.Schema, uris: dict[int, str]) -> None:
         """Add the records of the table `chunk` to what is checked, as one more part of it, and note its
@@ -297,6 +314,8 @@ class Batch:
         """Write the ledger, end the transaction, and only then count its files in `outcome`."""
         if self.waiting:
             self._insert()
+        if self.lines.tables:
+            self._insert_lines()
         rows = [(uri, opened, self.counts.get(uri, Counter())) for uri, opened in self.files.items()]
         ledger = pa.table(
             {
