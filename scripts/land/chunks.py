@@ -108,7 +108,8 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
         if len(first.table):
             plan.take(opened.file, opened.digest)
         full = size + first.table.nbytes > CHUNK_BYTES or len(held) >= MOST_FILES
-        alike = held and not second and first.table.schema.equals(held[-1][1].table.schema)
+        # metadata says what is known of a column's values
+        alike = held and not second and first.table.schema.equals(held[-1][1].table.schema, True)
         if held and (full or not alike):
             whole += size
             # columns may make DuckDB fail, and then only the files of one chunk land again one by one

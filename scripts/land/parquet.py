@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scripts.land import records
-from scripts.land.maps import json_of_maps
+from scripts.land.maps import KEYS_ONCE, json_of_maps
 from scripts.land.records import OTHER, Columns, Piece, check_columns, first_line
 from scripts.land.sources import Opened, Refused
 
@@ -95,31 +95,46 @@ def readable(table: pa.Table) -> pa.Table:
         Refused: the type of a column has no meaning here.
     """
     broken = np.zeros(len(table), dtype=bool)
-    arrays = []
+    arrays, fields = [], []
     for number, field in enumerate(table.schema):
         # an array for the whole column, also of a table without rows
-        column = table.column(number).combine_chunks()
-        array, faults = _readable(column, field.name, top=True)
+        column = _plain(table.column(number).combine_chunks())
+        if pa.types.is_map(column.type):
+            array, faults, once = _map(column, field.name)
+        else:
+            array, faults, once = *_readable(column, field.name), False
         arrays.append(array)
+        fields.append(pa.field(field.name, array.type, metadata=KEYS_ONCE if once else None))
         broken |= faults
     fault = pc.if_else(pa.array(broken), "invalid_utf8", pa.scalar(None, pa.string()))
-    return pa.table([*arrays, fault], [*table.schema.names, "fault"])
+    return pa.table([*arrays, fault], pa.schema([*fields, pa.field("fault", pa.string())]))
 
 
-def _readable(array: pa.Array, path: str, top: bool = False) -> tuple[pa.Array, Mask]:
+def _map(array: pa.Array, path: str) -> tuple[pa.Array, Mask, bool]:
+    """A map, and whether each key is known to occur once."""
     kind = array.type
-    if pa.types.is_dictionary(kind):
-        return _readable(array.dictionary_decode(), path, top)
-    if isinstance(kind, pa.BaseExtensionType) and not isinstance(kind, pa.UuidType):
-        return _readable(array.storage, path, top)
+    entry = pa.struct([pa.field("key", kind.key_type), pa.field("value", kind.item_type)])
+    entries, faults = _list(array.cast(pa.list_(entry)), path)
+    found, once = json_of_maps(entries) or (entries, False)
+    return found, faults, once
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """The values themselves, of a dictionary or an extension type."""
+    if pa.types.is_dictionary(array.type):
+        return _plain(array.dictionary_decode())
+    if isinstance(array.type, pa.BaseExtensionType) and not isinstance(array.type, pa.UuidType):
+        return _plain(array.storage)
+    return array
+
+
+def _readable(array: pa.Array, path: str) -> tuple[pa.Array, Mask]:
+    array = _plain(array)
+    kind = array.type
     if any(is_text(kind) for is_text in _TEXTS):
         return _text(array)
     if pa.types.is_map(kind):
-        if not top:
-            raise Refused(f"its column {path} is a map below the top: write it as JSON text")
-        entry = pa.struct([pa.field("key", kind.key_type), pa.field("value", kind.item_type)])
-        entries, faults = _list(array.cast(pa.list_(entry)), path)
-        return json_of_maps(entries) or entries, faults
+        raise Refused(f"its column {path} is a map below the top: write it as JSON text")
     if any(is_list(kind) for is_list in _LISTS):
         return _list(array, path)
     if pa.types.is_struct(kind) and kind.num_fields:

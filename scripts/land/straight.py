@@ -5,7 +5,8 @@ Here a function of the INSERT's condition notes the few rows that are rejected o
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,11 +16,45 @@ import pyarrow.compute as pc
 
 from scripts.land.checks import check_query, raw_query
 from scripts.land.engine import Stamp
+from scripts.land.maps import keys_once
 from scripts.land.rules import Dataset, name, quoted
 
 _NOTED = pa.schema(
     [("file_no", pa.int32()), ("line", pa.int64()), ("reason", pa.string()), ("keys", pa.list_(pa.string()))]
 )
+
+
+# DuckDB calls the function below from threads of its own, for any of the landings of this process
+_NOTES: dict[str, list[pa.Table]] = {}
+
+
+def _note(batch: pa.Array, file_no: pa.Array, line: pa.Array, reason: pa.Array, keys: pa.Array) -> pa.Array:
+    """Note lines of a batch; true for those that land all the same."""
+    _NOTES[batch[0].as_py()].append(pa.table([file_no, line, reason, keys], _NOTED))
+    return pc.is_null(reason)
+
+
+@contextmanager
+def ready(connection: duckdb.DuckDBPyConnection, in_order: bool) -> Iterator[None]:
+    """Let a connection insert lines straight; to be entered outside of a transaction.
+
+    In order, DuckDB leaves many row groups half full and writes them again at the checkpoint; who reads
+    a table by this connection needs the order.
+    """
+    exists = "select 1 from duckdb_functions() where function_name = 'land_note'"
+    if not connection.execute(exists).fetchall():
+        kinds = ["VARCHAR", "INTEGER", "BIGINT", "VARCHAR", "VARCHAR[]"]
+        connection.create_function(
+            "land_note", _note, kinds, "BOOLEAN", type="arrow", null_handling="special", side_effects=True
+        )
+    ((before,),) = connection.execute("select current_setting('preserve_insertion_order')").fetchall()
+    if not in_order:
+        connection.execute("set preserve_insertion_order = false")
+    try:
+        yield
+    finally:
+        with suppress(duckdb.Error):
+            connection.execute(f"set preserve_insertion_order = {before}")
 
 
 @dataclass
@@ -49,7 +84,10 @@ class Landed:
 
 def can_insert(dataset: Dataset, schema: pa.Schema) -> bool:
     """Whether a chunk can be inserted straight: maps with a key twice are found among checked records."""
-    return "raw" in schema.names and not dataset.maps and not dataset.typed
+    if dataset.typed:
+        return False
+    known = [column in schema.names and keys_once(schema.field(column)) for column in dataset.maps]
+    return all(known)
 
 
 def insert(
@@ -88,12 +126,6 @@ def _insert_good(
     stamp: Stamp,
 ) -> pa.Table:
     """Insert the good lines of `chunk`; return what was noted of rejects and of lines with unknown fields."""
-    found: list[pa.Table] = []
-
-    def note(file_no: pa.Array, line: pa.Array, reason: pa.Array, keys: pa.Array) -> pa.Array:
-        found.append(pa.table([file_no, line, reason, keys], _NOTED))
-        return pc.is_null(reason)
-
     checked = check_query(dataset, schema)
     parameters: dict[str, int | str | datetime] = {"landed_at": stamp.landed_at, "batch_id": stamp.batch_id}
     parameters |= {
@@ -101,25 +133,18 @@ def _insert_good(
     }
     columns = ", ".join(name(column) for column, _, _ in dataset.table)
     fields = ", ".join(map(quoted, dataset.columns.fields))
-    kinds = ["INTEGER", "BIGINT", "VARCHAR", "VARCHAR[]"]
-    connection.create_function(
-        "land_note", note, kinds, "BOOLEAN", type="arrow", null_handling="special", side_effects=True
-    )
-    ((order,),) = connection.execute("select current_setting('preserve_insertion_order')").fetchall()
+    _NOTES[stamp.batch_id] = found = []
     try:
-        # in order, DuckDB leaves many row groups half full, and writes them a second time at the checkpoint
-        connection.execute("set preserve_insertion_order = false")
         connection.execute(
             f"insert into staging.{dataset.name} ({columns}, _file, _line, _loaded_at, _batch_id) "
             f"select {columns}, file, line, $landed_at, $batch_id "
             f"from ({checked}) join files_of_chunk using (file_no) "
             f"where case when _reason is null and (keys is null or list_has_all([{fields}], keys)) then true "
-            "else land_note(file_no, line, _reason, keys) end",
+            "else land_note($batch_id, file_no, line, _reason, keys) end",
             parameters,
         )
     finally:
-        connection.execute(f"set preserve_insertion_order = {order}")
-        connection.remove_function("land_note")
+        del _NOTES[stamp.batch_id]
     return pa.concat_tables(found) if found else _NOTED.empty_table()
 
 

@@ -61,7 +61,10 @@ def run(engine: Engine, plan: Plan, bounds: tuple[int, int], store: Any = None) 
     started = perf_counter()
     outcome = Outcome(plan.dataset)
     engine.connection.execute(MACROS + TYPED_MACROS)
-    with progress(f"landing {plan.dataset.name}", len(plan.files)) as advance:
+    with (
+        straight.ready(engine.connection, in_order=plan.table is not None),
+        progress(f"landing {plan.dataset.name}", len(plan.files)) as advance,
+    ):
         _land_files(engine, plan, bounds, engine.chunks(plan, bounds, store), outcome, advance)
     if outcome.refused or outcome.copies:
         outcome.held_back = len(plan.removed)
@@ -97,6 +100,8 @@ def _land_files(
             batch = batch or Batch(engine, plan, bounds)
             try:
                 batch.add(item)
+                if item.closes:
+                    batch.insert_waiting()
             except duckdb.Error as error:
                 if plan.table:
                     raise UserError(
@@ -157,6 +162,7 @@ def _land_one_by_one(
             batch = Batch(engine, plan, bounds)
             try:
                 batch.add(Chunk(table, {number: opened}, True, unknown))
+                batch.insert_waiting()
                 batch.commit(outcome)
                 continue
             except duckdb.Error as other:
@@ -207,6 +213,8 @@ class Batch:
         for uri, counts in chunk.copied.items():
             self.counts.setdefault(uri, Counter()).update(counts)
         if straight.can_insert(self.plan.dataset, chunk.table.schema):
+            if self.lines.tables and not self.lines.tables[0].schema.equals(chunk.table.schema, True):
+                self._insert_lines()
             self.lines.add(chunk.table, uris)
             if self.lines.size >= sizes.TRANSACTION_BYTES:
                 self._insert_lines()
@@ -221,6 +229,13 @@ class Batch:
         # what is checked lies in memory a second time
         if self.waiting >= sizes.TRANSACTION_BYTES // 2:
             self._insert()
+
+    def insert_waiting(self) -> None:
+        """Insert all that was added."""
+        if self.waiting:
+            self._insert()
+        if self.lines.tables:
+            self._insert_lines()
 
     def _insert_lines(self) -> None:
         """Insert the lines that wait."""
@@ -312,10 +327,7 @@ class Batch:
 
     def commit(self, outcome: Outcome) -> None:
         """Write the ledger, end the transaction, and only then count its files in `outcome`."""
-        if self.waiting:
-            self._insert()
-        if self.lines.tables:
-            self._insert_lines()
+        self.insert_waiting()
         rows = [(uri, opened, self.counts.get(uri, Counter())) for uri, opened in self.files.items()]
         ledger = pa.table(
             {

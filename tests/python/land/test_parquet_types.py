@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scripts.land import transaction
+from scripts.land import checks, straight, transaction
 from support.land import COPY, call, land_path, landed, rejected, warehouse, write
 
 GOOD, BAD = "Grün".encode(), b"Gr\xc3"
@@ -133,26 +133,31 @@ def test_a_type_without_meaning_refuses_its_file_alone(tmp_path: Path, name: str
     assert len(landed(connection)) == 1
 
 
+@pytest.mark.parametrize("count", [1, 4])
 def test_what_duckdb_itself_refuses_is_the_fault_of_one_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    """Files of one chunk land each by itself when DuckDB fails on one of them."""
+    """Files of one chunk land each by itself when DuckDB fails on one of them, checked first or straight."""
     for name in ("a", "b", "c"):
-        calls(tmp_path / f"{name}.parquet", 1, user_id=pa.array([name]))
-    query = transaction.check_query
+        calls(tmp_path / f"{name}.parquet", count, user_id=pa.array([name] * count))
+    query = checks.check_query
 
     def failing(*arguments: Any) -> str:
         fault = "case when user_id = 'b' then error('no such type') else true end"
         return f"select * from ({query(*arguments)}) where {fault}"
 
-    monkeypatch.setattr(transaction, "check_query", failing)
+    for module in (transaction, straight):
+        monkeypatch.setattr(module, "check_query", failing)
     connection = warehouse()
     outcome = land_path(connection, tmp_path)
     assert [(Path(uri).name, "no such type" in reason) for uri, reason in outcome.refused] == [
         ("b.parquet", True)
     ]
     ledger = connection.execute("select file, row_count from staging.landed_files order by 1").fetchall()
-    assert [(os.path.basename(file), count) for file, count in ledger] == [("a.parquet", 1), ("c.parquet", 1)]
+    assert [(os.path.basename(file), count) for file, count in ledger] == [
+        ("a.parquet", count),
+        ("c.parquet", count),
+    ]
 
 
 def test_a_large_file_that_duckdb_refuses_leaves_no_trace(
@@ -161,14 +166,15 @@ def test_a_large_file_that_duckdb_refuses_leaves_no_trace(
     users = pa.array([f"u{number}" for number in range(40_000)])
     calls(tmp_path / "a.parquet", len(users), user_id=users)
     write(tmp_path / "b.jsonl", call())
-    query = transaction.check_query
+    query = checks.check_query
 
     def failing(*arguments: Any) -> str:
         fault = "case when user_id = 'u20000' then error('no such type') else true end"
         return f"select * from ({query(*arguments)}) where {fault}"
 
     monkeypatch.setattr("scripts.land.records.PIECE_BYTES", 100_000)
-    monkeypatch.setattr(transaction, "check_query", failing)
+    for module in (transaction, straight):
+        monkeypatch.setattr(module, "check_query", failing)
     connection = warehouse()
     outcome = land_path(connection, tmp_path)
     assert [Path(uri).name for uri, _ in outcome.refused] == ["a.parquet"]

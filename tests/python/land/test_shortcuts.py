@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, seed
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from scripts.land import checks, chunks, maps, parquet, records
+from scripts.land import checks, chunks, maps, parquet, records, straight
 from scripts.land.rules import EVENTS
 from support.land import COPY, call, event, land_path, state, warehouse, write
 
@@ -91,6 +91,7 @@ def test_typed_columns_and_maps_land_as_by_the_long_way(
         short = landed_as(connection, tmp_path / "short.parquet")
         with monkeypatch.context() as patched:
             patched.setattr(parquet, "json_of_maps", lambda entries: None)
+            patched.setattr(straight, "can_insert", lambda *_: False)
             patched.setattr(checks, "_column_field", by_json)
             assert landed_as(connection, tmp_path / "long.parquet") == short
         counts.update(reason for _, _, reason in short[1])
@@ -122,8 +123,10 @@ def test_maps_are_written_once_per_distinct_one() -> None:
         pa.list_(pa.struct([("key", pa.string()), ("value", pa.string())]))
     )
     for part in (entries, entries[3:], entries[1:20]):
-        found = maps.json_of_maps(parquet._list(part, "vars")[0])
-        assert found is not None
+        whole = maps.json_of_maps(parquet._list(part, "vars")[0])
+        assert whole is not None
+        found, once = whole
+        assert once
         assert len(found.dictionary) == 3
         expected = {None: None, (): "{}", ("a", "b"): '{"a":"x","b":null}', ("b", "a"): '{"b":null,"a":"x"}'}
         keys = [None if one is None else tuple(pair["key"] for pair in one) for one in part.to_pylist()]
@@ -177,7 +180,7 @@ def test_columns_that_duckdb_refuses_cost_no_other_file_its_rows(
     def broken(dataset: Any, schema: pa.Schema) -> str:
         return real(dataset, schema) if "raw" in schema.names else "select error('of a file')"
 
-    monkeypatch.setattr("scripts.land.transaction.check_query", broken)
+    monkeypatch.setattr("scripts.land.straight.check_query", broken)
     connection = warehouse()
     outcome = land_path(connection, tmp_path, EVENTS)
     assert [Path(uri).name for uri, _ in outcome.refused] == ["b.parquet"]
