@@ -58,7 +58,8 @@ MACROS = r"""
 create or replace temp macro land_text(x) as
     case when starts_with(x::varchar, '"') then nullif(x->>'$', '') else x::varchar end;
 -- true for what is neither a string nor a number: object, array, boolean, NaN, Infinity
-create or replace temp macro land_not_text(x) as regexp_matches(x::varchar, '^([{\[tfNI]|-I)');
+create or replace temp macro land_not_text(x) as
+    case when starts_with(x::varchar, '"') then false else regexp_matches(x::varchar, '^([{\[tfNI]|-I)') end;
 -- a number with a fraction or an exponent, which writers keep as a double
 create or replace temp macro land_is_float(t) as
     regexp_full_match(t, '-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?') and regexp_matches(t, '[.eE]');
@@ -81,7 +82,9 @@ create or replace temp macro land_flag(t) as
 create or replace temp macro land_unit(d) as
     case when d > 1e14 then d / 1e6 when d > 1e11 then d / 1e3 else d end;
 create or replace temp macro land_seconds(t) as
-    case when regexp_full_match(t, '-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?')
+    case when try_cast(t as bigint) between 0 and 100000000000 and try_cast(t as bigint)::varchar = t
+         then try_cast(t as bigint)
+         when regexp_full_match(t, '-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?')
          then coalesce(try_cast(floor(land_unit(try_cast(t as double))) as bigint), -1) end;
 create or replace temp macro land_unquoted(s) as regexp_replace(s, '"(\\.|[^"\\])*"', '""', 'g');
 -- DuckDB reads commas before a closing bracket, NaN and Infinity, which are no JSON
