@@ -13,6 +13,7 @@ from datetime import datetime
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from scripts.land.checks import check_query, raw_query
 from scripts.land.engine import Stamp
@@ -43,9 +44,14 @@ def ready(connection: duckdb.DuckDBPyConnection, in_order: bool) -> Iterator[Non
     """
     exists = "select 1 from duckdb_functions() where function_name = 'land_note'"
     if not connection.execute(exists).fetchall():
-        kinds = ["VARCHAR", "INTEGER", "BIGINT", "VARCHAR", "VARCHAR[]"]
         connection.create_function(
-            "land_note", _note, kinds, "BOOLEAN", type="arrow", null_handling="special", side_effects=True
+            "land_note",
+            _note,
+            ["VARCHAR", "INTEGER", "BIGINT", "VARCHAR", "VARCHAR[]"],
+            "BOOLEAN",
+            type=PythonUDFType.ARROW,
+            null_handling=FunctionNullHandling.SPECIAL,
+            side_effects=True,
         )
     ((before,),) = connection.execute("select current_setting('preserve_insertion_order')").fetchall()
     if not in_order:
@@ -133,7 +139,8 @@ def _insert_good(
     }
     columns = ", ".join(name(column) for column, _, _ in dataset.table)
     fields = ", ".join(map(quoted, dataset.columns.fields))
-    _NOTES[stamp.batch_id] = found = []
+    found: list[pa.Table] = []
+    _NOTES[stamp.batch_id] = found
     try:
         connection.execute(
             f"insert into staging.{dataset.name} ({columns}, _file, _line, _loaded_at, _batch_id) "

@@ -100,7 +100,7 @@ def test_lines_land_straight_as_by_the_long_way(tmp_path: Path, monkeypatch: pyt
     } <= reasons.keys()
 
 
-def test_calls_parse_with_and_without_a_look_at_their_ends() -> None:
+def test_lines_parse_with_and_without_a_look_at_their_ends() -> None:
     lines = [
         "{}",
         "{}\n",
