@@ -36,12 +36,8 @@ def _note(batch: pa.Array, file_no: pa.Array, line: pa.Array, reason: pa.Array, 
 
 
 @contextmanager
-def ready(connection: duckdb.DuckDBPyConnection, in_order: bool) -> Iterator[None]:
-    """Let a connection insert lines straight; to be entered outside of a transaction.
-
-    In order, DuckDB leaves many row groups half full and writes them again at the checkpoint; who reads
-    a table by this connection needs the order.
-    """
+def ready(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let a connection insert lines straight; to be entered and left outside of a transaction."""
     exists = "select 1 from duckdb_functions() where function_name = 'land_note'"
     if not connection.execute(exists).fetchall():
         connection.create_function(
@@ -53,14 +49,17 @@ def ready(connection: duckdb.DuckDBPyConnection, in_order: bool) -> Iterator[Non
             null_handling=FunctionNullHandling.SPECIAL,
             side_effects=True,
         )
-    ((before,),) = connection.execute("select current_setting('preserve_insertion_order')").fetchall()
-    if not in_order:
-        connection.execute("set preserve_insertion_order = false")
+    before = _order(connection)
     try:
         yield
     finally:
         with suppress(duckdb.Error):
             connection.execute(f"set preserve_insertion_order = {before}")
+
+
+def _order(connection: duckdb.DuckDBPyConnection) -> bool:
+    ((order,),) = connection.execute("select current_setting('preserve_insertion_order')").fetchall()
+    return bool(order)
 
 
 @dataclass
@@ -141,6 +140,9 @@ def _insert_good(
     fields = ", ".join(map(quoted, dataset.columns.fields))
     found: list[pa.Table] = []
     _NOTES[stamp.batch_id] = found
+    order = _order(connection)
+    # in order, DuckDB leaves many row groups half full, and writes them again at the checkpoint
+    connection.execute("set preserve_insertion_order = false")
     try:
         connection.execute(
             f"insert into staging.{dataset.name} ({columns}, _file, _line, _loaded_at, _batch_id) "
@@ -152,6 +154,8 @@ def _insert_good(
         )
     finally:
         del _NOTES[stamp.batch_id]
+    # other statements need the order; after an error, `ready` sees to it
+    connection.execute(f"set preserve_insertion_order = {order}")
     return pa.concat_tables(found) if found else _NOTED.empty_table()
 
 

@@ -62,7 +62,7 @@ def run(engine: Engine, plan: Plan, bounds: tuple[int, int], store: Any = None) 
     outcome = Outcome(plan.dataset)
     engine.connection.execute(MACROS + TYPED_MACROS)
     with (
-        straight.ready(engine.connection, in_order=plan.table is not None),
+        straight.ready(engine.connection),
         progress(f"landing {plan.dataset.name}", len(plan.files)) as advance,
     ):
         _land_files(engine, plan, bounds, engine.chunks(plan, bounds, store), outcome, advance)
