@@ -24,6 +24,7 @@ BOOKKEEPING = (
     "int_touched_events",
     "int_touched_sync_events",
     "int_touched_messages",
+    "int_touched_people",
     "int_touched_dates",
     "int_touched_hours",
     "int_touched_journeys",

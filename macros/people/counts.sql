@@ -1,0 +1,122 @@
+{# What is counted per person: each is a JSON object of members and how often they occurred. #}
+{% macro person_counts() -%}
+    {{ return([
+        'campaigns', 'journeys', 'channels', 'subjects', 'events', 'human_events', 'urls', 'human_urls', 'open_hours',
+        'human_open_hours', 'copies',
+    ]) }}
+{%- endmacro %}
+
+
+{# What is kept of the latest time only: objects of members and text that sorts by time. #}
+{% macro person_latest() -%}
+    {{ return(['latest_events', 'latest_copies']) }}
+{%- endmacro %}
+
+
+{# CTEs that end with one of the given name: of the rows of `members` (the keys, kind, member, amount, latest) one row
+   per keys, with an object per kind. Members stand in order, so that equal content is equal text. #}
+{% macro person_objects(members, keys, name) -%}
+{{ name }}_summed as (
+
+    select
+        {{ keys | join(',\n        ') }},
+        kind,
+        member,
+        sum(amount) as amount,
+        max(latest) as latest
+    from {{ members }}
+    group by {{ keys | join(', ') }}, kind, member
+
+),
+
+{{ name }}_written as (
+
+    select
+        {{ keys | join(',\n        ') }},
+        kind,
+        member,
+        {{ json_string('member') }} || ':' || coalesce({{ json_string('latest') }}, cast(amount as {{ dbt.type_string() }})) as written
+    from {{ name }}_summed
+
+),
+
+{{ name }} as (
+
+    select
+        {{ keys | join(',\n        ') }}
+        {%- for kind in person_counts() + person_latest() %},
+        '{' || coalesce(
+            {{ dbt.listagg("case when kind = '" ~ kind ~ "' then written end", "','", 'order by member') }}, ''
+        ) || '}' as {{ kind }}
+        {%- endfor %}
+    from {{ name }}_written
+    group by {{ keys | join(', ') }}
+
+)
+{%- endmacro %}
+
+
+{# The select of the members of all objects of a relation's rows, as person_objects() reads them. #}
+{% macro person_members(relation, keys) -%}
+    {%- for kind in person_counts() + person_latest() %}
+    {%- if not loop.first %}
+
+    union all
+
+    {% endif %}
+    select
+        {{ keys | join(',\n        ') }},
+        '{{ kind }}' as kind,
+        member_key as member,
+        {%- if kind in person_latest() %}
+        0 as amount,
+        member_value as latest
+        {%- else %}
+        cast(member_value as {{ dbt.type_bigint() }}) as amount,
+        null as latest
+        {%- endif %}
+    from (
+        {{ json_members(relation, keys, kind) }}
+    ) as {{ kind }}_members
+    {%- endfor %}
+{%- endmacro %}
+
+
+{# A text as JSON writes it. #}
+{% macro json_string(value) -%}
+    {{ adapter.dispatch('json_string')(value) }}
+{%- endmacro %}
+
+{% macro duckdb__json_string(value) -%}
+    cast(to_json(cast({{ value }} as varchar)) as varchar)
+{%- endmacro %}
+
+{% macro snowflake__json_string(value) -%}
+    to_json(to_variant(cast({{ value }} as varchar)))
+{%- endmacro %}
+
+
+{# The names of the members of a JSON object that is text, as a JSON array that is text; null where it has none. #}
+{% macro json_names(json_text) -%}
+    {{ adapter.dispatch('json_names')(json_text) }}
+{%- endmacro %}
+
+{% macro duckdb__json_names(json_text) -%}
+    nullif(cast(to_json(json_keys({{ json_text }})) as varchar), '[]')
+{%- endmacro %}
+
+{% macro snowflake__json_names(json_text) -%}
+    nullif(to_json(array_sort(object_keys(try_parse_json({{ json_text }}, 'd')))), '[]')
+{%- endmacro %}
+
+
+{# A link without scheme, query and fragment. #}
+{% macro main_url(href) -%}
+    {{ replace_matches(replace_matches(href, '[?#].*$', ''), '^[A-Za-z]+://', '') }}
+{%- endmacro %}
+
+
+{# The hour of the day, UTC, as two digits. #}
+{% macro hour_of_day(moment) -%}
+    lpad(cast(extract(hour from {{ moment }}) as {{ dbt.type_string() }}), 2, '0')
+{%- endmacro %}

@@ -1,0 +1,127 @@
+{# People by identifier, from the lines of touched messages: what the tables hold of a message may be newer than what a
+   build that broke off has read. A removed line is known by its key only, which names nobody. So from its day on, all
+   people are touched that were counted on that day or later. #}
+with
+
+batches as (
+
+    select * from {{ ref('int_landed_batches') }}
+
+),
+
+rewritten_messages as (
+
+    select * from {{ ref('int_rewritten_messages') }}
+
+),
+
+removed_events as (
+
+    select * from {{ source('customerio', 'customerio_events_removed') }}
+
+),
+
+removed_deliveries as (
+
+    select * from {{ source('customerio_sync', 'customerio_deliveries_removed') }}
+
+),
+
+pending as (
+
+    select batch_id
+    from batches
+    where is_pending
+
+),
+
+lines as (
+
+    select *
+    from {{ source('customerio', 'customerio_events') }}
+    where delivery_id in (select delivery_id from rewritten_messages)
+
+),
+
+lines_with_id as (
+
+    select distinct user_id
+    from lines
+    where user_id is not null
+
+),
+
+lines_without_id as (
+
+    select *
+    from lines
+    where user_id is null
+
+),
+
+{{ events_of_lines('lines_without_id', 'events') }},
+
+people_without_id as (
+
+    select
+        user_id,
+        cio_id,
+        {{ email_of_event('channel', 'email', 'email_address', 'recipient') }} as email_of_person
+    from events
+
+),
+
+identifiers as (
+
+    select {{ identifier_of('customer_id', 'user_id') }} as identifier
+    from lines_with_id
+
+    union
+
+    select {{ strongest_identifier('user_id', 'cio_id', 'email_of_person') }} as identifier
+    from people_without_id
+
+    union
+
+    select {{ identifier_of('cio_id', 'internal_customer_id') }} as identifier
+    from {{ source('customerio_sync', 'customerio_deliveries') }}
+    where delivery_id in (select delivery_id from rewritten_messages)
+
+    union
+
+    select {{ identifier_of('cio_id', 'internal_customer_id') }} as identifier
+    from removed_deliveries
+    where batch_id in (select batch_id from pending)
+
+),
+
+-- a day earlier, because a day of the marts may begin before the day in UTC
+removed_since as (
+
+    select {{ dbt.dateadd('day', -1, unix_to_timestamp('min(removed_events.timestamp)')) }} as removed_since_at
+    from removed_events
+    where batch_id in (select batch_id from pending)
+
+),
+
+final as (
+
+    select
+        identifier,
+        cast(null as boolean) as is_anybody,
+        cast(null as date) as removed_since_date
+    from identifiers
+    where identifier is not null
+
+    union all
+
+    select
+        cast(null as {{ dbt.type_string() }}) as identifier,
+        true as is_anybody,
+        cast(removed_since_at as date) as removed_since_date
+    from removed_since
+    where removed_since_at is not null
+
+)
+
+select * from final

@@ -1,0 +1,221 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    cluster_by=['metric_date'],
+    meta={'touched': [{'model': 'int_touched_dates', 'on': {'metric_date': 'metric_date'}}]}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
+
+{% set keys = ['metric_date', 'identity_key'] %}
+{% set described = [
+    'metric_date', 'event_at', 'channel', 'metric', 'event_name', 'journey_id', 'campaign_id', 'is_machine', 'is_copy_sent',
+    'copy_id', 'template_id', 'subject', 'url_hash', 'hour_of_day', 'moment', 'customer_id', 'cio_id', 'email',
+] %}
+{% set members = [
+    ('campaigns', 'cast(campaign_id as ' ~ dbt.type_string() ~ ')', 'true'),
+    ('journeys', 'journey_id', 'true'),
+    ('channels', 'channel', 'true'),
+    ('subjects', 'subject', 'true'),
+    ('events', 'event_name', 'true'),
+    ('human_events', 'event_name', 'not is_machine'),
+    ('urls', 'url_hash', 'true'),
+    ('human_urls', 'url_hash', 'not is_machine'),
+    ('open_hours', 'hour_of_day', "event_name = 'email_opened'"),
+    ('human_open_hours', 'hour_of_day', "event_name = 'email_opened' and not is_machine"),
+    ('copies', 'copy_id', 'is_copy_sent'),
+] %}
+{% set latest = [
+    ('latest_events', 'event_name', 'true', 'moment'),
+    ('latest_events', "'human_' || event_name", "not is_machine and metric in ('opened', 'clicked')", 'moment'),
+    ('latest_events', "'active'", "metric in ('opened', 'clicked')", 'moment'),
+    ('latest_events', "'human_active'", "not is_machine and metric in ('opened', 'clicked')", 'moment'),
+    ('latest_copies', 'template_id', 'is_copy_sent and template_id is not null', 'moment || copy_id'),
+] %}
+
+with
+
+-- what another feed counts is not counted twice
+events as (
+
+    select
+        feed,
+        event_id,
+        event_date,
+        {{ timestamp_to_unix('event_at') }} as event_timestamp,
+        event_at,
+        metric_date,
+        channel,
+        metric,
+        delivery_id,
+        journey_id,
+        campaign_id,
+        href,
+        is_machine,
+        delivery_key,
+        delivery_date,
+        copy_id,
+        copy_id is not null and counts_as = 'sent' and is_first as is_copy_sent
+    from {{ ref('fct_engagement_events') }}
+    where
+        coalesce(uncounted_reason, '') != 'in_other_feed'
+        {% if is_incremental() -%}
+        and metric_date in (select metric_date from {{ ref('int_touched_dates') }})
+        {{- and_between('metric_date', 'int_touched_dates', 'metric_date') }}
+        {%- endif %}
+
+),
+
+-- only these lines are parsed
+landed as (
+
+    select lines.*
+    from {{ source('customerio', 'customerio_events') }} as lines
+    inner join events
+        on
+            lines.event_id = events.event_id
+            and lines.timestamp = events.event_timestamp
+
+),
+
+{{ latest_lines() }},
+
+{{ events_of_lines('latest_lines', 'details') }},
+
+{% set is_of_event %}delivery_id in (select delivery_id from events where feed = 'sync'){% endset %}
+{{ latest_sync_rows('customerio_deliveries', ['delivery_id'], is_of_event, 'deliveries', known=true) }},
+
+sent_copies as (
+
+    select
+        events.delivery_key,
+        max(calls.template_id) as template_id
+    from events
+    inner join {{ ref('fct_deliveries') }} as calls
+        on
+            events.delivery_key = calls.delivery_key
+            and events.delivery_date = calls.delivery_date
+    where events.is_copy_sent
+    group by events.delivery_key
+
+),
+
+described as (
+
+    select
+        events.metric_date,
+        events.event_at,
+        events.channel,
+        events.metric,
+        events.channel || '_' || events.metric as event_name,
+        events.journey_id,
+        events.campaign_id,
+        events.is_machine,
+        events.is_copy_sent,
+        events.copy_id,
+        sent_copies.template_id,
+        details.subject,
+        md5({{ main_url('events.href') }}) as url_hash,
+        {{ hour_of_day('events.event_at') }} as hour_of_day,
+        {{ ordered_key('events.event_timestamp', "''") }} as moment,
+        details.user_id as customer_id,
+        coalesce(details.cio_id, deliveries.internal_customer_id) as cio_id,
+        {{ email_of_event('details.channel', 'details.email', 'details.email_address', 'details.recipient') }} as email
+    from events
+    left join details
+        on
+            events.event_id = details.event_id
+            and events.event_timestamp = details.event_timestamp
+    left join deliveries
+        on
+            events.feed = 'sync'
+            and events.delivery_id = deliveries.delivery_id
+    left join sent_copies
+        on
+            events.is_copy_sent
+            and events.delivery_key = sent_copies.delivery_key
+
+),
+
+identified as (
+
+    select
+        {{ columns_of('described', described) }},
+        {{ strongest_identifier('customer_id', 'cio_id', 'email') }} as identifier,
+        {{ surrogate_key(['customer_id', 'cio_id', 'email']) }} as identity_key
+    from described
+    where coalesce(customer_id, cio_id, email) is not null
+
+),
+
+days as (
+
+    select
+        {{ keys | join(',\n        ') }},
+        max(identifier) as identifier,
+        max(customer_id) as customer_id,
+        max(cio_id) as cio_id,
+        max(email) as email,
+        min(event_at) as first_event_at,
+        max(event_at) as last_event_at,
+        count(*) as events_counted
+    from identified
+    group by {{ keys | join(', ') }}
+
+),
+
+members as (
+    {% for kind, member, condition in members %}
+    select
+        {{ keys | join(',\n        ') }},
+        '{{ kind }}' as kind,
+        {{ member }} as member,
+        count(*) as amount,
+        null as latest
+    from identified
+    where
+        {{ member }} is not null
+        and {{ condition }}
+    group by {{ keys | join(', ') }}, {{ member }}
+
+    union all
+    {% endfor %}
+    {%- for kind, member, condition, moment in latest %}
+    select
+        {{ keys | join(',\n        ') }},
+        '{{ kind }}' as kind,
+        {{ member }} as member,
+        0 as amount,
+        max({{ moment }}) as latest
+    from identified
+    where {{ condition }}
+    group by {{ keys | join(', ') }}, {{ member }}
+    {% if not loop.last %}
+    union all
+    {% endif %}
+    {%- endfor %}
+),
+
+{{ person_objects('members', keys, 'objects') }},
+
+final as (
+
+    select
+        days.metric_date,
+        days.identity_key,
+        days.identifier,
+        days.customer_id,
+        days.cio_id,
+        days.email,
+        days.first_event_at,
+        days.last_event_at,
+        cast(days.events_counted as {{ dbt.type_bigint() }}) as events_counted,
+        {{ columns_of('objects', person_counts() + person_latest()) }}
+    from days
+    inner join objects
+        on
+            days.metric_date = objects.metric_date
+            and days.identity_key = objects.identity_key
+
+)
+
+select * from final

@@ -1,0 +1,127 @@
+{# A removed line does not say whose it was. So people who were counted on its day or later are summed up again; this
+   table itself knows who they are. #}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    meta={'touched': [
+        {'model': 'int_touched_people', 'on': {'identifier': 'identifier'}},
+        {
+            'model': 'int_touched_people',
+            'on': {'is_anybody': 'is_anybody'},
+            'since': {'last_metric_date': 'removed_since_date'},
+        },
+    ]}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
+
+{% set keys = ['identity_key'] %}
+{% set objects = person_counts() + person_latest() %}
+
+with
+
+{% if is_incremental() -%}
+touched as (
+
+    select identifier
+    from {{ ref('int_touched_people') }}
+    where identifier is not null
+
+    union
+
+    select identifier
+    from {{ this }}
+    where
+        last_metric_date >= (select min(removed_since_date) from {{ ref('int_touched_people') }})
+        {{- and_between('last_metric_date', 'int_touched_people', 'removed_since_date', since=true) }}
+
+),
+{%- endif %}
+
+days as (
+
+    select * from {{ ref('int_person_days') }}
+    {% if is_incremental() -%}
+    where identifier in (select identifier from touched)
+    {%- endif %}
+
+),
+
+identities as (
+
+    select
+        identity_key,
+        max(identifier) as identifier,
+        max(customer_id) as customer_id,
+        max(cio_id) as cio_id,
+        max(email) as email,
+        min(first_event_at) as first_event_at,
+        max(last_event_at) as last_event_at,
+        max(metric_date) as last_metric_date,
+        sum(events_counted) as events_counted,
+        count(*) as days_counted
+    from days
+    group by identity_key
+
+),
+
+-- a single day is its own sum, and most costs are those of taking objects apart
+days_to_sum as (
+
+    select
+        days.identity_key,
+        {{ columns_of('days', objects) }}
+    from days
+    inner join identities
+        on days.identity_key = identities.identity_key
+    where identities.days_counted > 1
+
+),
+
+members as (
+
+    {{ person_members('days_to_sum', keys) }}
+
+),
+
+{{ person_objects('members', keys, 'sums') }},
+
+summed_or_single as (
+
+    select
+        identity_key,
+        {{ columns_of('sums', objects) }}
+    from sums
+
+    union all
+
+    select
+        days.identity_key,
+        {{ columns_of('days', objects) }}
+    from days
+    inner join identities
+        on days.identity_key = identities.identity_key
+    where identities.days_counted = 1
+
+),
+
+final as (
+
+    select
+        identities.identity_key,
+        identities.identifier,
+        identities.customer_id,
+        identities.cio_id,
+        identities.email,
+        true as is_anybody,
+        identities.first_event_at,
+        identities.last_event_at,
+        identities.last_metric_date,
+        cast(identities.events_counted as {{ dbt.type_bigint() }}) as events_counted,
+        {{ columns_of('summed_or_single', objects) }}
+    from identities
+    inner join summed_or_single
+        on identities.identity_key = summed_or_single.identity_key
+
+)
+
+select * from final

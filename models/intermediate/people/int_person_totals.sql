@@ -1,0 +1,100 @@
+{{ config(materialized='view') }}
+
+{% set keys = ['person_key'] %}
+{% set objects = person_counts() + person_latest() %}
+
+with
+
+sums as (
+
+    select * from {{ ref('int_person_sums') }}
+
+),
+
+person_ids as (
+
+    select * from {{ ref('int_person_ids') }}
+
+),
+
+identified as (
+
+    select
+        person_ids.person_key,
+        sums.first_event_at,
+        sums.last_event_at,
+        sums.events_counted,
+        {{ columns_of('sums', objects) }}
+    from sums
+    inner join person_ids
+        on sums.identifier = person_ids.identifier
+
+),
+
+people as (
+
+    select
+        person_key,
+        min(first_event_at) as first_event_at,
+        max(last_event_at) as last_event_at,
+        sum(events_counted) as events_counted,
+        count(*) as sums_counted
+    from identified
+    group by person_key
+
+),
+
+to_merge as (
+
+    select
+        identified.person_key,
+        {{ columns_of('identified', objects) }}
+    from identified
+    inner join people
+        on identified.person_key = people.person_key
+    where people.sums_counted > 1
+
+),
+
+members as (
+
+    {{ person_members('to_merge', keys) }}
+
+),
+
+{{ person_objects('members', keys, 'merged') }},
+
+merged_or_single as (
+
+    select
+        person_key,
+        {{ columns_of('merged', objects) }}
+    from merged
+
+    union all
+
+    select
+        identified.person_key,
+        {{ columns_of('identified', objects) }}
+    from identified
+    inner join people
+        on identified.person_key = people.person_key
+    where people.sums_counted = 1
+
+),
+
+final as (
+
+    select
+        people.person_key,
+        people.first_event_at,
+        people.last_event_at,
+        cast(people.events_counted as {{ dbt.type_bigint() }}) as events_counted,
+        {{ columns_of('merged_or_single', objects) }}
+    from people
+    inner join merged_or_single
+        on people.person_key = merged_or_single.person_key
+
+)
+
+select * from final
