@@ -11,6 +11,7 @@ from rich.text import Text
 from scripts.console import error_console
 from scripts.customerio import extract, receive, suggest_actions
 from scripts.errors import UserError
+from scripts.forget import command as forget
 from scripts.land import command as land
 from scripts.report import command as report
 from scripts.simulate import command as simulate
@@ -53,6 +54,7 @@ for verb, examples in (
     (unload.unload, unload.EXAMPLES),
     (verify.verify, verify.EXAMPLES),
     (policy.policy, policy.EXAMPLES),
+    (forget.forget, forget.EXAMPLES),
     (share.share, share.EXAMPLES),
     (bootstrap.bootstrap, bootstrap.EXAMPLES),
 ):

@@ -7,7 +7,7 @@ ends a transaction.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import md5
 from pathlib import Path
@@ -18,6 +18,8 @@ import pyarrow as pa
 
 from scripts.errors import UserError
 from scripts.land.engine import Stamp, new_stamp
+from scripts.land.forgetting import Place, read_known
+from scripts.land.forgotten import Known, names_person, scrubbed_json
 from scripts.land.tables import API, ddl
 from scripts.warehouse import connect, full
 
@@ -108,8 +110,8 @@ class Warehouse(Protocol):
     def load(self, table: str, rows: pa.Table) -> None:
         """Make a temporary table of these rows."""
 
-    def transaction(self, stamp: Stamp) -> AbstractContextManager[None]:
-        """One transaction, after those of other extracts."""
+    def transaction(self, stamp: Stamp, dataset: str = API) -> AbstractContextManager[None]:
+        """One transaction, after those of other extracts or landings of the dataset; it is a batch."""
 
 
 _INCOMING = pa.schema(
@@ -132,6 +134,8 @@ def land(warehouse: Warehouse, part: Part, counts: Counts) -> None:
     latest = _latest(part.records)
     if not (latest or part.rejects or part.covered or part.scopes is not None or part.position):
         return
+    if known := read_known(place_of(warehouse)):
+        latest, part = _forgotten(latest, known), replace(part, rejects=_forgotten_rejects(part, known))
     stamp, work = new_stamp(), warehouse.work
     if latest:
         warehouse.load("api_incoming", _incoming(latest))
@@ -154,6 +158,28 @@ def land(warehouse: Warehouse, part: Part, counts: Counts) -> None:
     counts.changed += changed
     counts.removed += removed
     counts.rejected += rejected
+
+
+def place_of(warehouse: Warehouse) -> Place:
+    """The landing tables of a warehouse, for pseudonyms."""
+    return Place(warehouse.run, warehouse.schema, is_snowflake=warehouse.timestamp == "timestamp_ntz")
+
+
+def _forgotten(records: list[Record], known: Known) -> list[Record]:
+    """Records with pseudonyms for forgotten people."""
+    return [
+        replace(item, key=known.without_names(item.key), payload=scrubbed_json(item.payload, known))
+        if known.names(item.key) or names_person(item.payload, known)
+        else item
+        for item in records
+    ]
+
+
+def _forgotten_rejects(part: Part, known: Known) -> list[Reject]:
+    return [
+        replace(item, raw=known.pseudonym(item.raw)) if known.names(item.raw) else item
+        for item in part.rejects
+    ]
 
 
 def _merge(warehouse: Warehouse, entity: str, count: int, stamp: Stamp) -> tuple[int, int]:
@@ -223,7 +249,7 @@ def _incoming(records: list[Record]) -> pa.Table:
 
 def _rejected(rejects: Sequence[Reject]) -> pa.Table:
     # an item that is read again is the same reject
-    keyed = {md5(f"{item.scope}\n{item.raw}".encode()).hexdigest(): item for item in rejects}
+    keyed = {reject_key(item.scope, item.raw): item for item in rejects}
     return pa.Table.from_pydict(
         {
             "key": list(keyed),
@@ -233,6 +259,11 @@ def _rejected(rejects: Sequence[Reject]) -> pa.Table:
         },
         _REJECTED,
     )
+
+
+def reject_key(scope: str, raw: str) -> str:
+    """The key of a reject."""
+    return md5(f"{scope}\n{raw}".encode()).hexdigest()
 
 
 def _gone(work: str, part: Part) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -348,12 +379,13 @@ class OnDuckDB:
         self.connection.unregister("api_rows")
 
     @contextmanager
-    def transaction(self, stamp: Stamp) -> Iterator[None]:
+    def transaction(self, stamp: Stamp, dataset: str = API) -> Iterator[None]:
         """One transaction; only one process writes a DuckDB file."""
         self.connection.begin()
         try:
             self.connection.execute(
-                "insert into staging.landed_batches values (?, ?, ?)", [stamp.batch_id, API, stamp.landed_at]
+                "insert into staging.landed_batches values (?, ?, ?)",
+                [stamp.batch_id, dataset, stamp.landed_at],
             )
             yield
             self.connection.commit()

@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from scripts.errors import UserError
+from scripts.land import forgetting
 from scripts.land.chunks import Chunk, Skipped, prefetched, read_chunks
 from scripts.land.duckdb_tables import DuckDBTable
 from scripts.land.engine import Move, Stamp
@@ -44,9 +45,11 @@ class DuckDB:
         """Change the hashes of landed parts in the ledger; no model reads them."""
         update_hashes(self.connection, dataset, hashes)
 
-    def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:
+    def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> int:
         """Commit: only one process writes a DuckDB file, so the ledger is still the one of the plan."""
+        forgotten = forgetting.apply(on_duckdb(self.connection), dataset.name, stamp)
         self.connection.commit()
+        return forgotten
 
     def rename(self, dataset: Dataset, stamp: Stamp, moves: list[Move]) -> None:
         """Rename landed files; models recompute what their rows belong to, as if they had been replaced."""
@@ -73,6 +76,15 @@ class DuckDB:
         rename_in_ledger(self.connection, dataset, stamp)
         self.connection.commit()
         self.connection.unregister("moves")
+
+
+def on_duckdb(connection: duckdb.DuckDBPyConnection) -> forgetting.Place:
+    """The landing tables of a DuckDB file, for pseudonyms."""
+
+    def run(statement: str, parameters: tuple[Any, ...]) -> list[Any]:
+        return connection.execute(statement.replace("%s", "?"), list(parameters)).fetchall()
+
+    return forgetting.Place(run, "staging", is_snowflake=False)
 
 
 def moves_table(moves: list[Move]) -> pa.Table:

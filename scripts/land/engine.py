@@ -58,11 +58,11 @@ class Engine(Protocol):
         `bounds`: the bounds [earliest, latest) of a record's time, in unix seconds.
         """
 
-    def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:
+    def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> int:
         """End the open transaction of `connection`: all of it is then in the warehouse, or nothing.
 
         `before`: the files of the transaction with their content by the ledger until now, None for a new
-        file.
+        file. Returns how many rows and rejects are of forgotten people.
         """
 
     def rename(self, dataset: Dataset, stamp: Stamp, moves: list[Move]) -> None:

@@ -114,6 +114,12 @@ def _print_notes(outcome: Outcome) -> None:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in outcome.rejected.most_common())
         console.print(f"{outcome.dataset.name} rejected: {reasons}", soft_wrap=True)
         console.print(f"  see: select * from staging.{outcome.dataset.name}_rejects", soft_wrap=True)
+    if outcome.forgotten:
+        console.print(
+            f"{outcome.dataset.name}: {outcome.forgotten:,} row(s) and reject(s) are of forgotten "
+            "people and got pseudonyms",
+            soft_wrap=True,
+        )
     what = "kept in the column other:" if outcome.dataset.typed else "ignored unknown field(s)"
     for line in unknown_notes(outcome.unknown, what):
         console.print(Text(line), soft_wrap=True)

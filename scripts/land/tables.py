@@ -4,6 +4,8 @@ import duckdb
 
 from scripts.console import console
 from scripts.land.datasets import DATASETS
+from scripts.land.forgotten import COLUMNS as FORGOTTEN_COLUMNS
+from scripts.land.forgotten import TABLE as FORGOTTEN
 from scripts.land.rules import MACROS, Dataset, member_columns, name, quoted
 
 TRACE = {"_file": "varchar", "_line": "bigint", "_loaded_at": "timestamp", "_batch_id": "varchar"}
@@ -69,6 +71,8 @@ def ddl() -> list[str]:
     for table, types in API_TABLES.items():
         columns = ", ".join(f"{column} {kind}" for column, kind in types.items())
         statements.append(f"create table if not exists staging.{table} ({columns})")
+    forgotten = ", ".join(f"{column} {kind}" for column, kind in FORGOTTEN_COLUMNS.items())
+    statements.append(f"create table if not exists staging.{FORGOTTEN} ({forgotten})")
     ledger = "alter table staging.landed_files add column if not exists"
     return [*statements, f"{ledger} batch_id varchar", f"{ledger} unknown_fields varchar"]
 

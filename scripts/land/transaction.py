@@ -33,7 +33,8 @@ class Outcome:
     `landed` are its files that were landed. `unknown` maps a file to the fields in it that land ignored, or
     kept in `other`. `copies` are the files that were held back
     because the ledger has their content under another name, with that name. `held_back` are the files that
-    are gone but whose rows a backfill did not remove, because a file was refused or held back.
+    are gone but whose rows a backfill did not remove, because a file was refused or held back. `forgotten`
+    counts the rows and rejects of forgotten people, which got pseudonyms.
     """
 
     dataset: Dataset
@@ -44,6 +45,7 @@ class Outcome:
     replaced: int = 0
     removed: int = 0
     held_back: int = 0
+    forgotten: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     copies: list[tuple[str, str]] = field(default_factory=list)
     landed: list[str] = field(default_factory=list)
@@ -354,7 +356,7 @@ class Batch:
         self.connection.register("ledger", ledger)
         self.connection.execute("insert into staging.landed_files by name from ledger")
         self.connection.unregister("ledger")
-        _end(self.engine, self.plan, self.stamp, self.files)
+        outcome.forgotten += _end(self.engine, self.plan, self.stamp, self.files)
 
         outcome.files += len(rows)
         outcome.landed += self.files
@@ -365,10 +367,10 @@ class Batch:
         outcome.unknown |= self.unknown
 
 
-def _end(engine: Engine, plan: Plan, stamp: Stamp, files: Iterable[str]) -> None:
+def _end(engine: Engine, plan: Plan, stamp: Stamp, files: Iterable[str]) -> int:
     known = {file: plan.known.get(file) for file in files}
     before = {file: entry.digest if entry else None for file, entry in known.items()}
-    engine.commit(plan.dataset, stamp, before)
+    return engine.commit(plan.dataset, stamp, before)
 
 
 def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[str], stamp: Stamp) -> None:

@@ -7,12 +7,13 @@ import pytest
 
 from support.project import PROJECT, TESTS
 
-VERBS = ("land", "report", "unload", "snowflake", "simulate", "customerio", "status")
+VERBS = ("land", "report", "unload", "snowflake", "simulate", "customerio", "status", "forget")
 # Only cli.py imports these. Each holds one verb with its options.
 COMMANDS = {
     "customerio.extract",
     "customerio.receive",
     "customerio.suggest_actions",
+    "forget.command",
     "land.command",
     "report.command",
     "simulate.command",
@@ -24,8 +25,11 @@ COMMANDS = {
     "unload.verify",
 }
 # What verbs share beyond the files beside their folders: the statements and names of a Snowflake account, and
-# the landing of what comes from an API.
-SHARED_IN_ROOMS = {"land.api", "land.snowflake.api", "snowflake.account", "snowflake.names"}
+# the landing of what comes from an API, and the landing tables with what of them is personal.
+SHARED_IN_ROOMS = {
+    *("land.api", "land.snowflake.api", "snowflake.account", "snowflake.names"),
+    *("land.datasets", "land.engine", "land.forgetting", "land.forgotten", "land.rules", "land.tables"),
+}
 # Imported within a function, because they import the Snowflake connector, altair or dlt, which take half a
 # second.
 SLOW = {

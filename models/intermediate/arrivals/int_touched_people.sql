@@ -95,12 +95,36 @@ identifiers as (
 
 ),
 
+-- a delivery whose person was forgotten no longer says who that was
+forgotten_deliveries as (
+
+    select delivery_id
+    from removed_deliveries
+    where
+        batch_id in (select batch_id from pending)
+        and internal_customer_id like 'forgotten:%'
+
+),
+
+removals as (
+
+    select {{ unix_to_timestamp('removed_events.timestamp') }} as removed_at
+    from removed_events
+    where batch_id in (select batch_id from pending)
+
+    union all
+
+    select created_at as removed_at
+    from {{ source('customerio_sync', 'customerio_metrics') }}
+    where delivery_id in (select delivery_id from forgotten_deliveries)
+
+),
+
 -- a day earlier, because a day of the marts may begin before the day in UTC
 removed_since as (
 
-    select {{ dbt.dateadd('day', -1, unix_to_timestamp('min(removed_events.timestamp)')) }} as removed_since_at
-    from removed_events
-    where batch_id in (select batch_id from pending)
+    select {{ dbt.dateadd('day', -1, 'min(removed_at)') }} as removed_since_at
+    from removals
 
 ),
 

@@ -55,9 +55,9 @@ class OnSnowflake:
             "file_format = (type = parquet) purge = true"
         )
 
-    def transaction(self, stamp: Stamp) -> AbstractContextManager[None]:
-        """One transaction, after those of other extracts."""
-        return transaction(self.session, API, stamp)
+    def transaction(self, stamp: Stamp, dataset: str = API) -> AbstractContextManager[None]:
+        """One transaction, after those of other extracts or landings of the dataset; it is a batch."""
+        return transaction(self.session, dataset, stamp)
 
 
 @contextmanager
@@ -67,6 +67,7 @@ def open_snowflake(
     target: str | None,
     production_schema: str,
     role: str | None,
+    verb: str = "extract",
 ) -> Iterator[OnSnowflake]:
     """Open a session of the Snowflake target with the role that lands, and create missing landing tables.
 
@@ -74,9 +75,7 @@ def open_snowflake(
         UserError: the session cannot be used, or Snowflake refuses a statement.
     """
     profile = credentials(project_dir, profiles_dir, target)
-    connection = connect_snowflake(
-        project_dir, profiles_dir, target, "extract", parameters=_PARAMETERS, role=role
-    )
+    connection = connect_snowflake(project_dir, profiles_dir, target, verb, parameters=_PARAMETERS, role=role)
     with open_session(connection, profile, production_schema) as session:
         make_tables(session)
         yield OnSnowflake(session)

@@ -66,10 +66,11 @@ class Snowflake:
         change_hashes(self.session, dataset, stamp, hashes)
         update_hashes(self.connection, dataset, hashes)
 
-    def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> None:
+    def commit(self, dataset: Dataset, stamp: Stamp, before: dict[str, str | None]) -> int:
         """Load the transaction in one of Snowflake's; DuckDB keeps nothing of it."""
-        publish(self.session, self.connection, dataset, stamp, before)
+        forgotten = publish(self.session, self.connection, dataset, stamp, before)
         self.connection.rollback()
+        return forgotten
 
     def rename(self, dataset: Dataset, stamp: Stamp, moves: list[Move]) -> None:
         """Rename landed files in one transaction of Snowflake, then in the copy of its ledger."""

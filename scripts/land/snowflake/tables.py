@@ -1,6 +1,8 @@
 """The landing tables of Snowflake, and the stage that batches pass through."""
 
 from scripts.land.datasets import DATASETS
+from scripts.land.forgotten import COLUMNS as FORGOTTEN_COLUMNS
+from scripts.land.forgotten import TABLE as FORGOTTEN
 from scripts.land.rules import Dataset
 from scripts.land.snowflake.members import MEMBERS
 from scripts.land.snowflake.session import Session, execute
@@ -41,6 +43,7 @@ Columns = tuple[tuple[str, str], ...]
 def landing_tables() -> dict[str, Columns]:
     """Name and columns (name, DuckDB type) of each landing table; long text is `text` or `json`."""
     tables = {"landed_files": _LEDGER, "landed_batches": _BATCHES, "landing_lock": _LOCK}
+    tables[FORGOTTEN] = tuple(FORGOTTEN_COLUMNS.items())
     for table, columns in API_TABLES.items():
         tables[table] = tuple(columns.items())
     for dataset in DATASETS:

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import duckdb
 from snowflake.connector.errors import Error, ProgrammingError
 
 from scripts.errors import UserError
+from scripts.land import forgetting
 from scripts.land.engine import Move, Stamp
 from scripts.land.rules import Dataset
 from scripts.land.snowflake.session import PlainLines, Session, execute, pieces
@@ -37,11 +39,11 @@ def publish(
     dataset: Dataset,
     stamp: Stamp,
     before: dict[str, str | None],
-) -> None:
+) -> int:
     """Load what the open transaction of `connection` holds, in one transaction of Snowflake.
 
     `before` maps each file of the batch to its content by the ledger, None for a new file; the rows that a
-    known file had before are deleted.
+    known file had before are deleted. Returns how many rows and rejects are of forgotten people.
 
     Raises:
         UserError: another landing has landed one of the files meanwhile, or Snowflake loaded other counts.
@@ -58,6 +60,16 @@ def publish(
         _insert_plain(
             session, dataset, stamp, {file: session.plain[file] for file in before if file in session.plain}
         )
+        return forgetting.apply(on_snowflake(session), dataset.name, stamp)
+
+
+def on_snowflake(session: Session) -> forgetting.Place:
+    """The landing tables of a session, for pseudonyms."""
+
+    def run(statement: str, parameters: tuple[Any, ...]) -> list[Any]:
+        return execute(session, statement, parameters or None)
+
+    return forgetting.Place(run, session.schema, is_snowflake=True)
 
 
 def rename_files(session: Session, dataset: Dataset, stamp: Stamp, moves: list[Move]) -> None:

@@ -130,6 +130,9 @@ def _edit_event(draw: Random, record: Record, other: Line) -> None:
             )
             name = draw.choice(names)
             record["data"][name] = other.data.get(name) if draw.random() < 0.8 else None
+            if name == "campaign_id":
+                # and of another person
+                record["data"]["identifiers"] = other.data.get("identifiers")
 
 
 def land_gone(history: History, draw: Random) -> None:

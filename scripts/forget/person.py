@@ -1,0 +1,134 @@
+"""Who is to be forgotten: all identifiers of a person, from what has landed."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from scripts.console import listed
+from scripts.errors import UserError
+from scripts.land.forgetting import Place
+from scripts.land.forgotten import PREFIX, plain
+from scripts.land.tables import API
+
+
+@dataclass
+class Person:
+    """Identifiers of one person. `shared`: addresses that another person used too."""
+
+    customer_ids: set[str] = field(default_factory=set)
+    cio_ids: set[str] = field(default_factory=set)
+    emails: set[str] = field(default_factory=set)
+    shared: set[str] = field(default_factory=set)
+
+    @property
+    def identifiers(self) -> set[str]:
+        """All that is forgotten."""
+        return self.customer_ids | self.cio_ids | self.emails
+
+
+Triple = tuple[str | None, str | None, str | None]
+
+
+def find(place: Place, customer_id: str | None, email: str | None) -> Person:
+    """Find all identifiers of the person with an id or an address.
+
+    Ids and cio_ids that came together are one person's, and so are the addresses that came with them, but
+    for those that came with other ids too.
+
+    Raises:
+        UserError: several people used the address.
+    """
+    person = Person({customer_id} if customer_id else set())
+    if email:
+        address = plain(email)
+        owners = sorted(
+            {triple[:2] for triple in _triples(place, emails={address}) if any(triple[:2])}, key=str
+        )
+        person.emails.add(address)
+        if owners:
+            _add(person, (*owners[0], address))
+            _expand(place, person)
+            others = [owner for owner in owners if not _is_of(person, owner)]
+            if others:
+                ids = listed([str(owner[0] or owner[1]) for owner in owners])
+                raise UserError(
+                    f"several people used {address}: {ids}. Name the one to forget with --customer-id"
+                )
+    _expand(place, person)
+    for triple in _triples(place, emails=person.emails) if person.emails else []:
+        if any(triple[:2]) and not _is_of(person, triple[:2]):
+            person.shared.add(str(triple[2]))
+    person.emails -= person.shared
+    return person
+
+
+def _expand(place: Place, person: Person) -> None:
+    """Add what came with the person's ids, until nothing is new."""
+    before = -1
+    while len(person.identifiers) > before:
+        before = len(person.identifiers)
+        for triple in _triples(place, person.customer_ids, person.cio_ids):
+            _add(person, triple)
+
+
+def _add(person: Person, triple: Triple) -> None:
+    for values, value in zip((person.customer_ids, person.cio_ids, person.emails), triple, strict=True):
+        if value:
+            values.add(value)
+
+
+def _is_of(person: Person, ids: tuple[str | None, str | None]) -> bool:
+    return ids[0] in person.customer_ids or ids[1] in person.cio_ids
+
+
+def _triples(
+    place: Place,
+    customer_ids: set[str] | None = None,
+    cio_ids: set[str] | None = None,
+    emails: set[str] | None = None,
+) -> list[Triple]:
+    """The combinations of id, cio_id and address that landed with one of these."""
+    conditions, parameters = [], []
+    for column, values in (("customer_id", customer_ids), ("cio_id", cio_ids), ("email", emails)):
+        if values:
+            conditions.append(f"{column} in ({', '.join(['%s'] * len(values))})")
+            parameters += sorted(values)
+    if not conditions:
+        return []
+    wanted = " or ".join(conditions)
+    found: set[Triple] = set()
+    for table, ids in _sources(place).items():
+        query = (
+            "select distinct customer_id, cio_id, email "
+            f"from (select {ids} from {place.schema}.{table}) as named where {wanted}"
+        )
+        found |= {_known_of(row) for row in place.run(query, tuple(parameters))}
+    return sorted(found, key=str)
+
+
+def _known_of(row: Any) -> Triple:
+    customer_id, cio_id, email = (
+        None if not value or value.startswith(PREFIX) else str(value) for value in row
+    )
+    return customer_id, cio_id, email
+
+
+def _sources(place: Place) -> dict[str, str]:
+    """What of each table says who is who."""
+
+    def named(*columns: str) -> str:
+        customer_id, cio_id, email = columns
+        address = f"nullif(lower(trim({email})), '')"
+        return f"nullif({customer_id}, '') as customer_id, nullif({cio_id}, '') as cio_id, {address} as email"
+
+    member = place.member
+    recipient = member("data.recipient")
+    of_event = (
+        f"coalesce({member('data.identifiers.email')}, {member('data.email_address')}, "
+        f"case when object_type = 'email' then {recipient} end)"
+    )
+    of_customer = ("payload.id", "payload.cio_id", "payload.email")
+    return {
+        "customerio_events": named("user_id", member("data.identifiers.cio_id"), of_event),
+        "customerio_people": named("customer_id", "internal_customer_id", "email_addr"),
+        API: named(*(f"case when entity = 'customers' then {member(name)} end" for name in of_customer)),
+    }

@@ -1,0 +1,142 @@
+"""The rows of a person, counted and given pseudonyms."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any
+
+from scripts.console import progress
+from scripts.land.api import Warehouse, place_of, reject_key
+from scripts.land.datasets import DATASETS
+from scripts.land.engine import Stamp, new_stamp
+from scripts.land.forgetting import Place, condition, read_known, rewrite, rewrite_rejects, rewrite_removed
+from scripts.land.forgotten import GONE, PERSONAL, TABLE, Known, names_person, scrubbed_json
+from scripts.land.rules import Dataset
+from scripts.land.tables import API, removed_keys
+
+
+@dataclass(frozen=True)
+class Count:
+    """Rows of a person in a landing table and in its rejects."""
+
+    table: str
+    rows: int
+    rejects: int
+
+
+def known_of(place: Place, identifiers: set[str]) -> Known:
+    """The hashes of a person's identifiers, by the salt of the warehouse, or by a new one."""
+    there = read_known(place)
+    salt = there.salt if there else token_hex(16)
+    known = Known(salt, frozenset())
+    return Known(salt, frozenset(known.hash_of(identifier) for identifier in identifiers))
+
+
+def count(place: Place, known: Known, identifiers: set[str]) -> list[Count]:
+    """Count the rows of a person in each landing table that has some."""
+    found = []
+    for dataset in DATASETS:
+        rows = 0
+        if dataset.name in PERSONAL:
+            theirs, parameters = condition(place, PERSONAL[dataset.name], known, of_pseudonyms=False)
+            query = f"select count(*) from {place.schema}.{dataset.name} where {theirs}"
+            rows = int(place.run(query, parameters)[0][0])
+        rejects = sum(known.names(raw) for _, raw in _rejects(place, dataset.name, "_line", identifiers))
+        found.append(Count(dataset.name, rows, rejects))
+    rejects = sum(known.names(raw) for _, raw in _rejects(place, API, "key", identifiers))
+    found.append(Count(API, len(list(_api_rows(place, known, identifiers))), rejects))
+    return [each for each in found if each.rows or each.rejects]
+
+
+def forget_rows(warehouse: Warehouse, known: Known, identifiers: set[str]) -> None:
+    """Remember the hashes, then give all rows pseudonyms, each landing table in a transaction of its own.
+
+    The hashes come first, so that whatever lands meanwhile gets its pseudonyms by itself. A run that was
+    killed is completed by running it again.
+    """
+    place = place_of(warehouse)
+    with progress("forgetting", len(DATASETS) + 2) as advance:
+        _remember(warehouse, place, known)
+        advance(1)
+        for dataset in DATASETS:
+            _forget_in(warehouse, place, dataset, known, identifiers)
+            advance(1)
+        with warehouse.transaction(new_stamp()):
+            _forget_in_api(place, known, identifiers)
+        advance(1)
+
+
+def _remember(warehouse: Warehouse, place: Place, known: Known) -> None:
+    stamp = new_stamp()
+    there = read_known(place)
+    new = sorted(set(known.hashes) - set(there.hashes if there else ()))
+    with warehouse.transaction(stamp):
+        for identifier_hash in new:
+            place.run(
+                f"insert into {place.schema}.{TABLE} (identifier_hash, salt, forgotten_at) "
+                f"select %s, %s, cast(%s as {warehouse.timestamp})",
+                (identifier_hash, known.salt, stamp.landed_at.isoformat(sep=" ")),
+            )
+
+
+def _forget_in(
+    warehouse: Warehouse, place: Place, dataset: Dataset, known: Known, identifiers: set[str]
+) -> None:
+    stamp = new_stamp()
+    with warehouse.transaction(stamp, dataset.name):
+        if dataset.name in PERSONAL and rewrite(place, dataset.name, known, stamp):
+            _note(place, dataset, stamp)
+        if dataset.name in PERSONAL:
+            rewrite_removed(place, dataset.name, known)
+        within = _contains("raw", identifiers)
+        rewrite_rejects(place, dataset.name, known, within, tuple(sorted(identifiers)))
+
+
+def _note(place: Place, dataset: Dataset, stamp: Stamp) -> None:
+    """Note the keys of the changed rows as removed: models that know people only by key read them too."""
+    place.run(
+        f"insert into {place.schema}.{dataset.name}_removed (batch_id, {', '.join(dataset.removed())}) "
+        f"select distinct %s, {removed_keys(dataset, place.schema)} where landed._batch_id = %s",
+        (stamp.batch_id, stamp.batch_id),
+    )
+
+
+def _forget_in_api(place: Place, known: Known, identifiers: set[str]) -> None:
+    table = f"{place.schema}.{API}"
+    payload = "%s" if place.is_snowflake else "cast(%s as json)"
+    for entity, key, text in list(_api_rows(place, known, identifiers)):
+        place.run(
+            f"update {table} set key = %s, payload = {payload} where entity = %s and key = %s",
+            (known.without_names(key), scrubbed_json(text, known), entity, key),
+        )
+    for key, raw, scope in _rejects(place, API, "key", identifiers, ", _scope"):
+        if known.names(raw):
+            pseudonym = known.pseudonym(raw)
+            place.run(
+                f"update {table}_rejects set raw = %s, key = %s where key = %s",
+                (pseudonym, reject_key(scope, pseudonym), key),
+            )
+
+
+def _api_rows(place: Place, known: Known, identifiers: set[str]) -> Iterator[tuple[str, str, str]]:
+    """Entity, key and payload of the API's records that name the person."""
+    text = "key || ' ' || cast(payload as varchar)"
+    query = (
+        f"select entity, key, cast(payload as varchar) from {place.schema}.{API} "
+        f"where {_contains(text, identifiers)}"
+    )
+    for entity, key, payload in place.run(query, tuple(sorted(identifiers))):
+        if known.names(key) or names_person(payload, known):
+            yield entity, key, payload
+
+
+def _rejects(place: Place, table: str, key: str, identifiers: set[str], more: str = "") -> list[Any]:
+    query = (
+        f"select {key}, raw{more} from {place.schema}.{table}_rejects where {_contains('raw', identifiers)}"
+    )
+    return place.run(f"{query} and raw != '{GONE}'", tuple(sorted(identifiers)))
+
+
+def _contains(text: str, identifiers: set[str]) -> str:
+    """A rough condition; whether the text names the person is then looked at word by word."""
+    return f"({' or '.join([f'contains(lower({text}), lower(%s))'] * len(identifiers))})"

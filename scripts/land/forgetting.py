@@ -1,0 +1,181 @@
+"""Pseudonyms for the rows of forgotten people, on both engines, within the transaction that is open."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scripts.land.engine import Stamp
+from scripts.land.forgotten import GONE, PERSONAL, PREFIX, TABLE, Known, Personal
+
+Run = Callable[[str, tuple[Any, ...]], list[Any]]
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Place:
+    """The landing tables of a warehouse: `run` sends a statement with `%s` for parameters."""
+
+    run: Run
+    schema: str
+    is_snowflake: bool
+
+    def hashed(self, text: str) -> str:
+        """SQL of the salted hash of an identifier; the salt is a parameter."""
+        compared = f"case when contains({text}, '@') then lower(trim({text})) else {text} end"
+        function = "sha2" if self.is_snowflake else "sha256"
+        return f"{function}(%s || {compared})"
+
+    def member(self, name: str) -> str:
+        """SQL of a column, or of a member of a column's JSON as `column.path`."""
+        column, _, path = name.partition(".")
+        if not path:
+            return column
+        if self.is_snowflake:
+            steps = ".".join(f'"{step}"' for step in path.split("."))
+            return f"cast(try_parse_json({column}, 'd'):{steps} as varchar)"
+        steps = "".join(f'."{step}"' for step in path.split("."))
+        return f"({column}->>'${steps}')"
+
+    def listed(self, columns: Sequence[str]) -> str:
+        """SQL of a relation of these columns, from a parameter that is a JSON list of objects."""
+        if self.is_snowflake:
+            values = ", ".join(f"value:{column}::varchar as new_{column}" for column in columns)
+            return f"(select {values} from table(flatten(input => parse_json(%s))))"
+        values = ", ".join(f"value->>'{column}' as new_{column}" for column in columns)
+        return f"(select {values} from (select unnest(cast(%s as json[])) as value))"
+
+    def cast(self, column: str) -> str:
+        """SQL of a new value in the type of its column."""
+        is_json = column in ("attrs", "data", "other", "payload") and not self.is_snowflake
+        return f"cast(new_{column} as json)" if is_json else f"new_{column}"
+
+
+def read_known(place: Place) -> Known | None:
+    """The hashes of forgotten people, None if nobody is."""
+    rows = place.run(f"select salt, identifier_hash from {place.schema}.{TABLE}", ())
+    return Known(rows[0][0], frozenset(row[1] for row in rows)) if rows else None
+
+
+def apply(place: Place, dataset: str, stamp: Stamp) -> int:
+    """Give the rows that a transaction is about to commit their pseudonyms; return how many it changed.
+
+    Rows of the sync that name nobody belong to deliveries, which may land before or after them.
+    """
+    known = read_known(place)
+    if not known:
+        return 0
+    changed = 0
+    if dataset in PERSONAL:
+        changed += rewrite(place, dataset, known, stamp, "_batch_id = %s", (stamp.batch_id,))
+    if dataset == "customerio_deliveries" and changed:
+        for other, personal in PERSONAL.items():
+            if personal.delivery:
+                changed += rewrite(place, other, known, stamp)
+    moment = stamp.landed_at.isoformat(sep=" ")
+    kind = "timestamp_ntz" if place.is_snowflake else "timestamp"
+    return changed + rewrite_rejects(place, dataset, known, f"_loaded_at = cast(%s as {kind})", (moment,))
+
+
+def condition(
+    place: Place, personal: Personal, known: Known, of_pseudonyms: bool = True
+) -> tuple[str, tuple[Any, ...]]:
+    """SQL that says whether a row is a forgotten person's, with its parameters.
+
+    `of_pseudonyms`: also rows of deliveries that have a pseudonym already.
+    """
+    parameters: list[Any] = []
+
+    def is_known(name: str) -> str:
+        parameters.append(known.salt)
+        if len(known.hashes) > _AT_ONCE:
+            return (
+                f"{place.hashed(place.member(name))} in (select identifier_hash from {place.schema}.{TABLE})"
+            )
+        parameters.extend(sorted(known.hashes))
+        return f"{place.hashed(place.member(name))} in ({', '.join(['%s'] * len(known.hashes))})"
+
+    found = [is_known(name) for name in personal.ids]
+    if personal.addresses:
+        by_address = " or ".join(is_known(name) for name in personal.addresses)
+        ids = "".join(f"nullif({place.member(name)}, '') is null and " for name in personal.ids)
+        found.append(f"({ids}({by_address}))")
+    if personal.delivery:
+        column, theirs = personal.delivery
+        is_forgotten = f"left(internal_customer_id, {len(PREFIX)}) = '{PREFIX}'"
+        found.append(
+            f"{column} in (select {theirs} from {place.schema}.customerio_deliveries "
+            f"where {f'{is_forgotten} or ' if of_pseudonyms else ''}{is_known('internal_customer_id')})"
+        )
+    return f"({' or '.join(found)})", tuple(parameters)
+
+
+def rewrite(
+    place: Place,
+    dataset: str,
+    known: Known,
+    stamp: Stamp,
+    within: str = "true",
+    parameters: tuple[Any, ...] = (),
+) -> int:
+    """Give the rows of forgotten people, among those that fulfil a condition, their pseudonyms.
+
+    They then belong to the batch of `stamp`; return how many rows it changed.
+    """
+    personal, table = PERSONAL[dataset], f"{place.schema}.{dataset}"
+    columns = list(personal.treatments)
+    theirs, hashes = condition(place, personal, known)
+    selected = ", ".join(f"cast({column} as varchar)" for column in columns)
+    rows = place.run(
+        f"select _file, _line, {selected} from {table} where {within} and {theirs}", (*parameters, *hashes)
+    )
+    changed = []
+    for file, line, *values in rows:
+        new = [
+            None if value is None else personal.treatments[column](value, known)
+            for column, value in zip(columns, values, strict=True)
+        ]
+        if new != values:
+            changed.append({"_file": file, "_line": str(line), **dict(zip(columns, new, strict=True))})
+    sets = ", ".join(f"{column} = {place.cast(column)}" for column in columns)
+    kind = "timestamp_ntz" if place.is_snowflake else "timestamp"
+    for some in _pieces(changed):
+        place.run(
+            f"update {table} set {sets}, _batch_id = %s, _loaded_at = cast(%s as {kind}) "
+            f"from {place.listed(['_file', '_line', *columns])} as changed "
+            "where _file = new__file and _line = cast(new__line as bigint)",
+            (stamp.batch_id, stamp.landed_at.isoformat(sep=" "), json.dumps(some)),
+        )
+    return len(changed)
+
+
+def rewrite_rejects(
+    place: Place, dataset: str, known: Known, within: str, parameters: tuple[Any, ...]
+) -> int:
+    """Take the text of rejected lines that name a forgotten person away; return how many there were."""
+    table = f"{place.schema}.{dataset}_rejects"
+    rows = place.run(f"select _file, _line, raw from {table} where {within} and raw != '{GONE}'", parameters)
+    named = [{"_file": file, "_line": str(line)} for file, line, raw in rows if known.names(raw)]
+    for some in _pieces(named):
+        place.run(
+            f"update {table} set raw = '{GONE}' from {place.listed(['_file', '_line'])} as changed "
+            "where _file = new__file and _line = cast(new__line as bigint)",
+            (json.dumps(some),),
+        )
+    return len(named)
+
+
+def rewrite_removed(place: Place, dataset: str, known: Known) -> None:
+    """Give the keys of removed rows their pseudonyms."""
+    for column in PERSONAL[dataset].removed:
+        table = f"{place.schema}.{dataset}_removed"
+        for (value,) in place.run(f"select distinct {column} from {table}", ()):
+            if value is not None and known.has(value):
+                place.run(
+                    f"update {table} set {column} = %s where {column} = %s", (known.pseudonym(value), value)
+                )
+
+
+def _pieces(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    for start in range(0, len(rows), _AT_ONCE):
+        yield rows[start : start + _AT_ONCE]

@@ -1,0 +1,235 @@
+"""People who are forgotten: what of a row names a person, and the pseudonym that stands for it.
+
+A pseudonym is a salted hash, so the same identifier always has the same one: joins and counts stay. The
+hashes in `staging.forgotten_people` are applied to whatever lands later.
+"""
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+TABLE = "forgotten_people"
+"""Salted hashes of the identifiers of forgotten people; each row has the salt, which is one."""
+
+COLUMNS = {
+    "identifier_hash": "varchar",
+    "salt": "varchar",
+    "forgotten_at": "timestamp",
+}
+"""Columns of that table, with their types."""
+
+PREFIX = "forgotten:"
+GONE = "forgotten"
+"""What stands for a text that may say anything of a person."""
+
+_LENGTH = 24
+# What names or describes a person, whatever its value.
+_PERSONAL = {
+    *("customer_id", "internal_customer_id", "user_id", "cio_id", "email", "email_address", "email_addr"),
+    *("recipient", "to", "bcc", "phone", "address", "device_id", "device_token", "previous_id"),
+}
+_IDENTIFIERS = {"identifiers", "customer_identifiers"}
+_OBJECTS = {"attrs", "attributes", "traits", "devices", "profile"}
+# Names of things that are no person; without them nothing could be joined or counted.
+_KEPT = {
+    *("id", "type", "state", "key", "delivery_id", "journey_id", "subject_id", "subject_name", "event_id"),
+    *("trigger_event_id", "trigger_id", "object_type", "metric", "event_type", "delivery_type", "action_id"),
+    *("parent_action_id", "campaign_id", "broadcast_id", "newsletter_id", "content_id", "link_id"),
+    *("transactional_message_id", "inbound_event_id", "device_platform", "tracked_response", "email_id"),
+    *("campaign_type", "output_type", "prefetched", "proxied", "synthetic", "machine", "template_id"),
+}
+_LINKS = {"href", "link_url", "url"}
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_TOKEN = re.compile(r"[^\s\"',;:<>(){}\[\]?&=/#|\\]+")
+
+
+def plain(identifier: str) -> str:
+    """An identifier as it is compared: an address in lower case, anything else as it is."""
+    return identifier.strip(" ").lower() if "@" in identifier else identifier
+
+
+@dataclass(frozen=True)
+class Known:
+    """The salt, and the hashes of the identifiers of forgotten people."""
+
+    salt: str
+    hashes: Collection[str]
+
+    def hash_of(self, identifier: str) -> str:
+        """The hash by which an identifier is looked up."""
+        return sha256((self.salt + plain(identifier)).encode()).hexdigest()
+
+    def has(self, identifier: str) -> bool:
+        """Whether it is one of a forgotten person."""
+        return self.hash_of(identifier) in self.hashes
+
+    def pseudonym(self, identifier: str) -> str:
+        """What stands for an identifier, or for any text that names a person."""
+        return identifier if identifier.startswith(PREFIX) else PREFIX + self.hash_of(identifier)[:_LENGTH]
+
+    def names(self, text: str) -> bool:
+        """Whether a text, such as a rejected line, has an identifier as a word or a JSON string."""
+        return any(self.has(word) for word in _words(text))
+
+    def without_names(self, text: str) -> str:
+        """A text with a pseudonym for each word that is an identifier."""
+        return _TOKEN.sub(lambda found: self._word(found[0]), text)
+
+    def _word(self, word: str) -> str:
+        decoded = word.replace("%40", "@")
+        return self.pseudonym(decoded) if self.has(decoded) else word
+
+
+def _words(text: str) -> Iterable[str]:
+    for quoted in _QUOTED.findall(text):
+        try:
+            yield str(json.loads(f'"{quoted}"'))
+        except ValueError:
+            yield quoted
+    yield from _TOKEN.findall(text)
+
+
+def scrubbed(value: Any, known: Known, key: str = "") -> Any:
+    """JSON of a forgotten person, without what says who it is.
+
+    Numbers stay, because counts need them, and so do the ids of things. Other text goes.
+    """
+    if isinstance(value, dict):
+        if key in _OBJECTS:
+            return {}
+        inside = "customer_id" if key in _IDENTIFIERS else ""
+        return {name: scrubbed(member, known, inside or name) for name, member in value.items()}
+    if isinstance(value, list):
+        return [scrubbed(item, known, key) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    text = str(value)
+    if key in _PERSONAL and text:
+        return known.pseudonym(text)
+    if not isinstance(value, str):
+        return value
+    if not text or text.startswith(PREFIX):
+        return value
+    if known.has(text):
+        return known.pseudonym(text)
+    if key in _KEPT or _NUMBER.fullmatch(text):
+        return value
+    return known.without_names(text) if key in _LINKS else GONE
+
+
+def scrubbed_json(text: str, known: Known) -> str:
+    """The same for JSON as text; what is no JSON goes as a whole."""
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return "{}"
+    return json.dumps(scrubbed(parsed, known), ensure_ascii=False, separators=(",", ":"))
+
+
+def names_person(text: str, known: Known) -> bool:
+    """Whether JSON as text has a value that is an identifier of a forgotten person."""
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return known.names(text)
+    return any(known.has(leaf) for leaf in _leaves(parsed))
+
+
+def _leaves(value: Any) -> Iterable[str]:
+    if isinstance(value, dict):
+        for member in value.values():
+            yield from _leaves(member)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
+
+
+Treatment = Callable[[str, Known], str]
+
+
+def _pseudonym(value: str, known: Known) -> str:
+    return known.pseudonym(value) if value else value
+
+
+def _gone(value: str, known: Known) -> str:
+    return GONE if value else value
+
+
+def _link(value: str, known: Known) -> str:
+    return known.without_names(value)
+
+
+def _nothing(value: str, known: Known) -> str:
+    return "{}"
+
+
+@dataclass(frozen=True)
+class Personal:
+    """What of a landing table is about a person.
+
+    `ids` are columns, or members of its JSON as `column.path`, by which a row is the person's. `addresses`
+    decide where a row has none of them. `deliveries`: rows belong to whom the deliveries of the sync say,
+    by this column. `treatments`: what becomes of each column. `removed`: columns of the table of removed
+    keys that name a person.
+    """
+
+    ids: tuple[str, ...]
+    treatments: dict[str, Treatment]
+    addresses: tuple[str, ...] = ()
+    delivery: tuple[str, str] | None = None
+    removed: tuple[str, ...] = ()
+
+
+_CALL = Personal(("user_id",), {"user_id": _pseudonym, "attrs": _nothing})
+_OF_PERSON: dict[str, Treatment] = {"internal_customer_id": _pseudonym, "other": scrubbed_json}
+
+PERSONAL: dict[str, Personal] = {
+    "justai_calls": _CALL,
+    "justai_sends": _CALL,
+    "customerio_events": Personal(
+        ("user_id", "data.customer_id", "data.identifiers.cio_id"),
+        {"user_id": _pseudonym, "href": _link, "data": scrubbed_json},
+        addresses=("data.identifiers.email", "data.email_address", "data.recipient"),
+    ),
+    "customerio_people": Personal(
+        ("customer_id", "internal_customer_id"),
+        {**_OF_PERSON, "customer_id": _pseudonym, "email_addr": _pseudonym},
+        addresses=("email_addr",),
+        removed=("customer_id", "internal_customer_id"),
+    ),
+    "customerio_deliveries": Personal(
+        ("internal_customer_id",), _OF_PERSON, removed=("internal_customer_id",)
+    ),
+    "customerio_subjects": Personal(("internal_customer_id",), _OF_PERSON, removed=("internal_customer_id",)),
+    "customerio_attributes": Personal(
+        ("internal_customer_id",),
+        {**_OF_PERSON, "attribute_value": _gone},
+        removed=("internal_customer_id",),
+    ),
+    "customerio_metrics": Personal(
+        (),
+        {"reason": _gone, "link_url": _link, "user_agent": _gone, "other": scrubbed_json},
+        delivery=("delivery_id", "delivery_id"),
+    ),
+    "customerio_outputs": Personal(
+        (), {"explanation": _gone, "other": scrubbed_json}, delivery=("subject_name", "subject_id")
+    ),
+    "customerio_delivery_content": Personal(
+        (),
+        {
+            **dict.fromkeys(("recipient", "bcc"), _pseudonym),
+            **dict.fromkeys(("subject", "body", "body_amp", "body_plain", "preheader", "headers"), _gone),
+            "url": _link,
+            "other": scrubbed_json,
+        },
+        addresses=("recipient",),
+        delivery=("delivery_id", "delivery_id"),
+    ),
+}
+"""The landing tables with rows about people. Variants, campaigns and broadcasts have none."""

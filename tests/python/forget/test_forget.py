@@ -1,0 +1,296 @@
+"""Whoever is forgotten is in no landing table again, whatever lands in whatever order, by any way in."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from scripts.errors import UserError
+from scripts.forget.person import find
+from scripts.forget.rows import count, forget_rows, known_of
+from scripts.land.api import Counts, OnDuckDB, Part, Record, Reject, begin, land, place_of
+from scripts.land.rules import EVENTS, SENDS, VARIANTS
+from support.land import call, event, land_path, land_table, rows, warehouse, write
+from support.sync import TABLES, delivery, metric, moment, write_export
+
+AT = datetime(2026, 1, 1)
+ID, CIO, EMAIL = "ann-77", "cio-ann-77", "Ann.77@Example.com"
+NAMES = (ID, CIO, EMAIL)
+Landing = Callable[[duckdb.DuckDBPyConnection, Path, int], None]
+
+
+def of_ann(number: int, **data: Any) -> dict[str, Any]:
+    identifiers = {"id": ID, "cio_id": CIO, "email": EMAIL}
+    told = {
+        "delivery_id": f"d{number}",
+        "journey_id": f"j{number}",
+        "campaign_id": 7,
+        "customer_id": ID,
+        "identifiers": identifiers,
+        "recipient": EMAIL,
+        "subject": f"{EMAIL}, your plan",
+        "href": f"https://example.com/p?u={ID}&e=Ann.77%40Example.com",
+        "variables": {"value": "19.90", "name": "Ann"},
+    }
+    return event(event_id=f"e{number}", timestamp=1_767_268_800 + number, data={**told, **data})
+
+
+def of_bob(number: int) -> dict[str, Any]:
+    data = {"delivery_id": f"b{number}", "customer_id": "bob-9", "recipient": "bob@example.com"}
+    return event(event_id=f"b{number}", data=data)
+
+
+def calls(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
+    attrs = {"name": "Ann", "mail": EMAIL}
+    broken = json.dumps(call(user_id=ID, copy_id="none"))
+    land_path(
+        connection,
+        write(
+            folder / "calls/a.jsonl",
+            *(call(user_id=ID, attrs=attrs), call(user_id="bob-9"), call(user_id=EMAIL.upper())),
+            *(broken, f"half a line of {EMAIL}", *(call(user_id=f"new-{n}") for n in range(version))),
+        ),
+    )
+
+
+def two_tables(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
+    words = call(user_id=..., event_timestamp=..., journey_id=..., action_id=..., campaign_id=..., attrs=...)
+    land_path(connection, write(folder / "variants/2026/01/01/00/v.jsonl", words), VARIANTS)
+    send = call(user_id=ID, template_id=..., vars=..., attrs={"name": "Ann"})
+    sends = (send, call(user_id="bob-9", template_id=..., vars=...), *([send] * version))
+    land_path(connection, write(folder / "sends/a.jsonl", *sends), SENDS)
+
+
+def events(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
+    only_address = {"customer_id": "", "identifiers": {"id": None, "email": EMAIL.lower()}}
+    only_cio = {"customer_id": "", "identifiers": {"id": None, "cio_id": CIO}}
+    lines = (
+        of_ann(1),
+        of_ann(2, **only_address),
+        of_ann(3, **only_cio),
+        of_bob(1),
+        json.dumps(of_ann(4))[:-9],
+    )
+    land_path(
+        connection, write(folder / "events/a.jsonl", *lines, *map(of_bob, range(9, 9 + version))), EVENTS
+    )
+
+
+def table(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
+    connection.execute("create schema if not exists lake")
+    connection.execute(
+        "create or replace table lake.calls (event_timestamp bigint, user_id varchar, "
+        "campaign_id bigint, action_id bigint, journey_id varchar, copy_id varchar, "
+        "template_id varchar, vars json, attrs json)"
+    )
+    for number in range(1 + version):
+        record = call(user_id=ID, journey_id=f"t{number}", attrs={"name": "Ann"})
+        values = [json.dumps(value) if isinstance(value, dict) else value for value in record.values()]
+        connection.execute(f"insert into lake.calls values ({', '.join('?' * len(values))})", values)
+    land_table(connection, f"{connection.execute('select current_database()').fetchall()[0][0]}.lake.calls")
+
+
+def sync(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
+    given = {
+        "metrics": [metric(1, reason=f"no {EMAIL}", link_url=f"https://x.y/?e={EMAIL}"), metric(2)],
+        "deliveries": [delivery(1, internal_customer_id=CIO), delivery(2)],
+        "outputs": [
+            {"output_id": "o1", "subject_name": "j1", "explanation": f"{ID} has no plan", "seq_num": 1},
+            {"output_id": "o2", "subject_name": "j2", "explanation": "stays", "seq_num": 1},
+        ],
+        "subjects": [{"subject_name": "j1", "internal_customer_id": CIO, "seq_num": 1}],
+        "people": [
+            {"internal_customer_id": CIO, "customer_id": ID, "email_addr": EMAIL, "seq_num": 1},
+            {"internal_customer_id": "c2", "customer_id": "bob-9", "email_addr": "b@x.y", "seq_num": 1},
+        ],
+        "attributes": [
+            {
+                "internal_customer_id": CIO,
+                "attribute_name": "email",
+                "attribute_value": EMAIL,
+                "timestamp": moment(1_767_268_801),
+            }
+        ],
+        "delivery_content": [{"delivery_id": "d1", "recipient": EMAIL, "body": f"Hi {ID}", "subject": EMAIL}],
+    }
+    for name, records in given.items():
+        more = [{**records[-1], "seq_num": number} for number in range(5, 5 + version)]
+        if name == "attributes":
+            more = []
+        path = folder / f"sync/{name}_v4_1_{version}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        land_path(connection, write_export(path, TABLES[name], [*records, *more]), TABLES[name])
+
+
+def extract(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
+    tables = OnDuckDB(connection)
+    customer = json.dumps({"cio_id": CIO, "id": ID, "email": EMAIL, "attributes": {"name": "Ann"}})
+    message = json.dumps({"id": "d1", "customer_id": ID, "recipient": EMAIL, "subject": "Hi", "n": version})
+    records = {
+        "customers": [Record("customers", CIO, "", customer, AT)],
+        "messages": [Record("messages", "d1", "", message, AT, 1, version)],
+        "segment_members": [Record("segment_members", f"3/{CIO}", "3", customer, AT)],
+    }
+    for entity, found in records.items():
+        begin(tables)
+        land(
+            tables, Part(entity, found, [Reject(entity, "", json.dumps([EMAIL]), "not_an_object")]), Counts()
+        )
+
+
+WAYS: tuple[Landing, ...] = (calls, two_tables, events, table, sync, extract)
+
+
+def cells(connection: duckdb.DuckDBPyConnection, *names: str) -> list[tuple[str, str]]:
+    """Columns of all landing tables, with the text of cells that hold one of the names."""
+    found = []
+    for table_name, column in connection.execute(
+        "select table_name, column_name from duckdb_columns() where schema_name = 'staging' "
+        "and data_type in ('VARCHAR', 'JSON')"
+    ).fetchall():
+        where = " or ".join(["contains(lower(cell), lower(?))"] * len(names))
+        query = f'select cell from (select cast("{column}" as varchar) as cell from staging.{table_name})'
+        texts = connection.execute(f"{query} where {where}", list(names)).fetchall()
+        found += [(f"{table_name}.{column}", text) for (text,) in texts]
+    return found
+
+
+def forget_ann(connection: duckdb.DuckDBPyConnection, **named: str) -> None:
+    tables = OnDuckDB(connection)
+    person = find(place_of(tables), named.get("customer_id"), named.get("email"))
+    forget_rows(tables, known_of(place_of(tables), person.identifiers), person.identifiers)
+
+
+def reconciled(connection: duckdb.DuckDBPyConnection) -> None:
+    """R1: the rows and rejects of each file are those that the ledger says."""
+    ledger = rows(connection, "select dataset, file, row_count, reject_count from staging.landed_files")
+    for entry in ledger:
+        if entry["dataset"] == "customerio_api":
+            continue
+        for suffix, column in (("", "row_count"), ("_rejects", "reject_count")):
+            query = f"select count(*) from staging.{entry['dataset']}{suffix} where _file = ?"
+            assert connection.execute(query, [entry["file"]]).fetchall() == [(entry[column],)], entry
+
+
+def counted(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    names = [
+        name
+        for (name,) in connection.execute(
+            "select table_name from duckdb_tables() where schema_name = 'staging'"
+        ).fetchall()
+    ]
+    left_out = ("landed_batches", "forgotten_people")
+    return {
+        name: connection.execute(f"select count(*) from staging.{name}").fetchall()[0][0]
+        for name in names
+        if name not in left_out and not name.endswith("_removed")
+    }
+
+
+@given(order=st.permutations(WAYS), before=st.integers(0, len(WAYS)), again=st.permutations(WAYS))
+@settings(
+    max_examples=6,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_whoever_is_forgotten_stays_so_by_every_way_in(
+    tmp_path_factory: pytest.TempPathFactory,
+    order: list[Landing],
+    before: int,
+    again: list[Landing],
+) -> None:
+    """Some ways land before, the others after, and then all again with other content."""
+    folder, connection = tmp_path_factory.mktemp("forget"), warehouse()
+    # what says that the ids are one person's
+    sync(connection, folder, 0)
+    for way in order[:before]:
+        way(connection, folder, 0)
+    forget_ann(connection, customer_id=ID)
+    assert cells(connection, *NAMES) == []
+    reconciled(connection)
+    for way in order[before:]:
+        way(connection, folder, 0)
+    all_landed = counted(connection)
+    for way in order:
+        way(connection, folder, 0)
+    assert counted(connection) == all_landed, "the same files again change nothing"
+    for way in again:
+        way(connection, folder, 1)
+    assert cells(connection, *NAMES) == []
+    assert cells(connection, "Ann.77%40") == []
+    reconciled(connection)
+    assert len(cells(connection, "bob-9")) >= 5
+    connection.close()
+
+
+def test_counts_stay_and_a_person_keeps_one_pseudonym(tmp_path: Path) -> None:
+    connection = warehouse()
+    for way in WAYS:
+        way(connection, tmp_path, 0)
+    before = counted(connection)
+    forget_ann(connection, email=EMAIL)
+    assert cells(connection, *NAMES) == []
+    assert counted(connection) == before
+    ((pseudonym,),) = connection.execute(
+        "select distinct user_id from staging.justai_calls where user_id like 'forgotten:%' "
+        "and user_id in (select user_id from staging.customerio_events)"
+    ).fetchall()
+    people = "select customer_id from staging.customerio_people where customer_id like 'forgotten:%'"
+    assert connection.execute(people).fetchall() == [(pseudonym,)]
+    values = (
+        "select distinct data->>'$.variables.value', data->>'$.delivery_id' "
+        "from staging.customerio_events where user_id = ?"
+    )
+    assert connection.execute(values, [pseudonym]).fetchall() == [("19.90", "d1")]
+    connection.close()
+
+
+def test_what_changed_is_a_batch_and_once(tmp_path: Path) -> None:
+    """Models read by batches; a second run finds nothing, as after one that was killed and completed."""
+    connection = warehouse()
+    for way in WAYS:
+        way(connection, tmp_path, 0)
+    landed = {
+        batch for (batch,) in connection.execute("select batch_id from staging.landed_batches").fetchall()
+    }
+    forget_ann(connection, customer_id=ID)
+    for name in (
+        "justai_calls",
+        "justai_sends",
+        "customerio_events",
+        "customerio_people",
+        "customerio_metrics",
+    ):
+        query = f"select distinct _batch_id from staging.{name} where _batch_id not in (select unnest(?))"
+        ((batch,),) = connection.execute(query, [sorted(landed)]).fetchall()
+        known = "select dataset from staging.landed_batches where batch_id = ?"
+        assert connection.execute(known, [batch]).fetchall() == [(name,)]
+    state = connection.execute("select * from staging.customerio_events order by all").fetchall()
+    tables = OnDuckDB(connection)
+    assert count(place_of(tables), known_of(place_of(tables), {ID, CIO, EMAIL}), {ID, CIO, EMAIL}) == []
+    forget_ann(connection, customer_id=ID)
+    assert connection.execute("select * from staging.customerio_events order by all").fetchall() == state
+    connection.close()
+
+
+def test_an_address_of_two_people_names_neither(tmp_path: Path) -> None:
+    connection = warehouse()
+    shared = {"customer_id": "bob-9", "identifiers": {"id": "bob-9", "email": EMAIL}}
+    write(tmp_path / "e.jsonl", of_ann(1), of_ann(2, **shared))
+    land_path(connection, tmp_path / "e.jsonl", EVENTS)
+    with pytest.raises(UserError, match=r"several people used ann\.77@example\.com: ann-77, bob-9"):
+        find(place_of(OnDuckDB(connection)), None, EMAIL)
+    forget_ann(connection, customer_id=ID)
+    users = (
+        "select user_id, data->>'$.identifiers.email' from staging.customerio_events where event_id = 'e2'"
+    )
+    assert connection.execute(users).fetchall() == [("bob-9", EMAIL)]
+    connection.close()
