@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
@@ -15,71 +14,22 @@ from scripts.errors import UserError
 from scripts.forget.person import find
 from scripts.forget.rows import count, forget_rows, known_of
 from scripts.land.api import Counts, OnDuckDB, Part, Record, Reject, begin, land, place_of
-from scripts.land.rules import EVENTS, SENDS, VARIANTS
-from support.land import call, event, land_path, land_table, rows, warehouse, write
-from support.sync import TABLES, delivery, metric, moment, write_export
+from scripts.land.rules import EVENTS
+from support.forgotten import CIO, EMAIL, ID, NAMES, Files, calls, events, of_ann, sync, two_tables
+from support.land import call, land_path, land_table, rows, warehouse, write
 
 AT = datetime(2026, 1, 1)
-ID, CIO, EMAIL = "ann-77", "cio-ann-77", "Ann.77@Example.com"
-NAMES = (ID, CIO, EMAIL)
 Landing = Callable[[duckdb.DuckDBPyConnection, Path, int], None]
 
 
-def of_ann(number: int, **data: Any) -> dict[str, Any]:
-    identifiers = {"id": ID, "cio_id": CIO, "email": EMAIL}
-    told = {
-        "delivery_id": f"d{number}",
-        "journey_id": f"j{number}",
-        "campaign_id": 7,
-        "customer_id": ID,
-        "identifiers": identifiers,
-        "recipient": EMAIL,
-        "subject": f"{EMAIL}, your plan",
-        "href": f"https://example.com/p?u={ID}&e=Ann.77%40Example.com",
-        "variables": {"value": "19.90", "name": "Ann"},
-    }
-    return event(event_id=f"e{number}", timestamp=1_767_268_800 + number, data={**told, **data})
+def landing(files_of: Callable[[Path, int], Files]) -> Landing:
+    """The way in by files."""
 
+    def land_files(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
+        for path, dataset in files_of(folder, version):
+            land_path(connection, path, dataset)
 
-def of_bob(number: int) -> dict[str, Any]:
-    data = {"delivery_id": f"b{number}", "customer_id": "bob-9", "recipient": "bob@example.com"}
-    return event(event_id=f"b{number}", data=data)
-
-
-def calls(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
-    attrs = {"name": "Ann", "mail": EMAIL}
-    broken = json.dumps(call(user_id=ID, copy_id="none"))
-    land_path(
-        connection,
-        write(
-            folder / "calls/a.jsonl",
-            *(call(user_id=ID, attrs=attrs), call(user_id="bob-9"), call(user_id=EMAIL.upper())),
-            *(broken, f"half a line of {EMAIL}", *(call(user_id=f"new-{n}") for n in range(version))),
-        ),
-    )
-
-
-def two_tables(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
-    words = call(user_id=..., event_timestamp=..., journey_id=..., action_id=..., campaign_id=..., attrs=...)
-    land_path(connection, write(folder / "variants/2026/01/01/00/v.jsonl", words), VARIANTS)
-    send = call(user_id=ID, template_id=..., vars=..., attrs={"name": "Ann"})
-    sends = (send, call(user_id="bob-9", template_id=..., vars=...), *([send] * version))
-    land_path(connection, write(folder / "sends/a.jsonl", *sends), SENDS)
-
-
-def events(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
-    only_address = {"customer_id": "", "identifiers": {"id": None, "email": EMAIL.lower()}}
-    only_cio = {"customer_id": "", "identifiers": {"id": None, "cio_id": CIO}}
-    lines = (
-        of_ann(1),
-        of_ann(2, **only_address),
-        of_ann(3, **only_cio),
-        of_bob(1),
-        json.dumps(of_ann(4))[:-9],
-    )
-    land_path(
-        connection, write(folder / "events/a.jsonl", *lines, *map(of_bob, range(9, 9 + version))), EVENTS
-    )
+    return land_files
 
 
 def table(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
@@ -94,38 +44,6 @@ def table(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> 
         values = [json.dumps(value) if isinstance(value, dict) else value for value in record.values()]
         connection.execute(f"insert into lake.calls values ({', '.join('?' * len(values))})", values)
     land_table(connection, f"{connection.execute('select current_database()').fetchall()[0][0]}.lake.calls")
-
-
-def sync(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
-    given = {
-        "metrics": [metric(1, reason=f"no {EMAIL}", link_url=f"https://x.y/?e={EMAIL}"), metric(2)],
-        "deliveries": [delivery(1, internal_customer_id=CIO), delivery(2)],
-        "outputs": [
-            {"output_id": "o1", "subject_name": "j1", "explanation": f"{ID} has no plan", "seq_num": 1},
-            {"output_id": "o2", "subject_name": "j2", "explanation": "stays", "seq_num": 1},
-        ],
-        "subjects": [{"subject_name": "j1", "internal_customer_id": CIO, "seq_num": 1}],
-        "people": [
-            {"internal_customer_id": CIO, "customer_id": ID, "email_addr": EMAIL, "seq_num": 1},
-            {"internal_customer_id": "c2", "customer_id": "bob-9", "email_addr": "b@x.y", "seq_num": 1},
-        ],
-        "attributes": [
-            {
-                "internal_customer_id": CIO,
-                "attribute_name": "email",
-                "attribute_value": EMAIL,
-                "timestamp": moment(1_767_268_801),
-            }
-        ],
-        "delivery_content": [{"delivery_id": "d1", "recipient": EMAIL, "body": f"Hi {ID}", "subject": EMAIL}],
-    }
-    for name, records in given.items():
-        more = [{**records[-1], "seq_num": number} for number in range(5, 5 + version)]
-        if name == "attributes":
-            more = []
-        path = folder / f"sync/{name}_v4_1_{version}.parquet"
-        path.parent.mkdir(exist_ok=True)
-        land_path(connection, write_export(path, TABLES[name], [*records, *more]), TABLES[name])
 
 
 def extract(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
@@ -144,7 +62,8 @@ def extract(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -
         )
 
 
-WAYS: tuple[Landing, ...] = (calls, two_tables, events, table, sync, extract)
+by_sync = landing(sync)
+WAYS: tuple[Landing, ...] = (*map(landing, (calls, two_tables, events)), table, by_sync, extract)
 
 
 def cells(connection: duckdb.DuckDBPyConnection, *names: str) -> list[tuple[str, str]]:
@@ -210,7 +129,7 @@ def test_whoever_is_forgotten_stays_so_by_every_way_in(
     """Some ways land before, the others after, and then all again with other content."""
     folder, connection = tmp_path_factory.mktemp("forget"), warehouse()
     # what says that the ids are one person's
-    sync(connection, folder, 0)
+    by_sync(connection, folder, 0)
     for way in order[:before]:
         way(connection, folder, 0)
     forget_ann(connection, customer_id=ID)

@@ -1,0 +1,100 @@
+"""A person to forget, another one to keep, and files of all feeds that name both."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from scripts.land.rules import CALLS, EVENTS, SENDS, VARIANTS, Dataset
+from support.land import call, event, write
+from support.sync import TABLES, delivery, metric, moment, write_export
+
+ID, CIO, EMAIL = "ann-77", "cio-ann-77", "Ann.77@Example.com"
+NAMES = (ID, CIO, EMAIL)
+Files = list[tuple[Path, Dataset]]
+
+
+def of_ann(number: int, **data: Any) -> dict[str, Any]:
+    identifiers = {"id": ID, "cio_id": CIO, "email": EMAIL}
+    named = {
+        "delivery_id": f"d{number}",
+        "journey_id": f"j{number}",
+        "campaign_id": 7,
+        "customer_id": ID,
+        "identifiers": identifiers,
+        "recipient": EMAIL,
+        "subject": f"{EMAIL}, your plan",
+        "href": f"https://example.com/p?u={ID}&e=Ann.77%40Example.com",
+        "variables": {"value": "19.90", "name": "Ann"},
+    }
+    return event(event_id=f"e{number}", timestamp=1_767_268_800 + number, data={**named, **data})
+
+
+def of_bob(number: int) -> dict[str, Any]:
+    data = {"delivery_id": f"b{number}", "customer_id": "bob-9", "recipient": "bob@example.com"}
+    return event(event_id=f"b{number}", data=data)
+
+
+def calls(folder: Path, version: int) -> Files:
+    attrs = {"name": "Ann", "mail": EMAIL}
+    broken = json.dumps(call(user_id=ID, copy_id="none"))
+    path = write(
+        folder / "calls/a.jsonl",
+        *(call(user_id=ID, attrs=attrs), call(user_id="bob-9"), call(user_id=EMAIL.upper())),
+        *(broken, f"half a line of {EMAIL}", *(call(user_id=f"new-{n}") for n in range(version))),
+    )
+    return [(path, CALLS)]
+
+
+def two_tables(folder: Path, version: int) -> Files:
+    words = call(user_id=..., event_timestamp=..., journey_id=..., action_id=..., campaign_id=..., attrs=...)
+    variants = write(folder / "variants/2026/01/01/00/v.jsonl", words)
+    send = call(user_id=ID, template_id=..., vars=..., attrs={"name": "Ann"})
+    sends = (send, call(user_id="bob-9", template_id=..., vars=...), *([send] * version))
+    return [(variants, VARIANTS), (write(folder / "sends/a.jsonl", *sends), SENDS)]
+
+
+def events(folder: Path, version: int) -> Files:
+    only_address = {"customer_id": "", "identifiers": {"id": None, "email": EMAIL.lower()}}
+    only_cio = {"customer_id": "", "identifiers": {"id": None, "cio_id": CIO}}
+    lines = (
+        of_ann(1),
+        of_ann(2, **only_address),
+        of_ann(3, **only_cio),
+        of_bob(1),
+        json.dumps(of_ann(4))[:-9],
+    )
+    return [(write(folder / "events/a.jsonl", *lines, *map(of_bob, range(9, 9 + version))), EVENTS)]
+
+
+def sync(folder: Path, version: int) -> Files:
+    given = {
+        "metrics": [metric(1, reason=f"no {EMAIL}", link_url=f"https://x.y/?e={EMAIL}"), metric(2)],
+        "deliveries": [delivery(1, internal_customer_id=CIO), delivery(2)],
+        "outputs": [
+            {"output_id": "o1", "subject_name": "j1", "explanation": f"{ID} has no plan", "seq_num": 1},
+            {"output_id": "o2", "subject_name": "j2", "explanation": "stays", "seq_num": 1},
+        ],
+        "subjects": [{"subject_name": "j1", "internal_customer_id": CIO, "seq_num": 1}],
+        "people": [
+            {"internal_customer_id": CIO, "customer_id": ID, "email_addr": EMAIL, "seq_num": 1},
+            {"internal_customer_id": "c2", "customer_id": "bob-9", "email_addr": "b@x.y", "seq_num": 1},
+        ],
+        "attributes": [
+            {
+                "internal_customer_id": CIO,
+                "attribute_name": "email",
+                "attribute_value": EMAIL,
+                "timestamp": moment(1_767_268_801),
+            }
+        ],
+        "delivery_content": [{"delivery_id": "d1", "recipient": EMAIL, "body": f"Hi {ID}", "subject": EMAIL}],
+    }
+    files: Files = []
+    for name, records in given.items():
+        more = [{**records[-1], "seq_num": number} for number in range(5, 5 + version)]
+        if name == "attributes":
+            more = []
+        path = folder / f"sync/{name}_v4_1_{version}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.append((write_export(path, TABLES[name], [*records, *more]), TABLES[name]))
+    return files
