@@ -20,15 +20,9 @@
 with
 
 {% if is_incremental() -%}
-touched as (
+counted_since_removal as (
 
-    select identifier
-    from {{ ref('int_touched_people') }}
-    where identifier is not null
-
-    union
-
-    select identifier
+    select identity_key
     from {{ this }}
     where
         last_metric_date >= (select min(removed_since_date) from {{ ref('int_touched_people') }})
@@ -41,7 +35,9 @@ days as (
 
     select * from {{ ref('int_person_days') }}
     {% if is_incremental() -%}
-    where identifier in (select identifier from touched)
+    where
+        identifier in (select identifier from {{ ref('int_touched_people') }})
+        or identity_key in (select identity_key from counted_since_removal)
     {%- endif %}
 
 ),

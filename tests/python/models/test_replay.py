@@ -16,6 +16,9 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from scripts.forget.person import find
+from scripts.forget.rows import forget_rows, known_of
+from scripts.land.api import OnDuckDB, place_of
 from scripts.land.rules import CALLS, EVENTS
 from support.land import warehouse
 from support.project import PROJECT
@@ -355,6 +358,45 @@ def test_a_click_whose_link_changed_counts_for_the_new_link(example: Example) ->
         history.build()
         links = "select distinct href from marts.link_clicks_daily where href is not null"
         assert history.connection.execute(links).fetchall() == [("https://example.com/new",)]
+        assert unequal_to_full(history, example.recorded) == {}
+
+
+def cells_of(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[tuple[str, str]]:
+    """Columns of all tables and views, with the text of cells that are or hold one of the names."""
+    found = []
+    for schema, table, column in connection.execute(
+        f"select table_schema, table_name, column_name from information_schema.columns "
+        f"where table_catalog = '{WAREHOUSE}' and data_type in ('VARCHAR', 'JSON')"
+    ).fetchall():
+        wanted = " or ".join(["cell = ? or contains(cell, ?) or contains(cell, ?)"] * len(names))
+        forms = [form for name in names for form in (name, f'"{name}"', f":{name}")]
+        query = f'select cell from (select cast("{column}" as varchar) as cell from {schema}.{table})'
+        texts = connection.execute(f"{query} where {wanted}", forms).fetchall()
+        found += [(f"{schema}.{table}.{column}", text) for (text,) in texts]
+    return found
+
+
+def test_forgetting_takes_names_away_and_changes_no_count(example: Example) -> None:
+    counts = "select * from marts.copy_metrics_daily order by all"
+    people = "select events, copies_received from marts.customer_engagement_profiles order by all"
+    with history_of(Plan(0, 1, 160, True, 0.9, ()), example.recorded) as history:
+        land_sync(history, Random(1))
+        history.build()
+        connection = history.connection
+        tables = OnDuckDB(connection)
+        ((named,),) = connection.execute(
+            "select customer_id from intermediate.int_person_sums where cio_id is not null "
+            "order by events_counted desc, customer_id limit 1"
+        ).fetchall()
+        person = find(place_of(tables), named, None)
+        names = sorted(person.identifiers)
+        assert len(names) >= 3
+        assert len(cells_of(connection, names)) > 20
+        before = [connection.execute(query).fetchall() for query in (counts, people)]
+        forget_rows(tables, known_of(place_of(tables), person.identifiers), person.identifiers)
+        history.build()
+        assert cells_of(connection, names) == []
+        assert [connection.execute(query).fetchall() for query in (counts, people)] == before
         assert unequal_to_full(history, example.recorded) == {}
 
 
