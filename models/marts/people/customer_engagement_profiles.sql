@@ -1,7 +1,7 @@
 {{ config(materialized='view') }}
 
 {% set times = all_profile_times() %}
-{% set of_totals = ['person_key', 'first_event_at', 'last_event_at', 'events_counted', 'latest_copies'] + person_counts() %}
+{% set of_totals = ['person_key', 'first_event_at', 'last_event_at', 'events_counted', 'latest_copies'] %}
 
 with
 
@@ -114,7 +114,7 @@ names_of_sets as (
 opened as (
 
     select
-        {{ columns_of('totals', of_totals) }},
+        {{ columns_of('totals', of_totals + person_counts()) }},
         {{ json_fields('latest_events', times | map('last') | list) }} as latest
     from totals
 
