@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from math import isfinite
 from typing import Any
 
 TABLE = "forgotten_people"
@@ -61,7 +62,8 @@ class Known:
 
     def hash_of(self, identifier: str) -> str:
         """The hash by which an identifier is looked up."""
-        return sha256((self.salt + plain(identifier)).encode()).hexdigest()
+        # half a surrogate pair is no identifier, but a rejected line may have one
+        return sha256((self.salt + plain(identifier)).encode(errors="replace")).hexdigest()
 
     def has(self, identifier: str) -> bool:
         """Whether it is one of a forgotten person."""
@@ -90,7 +92,8 @@ def _words(text: str) -> Iterable[str]:
             yield str(json.loads(f'"{quoted}"'))
         except ValueError:
             yield quoted
-    yield from _TOKEN.findall(text)
+    for token in _TOKEN.findall(text):
+        yield token.replace("%40", "@")
 
 
 def scrubbed(value: Any, known: Known, key: str = "") -> Any:
@@ -124,17 +127,27 @@ def scrubbed(value: Any, known: Known, key: str = "") -> Any:
 def scrubbed_json(text: str, known: Known) -> str:
     """The same for JSON as text; what is no JSON goes as a whole."""
     try:
-        parsed = json.loads(text)
-    except ValueError:
+        parsed = _parsed(text)
+    except (ValueError, RecursionError):
         return "{}"
     return json.dumps(scrubbed(parsed, known), ensure_ascii=False, separators=(",", ":"))
+
+
+def _parsed(text: str) -> Any:
+    """JSON, with null for numbers that no engine could read again."""
+    return json.loads(text, parse_float=_finite, parse_constant=lambda name: None)
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if isfinite(number) else None
 
 
 def names_person(text: str, known: Known) -> bool:
     """Whether JSON as text has a value that is an identifier of a forgotten person."""
     try:
-        parsed = json.loads(text)
-    except ValueError:
+        parsed = _parsed(text)
+    except (ValueError, RecursionError):
         return known.names(text)
     return any(known.has(leaf) for leaf in _leaves(parsed))
 

@@ -218,6 +218,19 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
         "where journey_id in (select journey_id from journeys_of_removed)",
         f"where journey_id in (select journey_id from journeys_of_removed) and {_since('called_at')}",
     ),
+    # people
+    "people of touched messages": Mutation(
+        "int_touched_people",
+        "where delivery_id in (select delivery_id from rewritten_messages)",
+        "where delivery_id in (select delivery_id from rewritten_messages) "
+        f'and "timestamp" >= {_SINCE_SECONDS}',
+        0,
+    ),
+    "people whose events were removed": Mutation(
+        "int_touched_people",
+        f"from removed_events\n    {_PENDING}",
+        f"from removed_events\n    {_PENDING} and removed_events.timestamp >= {_SINCE_SECONDS}",
+    ),
     # what each model takes from them
     **{
         f"what {model} builds again": Lookback(model, touched)
@@ -236,7 +249,7 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
             "int_touched_dates": (
                 *("int_copy_calls_daily", "control_metrics_daily"),
                 *("copy_cohort_metrics_daily", "copy_metrics_daily", "link_clicks_daily"),
-                *("int_experiment_arms_daily", "int_copy_contents_daily"),
+                *("int_experiment_arms_daily", "int_copy_contents_daily", "int_person_days"),
             ),
         }.items()
         for model in models
@@ -256,6 +269,7 @@ NEEDED = {
     "messages of changed settings, by parent": {"edit_actions"},
     "templates with changed settings, for messages": {"edit_actions"},
     "hours of the deliveries of removed calls": {"land_gone", "land_edited"},
+    "people whose events were removed": {"land_gone", "land_undone"},
     "dates of the calls of control copies": {"edit_control"},
     "dates of the events of control copies": {"edit_control"},
     "dates of the deliveries of control templates": {"edit_control"},
