@@ -35,27 +35,23 @@ pending as (
 
 ),
 
-lines as (
-
-    select *
-    from {{ source('customerio', 'customerio_events') }}
-    where delivery_id in (select delivery_id from rewritten_messages)
-
-),
-
+-- read twice, because only lines without an id need their payload
 lines_with_id as (
 
     select distinct user_id
-    from lines
-    where user_id is not null
+    from {{ source('customerio', 'customerio_events') }}
+    where
+        delivery_id in (select delivery_id from rewritten_messages)
+        and user_id is not null
 
 ),
 
 lines_without_id as (
 
-    select *
-    from lines
-    where user_id is null
+    select * from {{ source('customerio', 'customerio_events') }}
+    where
+        delivery_id in (select delivery_id from rewritten_messages)
+        and user_id is null
 
 ),
 

@@ -221,8 +221,8 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
     # people
     "people of touched messages": Mutation(
         "int_touched_people",
-        "where delivery_id in (select delivery_id from rewritten_messages)",
-        "where delivery_id in (select delivery_id from rewritten_messages) "
+        "where\n        delivery_id in (select delivery_id from rewritten_messages)",
+        "where\n        delivery_id in (select delivery_id from rewritten_messages) "
         f'and "timestamp" >= {_SINCE_SECONDS}',
         0,
     ),
