@@ -12,6 +12,20 @@
 {%- endmacro %}
 
 
+{# A time (UTC) of milliseconds since 1970. #}
+{% macro millis_to_timestamp(millis) -%}
+    {{ adapter.dispatch('millis_to_timestamp')(millis) }}
+{%- endmacro %}
+
+{% macro duckdb__millis_to_timestamp(millis) -%}
+    make_timestamp({{ millis }} * 1000)
+{%- endmacro %}
+
+{% macro snowflake__millis_to_timestamp(millis) -%}
+    to_timestamp_ntz({{ millis }}, 3)
+{%- endmacro %}
+
+
 {% macro timestamp_to_unix(moment) -%}
     {{ adapter.dispatch('timestamp_to_unix')(moment) }}
 {%- endmacro %}

@@ -2,6 +2,7 @@
 {% macro landing_datasets() -%}
     {%- set datasets = [
         ['justai', 'justai_calls'], ['justai', 'justai_sends'], ['justai', 'justai_variants'], ['customerio', 'customerio_events'],
+        ['pipelines', 'pipeline_calls'],
     ] -%}
     {%- for table in [
         'deliveries', 'metrics', 'subjects', 'outputs', 'people', 'attributes', 'delivery_content', 'campaigns', 'broadcasts',
@@ -18,7 +19,7 @@
     {%- if execute and flags.WHICH in ('build', 'run', 'test') -%}
         {%- set missing = [] -%}
         {%- for table in graph.get('sources', {}).values()
-            if table.source_name == 'customerio_sync'
+            if table.source_name in ('customerio_sync', 'pipelines')
             and adapter.get_relation(table.database, table.schema, table.identifier) is none -%}
             {%- do missing.append(table) -%}
         {%- endfor -%}

@@ -14,6 +14,7 @@ from scripts.errors import UserError
 from scripts.land.duckdb import open_duckdb
 from scripts.land.engine import Engine
 from scripts.land.moved import move, plan_moves
+from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.plan import plan_landing
 from scripts.land.report import (
     print_dry_run,
@@ -38,6 +39,7 @@ copymart land --calls s3://acme/justai/calls \\
 copymart land --calls s3://acme/sends --variants s3://acme/variants
 copymart land --calls table:RAW.JUSTAI.CALLS
 copymart land --sync s3://acme/customerio/sync
+copymart land --pipeline-calls s3://acme/pipelines/calls
 copymart land --landing s3://acme
 copymart land --moved /data/logs s3://acme/logs
 """
@@ -71,12 +73,20 @@ def land(
             rich_help_panel=WHAT,
         ),
     ] = None,
+    pipeline_calls: Annotated[
+        str | None,
+        typer.Option(
+            help="Source calls (identify, track, page, screen, group, alias): a folder, glob, file, `s3://` "
+            "prefix or table, as for `--calls`.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     landing: Annotated[
         str | None,
         typer.Option(
             help="A folder or `s3://` prefix of several feeds: lands each that lies there, of "
-            "`justai/calls`, `justai/sends`, `justai/variants`, `customerio/events` and `customerio/sync` "
-            "(which no `--backfill` touches).",
+            "`justai/calls`, `justai/sends`, `justai/variants`, `customerio/events`, `pipelines/calls` and "
+            "`customerio/sync` (which no `--backfill` touches).",
             rich_help_panel=WHAT,
         ),
     ] = None,
@@ -181,7 +191,7 @@ def land(
     """
     for option, uri in (
         *(("--calls", calls), ("--variants", variants), ("--events", events)),
-        *(("--sync", sync), ("--landing", landing)),
+        *(("--sync", sync), ("--pipeline-calls", pipeline_calls), ("--landing", landing)),
     ):
         # Path("") is the current folder, which is never meant
         if uri is not None and not uri.strip():
@@ -190,15 +200,20 @@ def land(
                 "or leave it out"
             )
     of_calls = CALLS if variants is None else SENDS
-    given = ((VARIANTS, variants), (of_calls, calls), (EVENTS, events))
+    given = (
+        *((VARIANTS, variants), (of_calls, calls), (EVENTS, events)),
+        (PIPELINE_CALLS, pipeline_calls),
+    )
     named = [(dataset, uri) for dataset, uri in given if uri is not None]
     if landing is not None and (named or sync is not None):
         raise UserError(
-            "--landing takes every feed that lies there: leave out --calls, --variants, --events and --sync"
+            "--landing takes every feed that lies there: leave out --calls, --variants, --events, --sync and "
+            "--pipeline-calls"
         )
     if not named and sync is None and landing is None and not moved:
         raise UserError(
-            "nothing to land: give --calls URI, --events URI, --variants URI, --sync URI or several of them"
+            "nothing to land: give --calls URI, --events URI, --variants URI, --sync URI, "
+            "--pipeline-calls URI or several of them"
         )
     span = _span(*backfill) if backfill else None
     if span and sync is not None:
@@ -221,7 +236,8 @@ def land(
     bounds, days = _bounds(settings), _rescan_days(settings)
     if everything and not any(location.is_table for _, location in locations):
         raise UserError(
-            "--all belongs to a table: give --calls, --variants or --events table:DATABASE.SCHEMA.NAME"
+            "--all belongs to a table: give --calls, --variants, --events or --pipeline-calls "
+            "table:DATABASE.SCHEMA.NAME"
         )
     profile = credentials(project_dir, profiles_dir, target)
     elsewhere = profile["type"] == "snowflake"
@@ -306,7 +322,7 @@ def _open_snowflake(
 
 _FOLDERS: tuple[tuple[Dataset | None, str], ...] = (
     *((VARIANTS, "justai/variants"), (SENDS, "justai/sends"), (CALLS, "justai/calls")),
-    *((EVENTS, "customerio/events"), (None, "customerio/sync")),
+    *((EVENTS, "customerio/events"), (PIPELINE_CALLS, "pipelines/calls"), (None, "customerio/sync")),
 )
 
 
@@ -332,8 +348,8 @@ def _feeds_of(landing: str, of_hours: bool) -> list[tuple[Dataset | None, Locati
 def _no_feed(landing: str) -> str:
     folders = ", ".join(folder for _, folder in _FOLDERS)
     return (
-        f"{landing}: no feed lies there, in none of {folders}; name other folders by --calls, --events and "
-        "--sync"
+        f"{landing}: no feed lies there, in none of {folders}; name other folders by --calls, --events, "
+        "--pipeline-calls and --sync"
     )
 
 

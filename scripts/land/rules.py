@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scripts.land.records import Columns
+from scripts.land.times import TIME_MACROS
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Dataset:
         return {column: kind for column, kind, _ in self.table}
 
 
-MACROS = r"""
+MACROS = (
+    r"""
 -- the text of a string or number; an empty string is null
 create or replace temp macro land_text(x) as
     case when starts_with(x::varchar, '"') then nullif(x->>'$', '') else x::varchar end;
@@ -109,6 +111,8 @@ create or replace temp macro land_object(x) as
          when starts_with(ltrim(x->>'$', E' \t\r\n'), '{') and not land_trailing_comma(x->>'$')
          then try(json(x->>'$')) end;
 """
+    + TIME_MACROS
+)
 
 
 def _time_rules(field: str) -> tuple[tuple[str, str], ...]:
@@ -119,7 +123,8 @@ def _time_rules(field: str) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _map_rule(field: str) -> tuple[str, str]:
+def map_rule(field: str) -> tuple[str, str]:
+    """An object, or nothing."""
     return f"bad_{field}", f"v_{field} is null or land_not_a_number(v_{field}::varchar)"
 
 
@@ -132,8 +137,9 @@ def _inexact_id_rule(members: tuple[str, ...]) -> tuple[str, str]:
     return "inexact_id", " or ".join(f"land_is_inexact(d.{member})" for member in members)
 
 
-def _text_rule(field: str) -> tuple[str, str]:
-    return f"bad_{field}", f"n_{field}"
+def text_rule(field: str, no_text: str = "") -> tuple[str, str]:
+    """A string or a number, or nothing."""
+    return f"bad_{field}", no_text or f"n_{field}"
 
 
 def quoted(text: str) -> str:
@@ -171,13 +177,13 @@ CALLS = Dataset(
         ("missing_copy_id", "t_copy_id is null"),
         ("bad_copy_id", "not regexp_full_match(v_copy_id, '[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}')"),
         ("missing_template_id", "t_template_id is null"),
-        _text_rule("template_id"),
+        text_rule("template_id"),
         _id_rule("campaign_id"),
         _id_rule("action_id"),
-        _text_rule("journey_id"),
-        _text_rule("user_id"),
-        _map_rule("vars"),
-        _map_rule("attrs"),
+        text_rule("journey_id"),
+        text_rule("user_id"),
+        map_rule("vars"),
+        map_rule("attrs"),
     ),
     keys=("event_timestamp", "copy_id", "template_id", "campaign_id", "journey_id", "action_id"),
     maps=("vars", "attrs"),
@@ -254,12 +260,12 @@ EVENTS = Dataset(
     ),
     reasons=(
         ("missing_event_id", "t_event_id is null"),
-        _text_rule("event_id"),
+        text_rule("event_id"),
         *_time_rules("timestamp"),
         ("bad_object_type", "n_object_type or n_object_type_type"),
-        _text_rule("metric"),
-        _text_rule("event_type"),
-        _map_rule("data"),
+        text_rule("metric"),
+        text_rule("event_type"),
+        map_rule("data"),
         _inexact_id_rule(("action_id", "parent_action_id", "campaign_id")),
         ("missing_metric", "v_metric is null and v_event_type is null"),
         # event_type: email_opened and metric: email_opened also name the channel

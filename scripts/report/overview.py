@@ -30,6 +30,7 @@ _FEEDS = {
     "justai_sends": "JustAI sends",
     "justai_variants": "JustAI variants",
     "customerio_events": "Customer.io events",
+    "pipeline_calls": "Source calls",
 }
 _AXIS = 0.5
 

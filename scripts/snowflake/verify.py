@@ -42,6 +42,7 @@ _OF_THE_LANDING = {"loaded_at", "_loaded_at", "landed_at", "batch_id", "_batch_i
 _NOT_COMPARED = {"audit_arrival_lag"}
 _DATASETS = (
     *("justai_calls", "justai_sends", "justai_variants", "customerio_events"),
+    "pipeline_calls",
     *("customerio_deliveries", "customerio_metrics"),
     *("customerio_subjects", "customerio_outputs", "customerio_people", "customerio_attributes"),
     *("customerio_delivery_content", "customerio_campaigns", "customerio_broadcasts"),

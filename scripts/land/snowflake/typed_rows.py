@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from scripts.land.rules import Dataset
 from scripts.land.snowflake.members import MEMBERS, flag_of, int_of
+from scripts.land.times import snowflake_millis
 from scripts.snowflake.names import literal, quoted
 
 SEMI_STRUCTURED = ("VARIANT", "OBJECT", "MAP", "ARRAY")
@@ -120,6 +121,7 @@ def _not_a_number(text: str) -> str:
 _FUNCTIONS: Mapping[str, Callable[[str], str]] = {
     "land_seconds": _seconds,
     "land_int": int_of,
+    "land_millis": snowflake_millis,
     "land_flag": flag_of,
     "land_object": lambda field: f"to_json({field.replace('f_', 'o_', 1)})",
     "land_is_inexact": _is_inexact,

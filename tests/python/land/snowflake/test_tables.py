@@ -14,6 +14,7 @@ from snowflake.connector.cursor import SnowflakeCursor
 from scripts.dev.check_grammar import faults
 from scripts.errors import UserError
 from scripts.land import source_tables
+from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.rules import CALLS, EVENTS, LOGS, SENDS, VARIANTS, Dataset
 from scripts.land.snowflake import source_tables as snowflake_tables
 from scripts.land.snowflake.engine import Snowflake, scratch
@@ -296,7 +297,7 @@ ALL = {
 }
 
 
-@pytest.mark.parametrize("dataset", LOGS, ids=lambda dataset: dataset.name)
+@pytest.mark.parametrize("dataset", (*LOGS, PIPELINE_CALLS), ids=lambda dataset: dataset.name)
 def test_the_rules_are_statements_of_snowflake(dataset: Dataset) -> None:
     columns = {
         field: Column(field.upper(), kind) for field, kind in ALL.items() if field in dataset.columns.fields
