@@ -166,6 +166,11 @@
         ) -%}
         {%- do values.update({'engagement_metrics': catalogue.rows | map('join', '=') | join(' ')}) -%}
     {%- endif -%}
+    {%- if 'model.copymart.int_destination_calls' in model.depends_on.nodes -%}
+        {%- for name in ['event_mapping', 'outbound_convert_timestamps'] -%}
+            {%- do values.update({name: var(name)}) -%}
+        {%- endfor -%}
+    {%- endif -%}
     {{ return(tojson(values, sort_keys=true)) }}
 {% endmacro %}
 

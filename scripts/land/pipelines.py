@@ -65,6 +65,6 @@ PIPELINE_CALLS = Dataset(
         ),
         *(map_rule(column) for column in _MAPS),
     ),
-    keys=("message_id",),
+    keys=("message_id", *_TIMES),
     maps=_MAPS,
 )

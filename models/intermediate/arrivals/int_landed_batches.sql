@@ -15,6 +15,12 @@ settings_changes as (
 
 ),
 
+trigger_changes as (
+
+    select * from {{ ref('int_trigger_changes') }}
+
+),
+
 consumed as (
 
     select * from {{ source('copymart', 'consumed_batches') }}
@@ -41,6 +47,13 @@ batches as (
         batch_id,
         'settings' as dataset
     from settings_changes
+
+    union all
+
+    select distinct
+        batch_id,
+        'settings' as dataset
+    from trigger_changes
 
 ),
 

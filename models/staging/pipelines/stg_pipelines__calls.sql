@@ -20,13 +20,7 @@ timed as (
         group_id,
         event as event_name,
         name as page_name,
-        coalesce(
-            source.timestamp,
-            received_at - (sent_at - original_timestamp),
-            original_timestamp,
-            sent_at,
-            received_at
-        ) as happened_ms,
+        {{ source_call_millis('source') }} as happened_ms,
         received_at as received_ms,
         properties,
         traits,

@@ -147,5 +147,5 @@ def test_a_replaced_file_names_the_calls_that_it_took_away(tmp_path: Path) -> No
     for message in ("m-1", "m-2"):
         path = write(tmp_path / "calls.jsonl", CALL | {"messageId": message})
         land_path(connection, path, PIPELINE_CALLS)
-    removed = rows(connection, "select message_id from staging.pipeline_calls_removed")
-    assert removed == [{"message_id": "m-1"}]
+    removed = rows(connection, "select message_id, timestamp from staging.pipeline_calls_removed")
+    assert removed == [{"message_id": "m-1", "timestamp": T}]

@@ -13,7 +13,7 @@ from support.project import PROJECT
 SQL = {path.stem: path.read_text() for path in sorted(PROJECT.glob("models/**/*.sql"))}
 MACROS = {
     name: body
-    for folder in ("engagement", "incremental")
+    for folder in ("engagement", "incremental", "outbound")
     for path in sorted(PROJECT.glob(f"macros/{folder}/*.sql"))
     for name, body in re.findall(r"{% macro (\w+)(\(.*?){%-? endmacro", path.read_text(), re.DOTALL)
 }

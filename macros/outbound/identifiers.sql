@@ -1,0 +1,67 @@
+{# What identifies a person, as JSON text of an object with one member: a userId that begins with cio_ is Customer.io's own
+   id, one that is an address is an email, anything else is an id. Null stays null. #}
+{% macro person_identifier(text) -%}
+    '{"' || {{ identifier_type(text) }} || '":'
+    || {{ json_text('case when left(' ~ text ~ ", 4) = 'cio_' and length(" ~ text ~ ') > 4 then substr(' ~ text ~ ', 5) else ' ~ text ~ ' end') }} || '}'
+{%- endmacro %}
+
+{% macro identifier_type(text) -%}
+    {%- set atom = '[A-Za-z0-9!#$%&*+/=?^_`{|}~-]+' -%}
+    {%- set label = '[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?' -%}
+    case
+        when left({{ text }}, 4) = 'cio_' and length({{ text }}) > 4 then 'cio_id'
+        when {{ matches_all_of(text, atom ~ '([.]' ~ atom ~ ')*@' ~ label ~ '([.]' ~ label ~ ')+') }} then 'email'
+        else 'id'
+    end
+{%- endmacro %}
+
+{# What identifies an object. #}
+{% macro object_identifiers(type, id) -%}
+    {{ json_object([['object_type_id', json_text(type)], ['object_id', json_text(id)]]) }}
+{%- endmacro %}
+
+
+{# The id by which Customer.io ignores a repeated event: a ULID. A messageId that is one stays; for any other it is made
+   of the time of the call and 80 bits of the SHA-256 of messageId (`message_hash`), so that the same call always has the
+   same. With MetaRouter's mapping the messageId is sent as it is. #}
+{% macro event_id(message_id, millis, message_hash) -%}
+    {%- if var('event_mapping') == 'metarouter' -%}
+    {{ message_id }}
+    {%- else -%}
+    case
+        when {{ matches_all_of(message_id, '[0-7][0-9A-HJKMNP-TV-Z]{25}') }} then {{ message_id }}
+        else {{ ulid(millis, message_hash) }}
+    end
+    {%- endif -%}
+{%- endmacro %}
+
+{# A ULID in Crockford's base 32: 48 bits of milliseconds, and 80 bits, given in hexadecimal digits. #}
+{% macro ulid(millis, digits) -%}
+    {%- set letters = "'0123456789ABCDEFGHJKMNPQRSTVWXYZ'" -%}
+    {%- set places = [] -%}
+    {%- for power in range(9, -1, -1) -%}
+        {%- do places.append(
+            'substr(' ~ letters ~ ', cast(mod(floor(' ~ millis ~ ' / ' ~ 32 ** power ~ '), 32) as integer) + 1, 1)'
+        ) -%}
+    {%- endfor -%}
+    {#- five bits lie within two digits of four -#}
+    {%- for place in range(16) -%}
+        {%- set first = place * 5 // 4 -%}
+        {%- set shift = 2 ** (3 - place * 5 % 4) -%}
+        {%- set eight = '16 * ' ~ hex_digit(digits, first + 1) ~ ' + ' ~ hex_digit(digits, first + 2) -%}
+        {%- do places.append(
+            'substr(' ~ letters ~ ', cast(mod(floor((' ~ eight ~ ') / ' ~ shift ~ '), 32) as integer) + 1, 1)'
+        ) -%}
+    {%- endfor -%}
+    {{ places | join('\n            || ') }}
+{%- endmacro %}
+
+{% macro hex_digit(digits, place) -%}
+    ({{ dbt.position('substr(' ~ digits ~ ', ' ~ place ~ ', 1)', "'0123456789abcdef'") }} - 1)
+{%- endmacro %}
+
+
+{# Milliseconds as the unix seconds that Customer.io takes, a whole number in JSON. #}
+{% macro unix_text(millis) -%}
+    cast(cast(floor({{ millis }} / 1000) as {{ dbt.type_bigint() }}) as {{ dbt.type_string() }})
+{%- endmacro %}

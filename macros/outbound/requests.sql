@@ -1,0 +1,62 @@
+{# The calls that trigger one of these actions; in an incremental run, those that were touched. #}
+{% macro calls_of(actions) -%}
+    select * from {{ ref('int_destination_calls') }}
+    where
+        action in ({{ quoted_list(actions) }})
+        {% if is_incremental() -%}
+        and message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
+        {{- and_between('happened_date', 'int_touched_pipeline_calls', 'happened_date') }}
+        {%- endif %}
+{%- endmacro %}
+
+
+{# Why a request is not sent, null if it is: the first of these conditions, as [reason, condition], and Customer.io's
+   limits on ids, on the attributes of each of these CTEs and on the whole item. What is over a limit would be dropped
+   there without an error. #}
+{% macro held_back(conditions, ids=[], attributes=[]) -%}
+    case
+        when is_switched_off then 'switched_off'
+        {%- for reason, condition in conditions %}
+        when {{ condition }} then '{{ reason }}'
+        {%- endfor %}
+        {%- for id in ids %}
+        when {{ byte_length(id) }} > 150 then 'value_too_long'
+        {%- endfor %}
+        {%- for name in attributes %}
+        when {{ name }}.longest_name > 150 or {{ name }}.longest_value > 1000 then 'value_too_long'
+        when {{ name }}.member_count > 300 then 'too_many_attributes'
+        {%- endfor %}
+        when {{ byte_length('payload') }} > 32768 then 'item_too_large'
+    end
+{%- endmacro %}
+
+
+{# The systems of Apple's devices, in lower case, which Customer.io's API takes under one name. #}
+{% macro apple_systems() -%}
+    {{ return(['ios', 'ipados', 'tvos', 'watchos', 'visionos']) }}
+{%- endmacro %}
+
+
+{# The columns of a call that a request keeps, whatever is made of it. #}
+{% macro call_columns(relation='') -%}
+    {%- set columns = ['request_id', 'message_id', 'action', 'happened_ms', 'happened_at', 'happened_date', 'is_switched_off'] -%}
+    {%- for column in columns -%}
+        {{ relation ~ '.' if relation }}{{ column }}{{ ',\n        ' if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
+
+
+{# The columns of a request. #}
+{% macro request_columns(endpoint, is_event, relation) -%}
+    {{ relation }}.request_id,
+        {{ relation }}.message_id,
+        {{ relation }}.action,
+        {{ relation }}.happened_ms,
+        {{ relation }}.happened_at,
+        {{ relation }}.happened_date,
+        '{{ endpoint }}' as endpoint,
+        {{ 'true' if is_event else 'false' }} as is_event,
+        {{ relation }}.person_id_type,
+        {{ relation }}.person_id,
+        {{ relation }}.payload
+{%- endmacro %}

@@ -1,0 +1,192 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    cluster_by=['happened_date'],
+    meta={'touched': [{
+        'model': 'int_touched_pipeline_calls',
+        'on': {'message_id': 'message_id', 'happened_date': 'happened_date'},
+    }]}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
+with
+
+calls as (
+
+    {{ calls_of(['create_or_update_person', 'delete_person', 'suppress_person', 'unsuppress_person', 'merge_people']) }}
+
+),
+
+parsed as (
+
+    select
+        {{ call_columns() }},
+        user_id,
+        anonymous_id,
+        previous_id,
+        traits,
+        {{ json_fields('traits', ['email', 'objectId', 'objectTypeId', 'object_type_id']) }} as trait_fields,
+        {{ json_fields('properties', ['email']) }} as property_fields
+    from calls
+
+),
+
+read as (
+
+    select
+        {{ call_columns() }},
+        user_id,
+        anonymous_id,
+        previous_id,
+        traits,
+        case
+            when action = 'create_or_update_person' then {{ json_field('trait_fields', 'email') }}
+            when action != 'merge_people' then {{ json_field('property_fields', 'email') }}
+        end as email,
+        {{ json_field('trait_fields', 'objectId') }} as object_id,
+        coalesce(
+            {{ json_field('trait_fields', 'object_type_id') }}, {{ json_field('trait_fields', 'objectTypeId') }}, '1'
+        ) as object_type_id,
+        coalesce({{ json_value('traits', 'created_at') }}, {{ json_value('traits', 'createdAt') }}) as created_at,
+        {{ json_value('traits', 'relationshipAttributes') }} as relationship_attributes
+    from parsed
+
+),
+
+-- a userId wins over an address
+identified as (
+
+    select
+        {{ call_columns() }},
+        user_id,
+        anonymous_id,
+        previous_id,
+        traits,
+        email,
+        object_id,
+        object_type_id,
+        created_at,
+        relationship_attributes,
+        case when user_id is not null then {{ identifier_type('user_id') }} when email is not null then 'email' end
+            as person_id_type,
+        coalesce(user_id, email) as person_id,
+        coalesce({{ person_identifier('user_id') }}, {{ json_object([['email', json_text('email')]]) }}) as identifiers
+    from read
+
+),
+
+parts as (
+
+    select
+        request_id,
+        'attributes' as part,
+        1 as precedence,
+        traits as json_text
+    from identified
+    where action = 'create_or_update_person'
+
+    union all
+
+    select
+        request_id,
+        'attributes' as part,
+        2 as precedence,
+        {{ json_object([
+            ['anonymous_id', json_text('anonymous_id')],
+            ['created_at', 'created_at'],
+        ] + ([['email_sha256', json_text(sha256_of('lower(trim(email))'))]] if var('event_mapping') == 'metarouter' else []))
+        }} as json_text
+    from identified
+    where action = 'create_or_update_person'
+
+    union all
+
+    select
+        request_id,
+        'relationship' as part,
+        1 as precedence,
+        relationship_attributes as json_text
+    from identified
+    where
+        action = 'create_or_update_person'
+        and object_id is not null
+        and left(relationship_attributes, 1) = '{'
+
+),
+
+{{ attributes_of('parts', ignored={
+    'attributes': ['created_at', 'createdAt', 'object_type_id', 'objectTypeId', 'relationshipAttributes'],
+}) }},
+
+own as (
+
+    select * from attributes
+    where part = 'attributes'
+
+),
+
+related as (
+
+    select * from attributes
+    where part = 'relationship'
+
+),
+
+written as (
+
+    select
+        {{ call_columns('identified') }},
+        identified.user_id,
+        identified.anonymous_id,
+        identified.previous_id,
+        identified.object_id,
+        identified.person_id_type,
+        identified.person_id,
+        {{ json_object([
+            ['type', "'\"person\"'"],
+            ['action', "case action"
+                ~ " when 'create_or_update_person' then '\"identify\"' when 'delete_person' then '\"delete\"'"
+                ~ " when 'suppress_person' then '\"suppress\"' when 'unsuppress_person' then '\"unsuppress\"'"
+                ~ " else '\"merge\"' end"],
+            ['identifiers', "case when action != 'merge_people' and person_id is not null then identifiers end"],
+            ['primary', "case when action = 'merge_people' then " ~ person_identifier('user_id') ~ ' end'],
+            ['secondary', "case when action = 'merge_people' then " ~ person_identifier('previous_id') ~ ' end'],
+            ['attributes', "case when action = 'create_or_update_person' then coalesce(own.members, '{}') end"],
+            ['cio_relationships', "case when action = 'create_or_update_person' and object_id is not null then '['"
+                ~ ' || ' ~ json_object([
+                    ['identifiers', object_identifiers('object_type_id', 'object_id')],
+                    ['relationship_attributes', 'related.members'],
+                ]) ~ " || ']' end"],
+            ['timestamp', "case when action = 'create_or_update_person' then " ~ unix_text('happened_ms') ~ ' end'],
+        ]) }} as payload
+    from identified
+    left join own
+        on identified.request_id = own.request_id
+    left join related
+        on identified.request_id = related.request_id
+
+),
+
+final as (
+
+    select
+        {{ request_columns('batch', is_event=false, relation='written') }},
+        {{ held_back(
+            [
+                ['anonymous_identify', "action = 'create_or_update_person' and person_id is null and anonymous_id is not null"],
+                ['no_identifier', 'person_id is null'],
+                ['no_identifier', "action = 'merge_people' and previous_id is null"],
+                ['merged_with_itself', "action = 'merge_people' and previous_id = user_id"],
+            ],
+            ids=['user_id', 'previous_id', 'object_id'],
+            attributes=['own', 'related'],
+        ) }} as held_back_reason
+    from written
+    left join own
+        on written.request_id = own.request_id
+    left join related
+        on written.request_id = related.request_id
+
+)
+
+select * from final
