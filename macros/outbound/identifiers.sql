@@ -65,3 +65,13 @@
 {% macro unix_text(millis) -%}
     cast(cast(floor({{ millis }} / 1000) as {{ dbt.type_bigint() }}) as {{ dbt.type_string() }})
 {%- endmacro %}
+
+
+{# The identifier of int_person_ids that a request names; null for an anonymous visitor, who is nobody yet. #}
+{% macro person_of_request(type, text) -%}
+    case {{ type }}
+        when 'id' then {{ identifier_of('customer_id', text) }}
+        when 'cio_id' then {{ identifier_of('cio_id', 'substr(' ~ text ~ ', 5)') }}
+        when 'email' then {{ identifier_of('email', plain_email(text)) }}
+    end
+{%- endmacro %}

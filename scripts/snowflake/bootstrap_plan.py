@@ -8,7 +8,7 @@ from scripts.snowflake.account import Step
 from scripts.snowflake.names import literal, quoted
 
 # The layers of dbt_project.yml; staging also holds the landing tables and stages.
-SCHEMAS = ("STAGING", "INTERMEDIATE", "MARTS", "AUDIT", "SHARES")
+SCHEMAS = ("STAGING", "INTERMEDIATE", "MARTS", "MARTS_OUTBOUND", "AUDIT", "SHARES")
 READ_BY_ANALYSTS = ("MARTS", "AUDIT")
 # For queries that people run as these users; the tags of copymart and dbt also name the verb.
 QUERY_TAG = '{"app": "copymart"}'

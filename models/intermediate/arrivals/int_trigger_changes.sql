@@ -1,6 +1,6 @@
-{# A log of the owner's triggers of outbound actions, as int_settings_changes is one of the templates' settings: a changed
-   row is a batch like any other, and models take triggers only from here (by int_current_triggers). A full refresh keeps
-   the log. #}
+{# A log of the owner's triggers of outbound actions, as int_settings_changes is one of the templates' settings: a
+   changed row is a batch like any other, and models take triggers only from here (by int_current_triggers). A full
+   refresh keeps the log. #}
 {{ config(materialized='incremental', incremental_strategy='append', full_refresh=false) }}
 
 with

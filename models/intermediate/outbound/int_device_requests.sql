@@ -37,7 +37,9 @@ read as (
         user_id,
         properties,
         {{ json_field('property_fields', 'email') }} as email,
-        coalesce({{ json_field('context_fields', 'device.token') }}, {{ json_field('property_fields', 'device_id') }}) as token,
+        coalesce(
+            {{ json_field('context_fields', 'device.token') }}, {{ json_field('property_fields', 'device_id') }}
+        ) as token,
         lower(coalesce(
             {{ json_field('context_fields', 'device.type') }}, {{ json_field('property_fields', 'device_type') }}
         )) as device_type,

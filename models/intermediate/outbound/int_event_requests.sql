@@ -10,6 +10,8 @@
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
 {% set by_metarouter = var('event_mapping') == 'metarouter' %}
+{% set page = json_field('context_fields', 'page.url') if by_metarouter else json_field('property_fields', 'url') %}
+{% set screen = json_field('property_fields', 'name') if by_metarouter else 'page_name' %}
 
 with
 
@@ -46,8 +48,8 @@ read as (
         message_hash,
         case action
             when 'track_event' then event_name
-            when 'track_page_view' then {{ json_field('context_fields', 'page.url') if by_metarouter else json_field('property_fields', 'url') }}
-            when 'track_screen_view' then {{ json_field('property_fields', 'name') if by_metarouter else 'page_name' }}
+            when 'track_page_view' then {{ page }}
+            when 'track_screen_view' then {{ screen }}
             else {{ json_field('property_fields', 'actionType') }}
         end as name,
         case when action != 'report_content_event' then user_id end as known_id,
@@ -67,8 +69,10 @@ identified as (
         name,
         known_id,
         category,
-        case when known_id is not null then {{ identifier_type('known_id') }} when anonymous_id is not null then 'anonymous_id' end
-            as person_id_type,
+        case
+            when known_id is not null then {{ identifier_type('known_id') }}
+            when anonymous_id is not null then 'anonymous_id'
+        end as person_id_type,
         coalesce(known_id, anonymous_id) as person_id,
         coalesce({{ person_identifier('known_id') }}, {{ json_object([['anonymous_id', json_text('anonymous_id')]]) }})
             as identifiers

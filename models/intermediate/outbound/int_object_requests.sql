@@ -38,8 +38,10 @@ read as (
         user_id,
         anonymous_id,
         traits,
-        case when action = 'create_or_update_object' then group_id else {{ json_field('property_fields', 'objectId') }} end
-            as object_id,
+        case
+            when action = 'create_or_update_object' then group_id
+            else {{ json_field('property_fields', 'objectId') }}
+        end as object_id,
         coalesce(
             case when action = 'create_or_update_object' then {{ json_field('trait_fields', 'object_type_id') }} end,
             case when action = 'create_or_update_object' then {{ json_field('trait_fields', 'objectTypeId') }} end,

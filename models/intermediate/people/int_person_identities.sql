@@ -15,6 +15,15 @@ api_people as (
 
 ),
 
+identify_requests as (
+
+    select * from {{ ref('int_person_requests') }}
+    where
+        action = 'create_or_update_person'
+        and held_back_reason is null
+
+),
+
 {{ latest_sync_rows('customerio_people', ['internal_customer_id'], name='sync_people', known=true) }},
 
 calls as (
@@ -26,6 +35,19 @@ calls as (
     from {{ ref('fct_deliveries') }}
     where user_id is not null
     group by user_id
+
+),
+
+-- what an identify call says of one person
+named_people as (
+
+    select
+        case when person_id_type = 'id' then person_id end as customer_id,
+        case when person_id_type = 'cio_id' then substr(person_id, 5) end as cio_id,
+        {{ plain_email('coalesce(' ~ json_member(json_value('payload', 'attributes'), 'email')
+            ~ ", case when person_id_type = 'email' then person_id end)") }} as email,
+        happened_at
+    from identify_requests
 
 ),
 
@@ -58,6 +80,17 @@ identities as (
         {{ plain_email('email') }} as email,
         extracted_at as last_seen_at
     from api_people
+
+    union all
+
+    select
+        'source_calls' as feed,
+        customer_id,
+        cio_id,
+        email,
+        max(happened_at) as last_seen_at
+    from named_people
+    group by customer_id, cio_id, email
 
 ),
 

@@ -1,15 +1,21 @@
-{# Pairs of identifiers that something says are one person, beside what comes in one event. A feed with merges adds its
-   pairs here. #}
+{# Pairs of identifiers that something says are one person, beside what comes in one event: people who are merged by an
+   alias call. #}
 {{ config(materialized='view') }}
 
 with
 
+merges as (
+
+    select * from {{ ref('int_person_merges') }}
+
+),
+
 final as (
 
     select
-        cast(null as {{ dbt.type_string() }}) as identifier_a,
-        cast(null as {{ dbt.type_string() }}) as identifier_b
-    where false
+        kept_identifier as identifier_a,
+        merged_identifier as identifier_b
+    from merges
 
 )
 

@@ -1,0 +1,122 @@
+with
+
+timeline as (
+
+    select * from {{ ref('int_person_timeline') }}
+    where not is_gone
+
+),
+
+written as (
+
+    select
+        person_key,
+        request_number,
+        merge_depth,
+        {{ json_value('payload', 'attributes') }} as attributes
+    from timeline
+    where action = 'create_or_update_person'
+
+),
+
+opened as (
+
+    {{ json_entries('written', ['person_key', 'request_number', 'merge_depth'], 'attributes') }}
+
+),
+
+-- the last value that was written; in a merge those of who stays win
+ranked as (
+
+    select
+        person_key,
+        member_name,
+        member_json,
+        member_text,
+        row_number() over (
+            partition by person_key, member_name
+            order by merge_depth, request_number desc
+        ) as recency
+    from opened
+
+),
+
+attributes as (
+
+    select
+        person_key,
+        {{ json_object_agg('member_name', 'member_json') }} as attributes,
+        count(*) as attribute_count,
+        max(case when member_name = 'email' then member_text end) as email
+    from ranked
+    where recency = 1
+    group by person_key
+
+),
+
+-- events and devices create a person whom nobody identified
+people as (
+
+    select
+        person_key,
+        min(happened_at) as first_request_at,
+        max(happened_at) as last_request_at,
+        count(*) as request_count
+    from timeline
+    where action in (
+        'create_or_update_person', 'create_or_update_device', 'create_or_update_object', 'track_event', 'track_page_view',
+        'track_screen_view'
+    )
+    group by person_key
+
+),
+
+ranked_identifiers as (
+
+    select
+        person_key,
+        {{ identifier_kind('identifier') }} as identifier_type,
+        {{ identifier_value('identifier') }} as identifier_value,
+        row_number() over (
+            partition by person_key, {{ identifier_kind('identifier') }}
+            order by merge_depth, request_number desc
+        ) as recency
+    from timeline
+
+),
+
+identifiers as (
+
+    select
+        person_key,
+        max(case when identifier_type = 'customer_id' then identifier_value end) as customer_id,
+        max(case when identifier_type = 'cio_id' then identifier_value end) as cio_id,
+        max(case when identifier_type = 'email' then identifier_value end) as email
+    from ranked_identifiers
+    where recency = 1
+    group by person_key
+
+),
+
+final as (
+
+    select
+        people.person_key,
+        identifiers.customer_id,
+        identifiers.cio_id,
+        coalesce(attributes.email, identifiers.email) as email,
+        coalesce(attributes.attributes, '{}') as attributes,
+        coalesce(attributes.attribute_count, 0) as attribute_count,
+        coalesce(attributes.attribute_count, 0) > 300 as has_too_many_attributes,
+        people.first_request_at,
+        people.last_request_at,
+        people.request_count
+    from people
+    left join attributes
+        on people.person_key = attributes.person_key
+    left join identifiers
+        on people.person_key = identifiers.person_key
+
+)
+
+select * from final
