@@ -90,7 +90,7 @@ select
 {%- endmacro %}
 
 {% macro snowflake__byte_length(text) -%}
-    octet_length({{ text }})
+    bit_length({{ text }}) / 8
 {%- endmacro %}
 
 

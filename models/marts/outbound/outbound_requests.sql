@@ -38,7 +38,7 @@ final as (
         named.request_id,
         named.message_id,
         named.action,
-        cast(named.happened_at as {{ dbt.type_timestamp() }}) as happened_at,
+        named.happened_at,
         row_number() over (order by named.happened_at, named.message_id, named.action) as request_number,
         named.endpoint,
         coalesce(person_ids.person_key, md5(named.identifier)) as person_key,
