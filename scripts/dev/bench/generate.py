@@ -92,7 +92,7 @@ def _write_seeds(folder: Path) -> None:
     """The seeds that belong to the generated calls: the action map, control actions, one control copy."""
     folder.mkdir(parents=True, exist_ok=True)
     sample = Path("scripts/simulate/sample_seeds")
-    for name in ("_seeds.yml", "engagement_metrics.csv"):
+    for name in ("_seeds.yml", "engagement_metrics.csv", "destination_actions.csv"):
         shutil.copyfile(sample / name, folder / name)
     templates = range(TEMPLATES)
     control = duckdb.execute(

@@ -145,7 +145,8 @@ def test_only_the_log_of_settings_reads_the_seeds_that_owners_edit(built: Built)
         if node["resource_type"] == "model" and node["config"]["materialized"] != "view"
     }
     assert {name: seeds for name, seeds in readers.items() if seeds} == {
-        "int_settings_changes": {"template_actions", "template_settings"}
+        "int_settings_changes": {"template_actions", "template_settings"},
+        "int_trigger_changes": {"destination_actions"},
     }
 
 

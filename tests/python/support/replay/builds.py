@@ -14,7 +14,7 @@ from support.project import PROJECT, run
 
 WAREHOUSE = "warehouse"
 SAMPLE_SEEDS = PROJECT / "scripts/simulate/sample_seeds"
-SEEDS = ("engagement_metrics", "template_actions", "template_settings")
+SEEDS = ("destination_actions", "engagement_metrics", "template_actions", "template_settings")
 
 # What tells an incremental run what to do differs from that of a full one by nature.
 BOOKKEEPING = (
@@ -25,11 +25,13 @@ BOOKKEEPING = (
     "int_touched_sync_events",
     "int_touched_messages",
     "int_touched_people",
+    "int_touched_pipeline_calls",
     "int_touched_dates",
     "int_touched_hours",
     "int_touched_journeys",
     "int_rewritten_messages",
     "int_settings_changes",
+    "int_trigger_changes",
 )
 
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)

@@ -25,6 +25,7 @@ from support.replay.builds import (
     Died,
 )
 from support.replay.cases import Watch
+from support.replay.source_calls import land_source_calls
 from support.sync import TABLES, write_export
 
 WORLDS = 3
@@ -142,8 +143,9 @@ class Plan:
 class History:
     """A warehouse with the folder that it is landed from, which holds the owner's seeds too.
 
-    `exports`: files of the warehouse sync, with their table and rows. `settings`: the rows of the seeds by
-    name. `earlier`: rows that a seed had before each time it was saved.
+    `exports`: files of the warehouse sync, with their table and rows. `calls`: files of source calls.
+    `settings`: the rows of the seeds by name. `earlier`: rows that a seed had before each time it was saved.
+    `is_over`: what is there lands again, and nothing new.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -151,10 +153,12 @@ class History:
     left: list[Line] = field(default_factory=list)
     files: dict[Path, list[Line]] = field(default_factory=dict)
     exports: dict[Path, tuple[str, list[Record]]] = field(default_factory=dict)
+    calls: dict[Path, datetime] = field(default_factory=dict)
     settings: dict[str, list[Record]] = field(default_factory=dict)
     earlier: list[tuple[str, list[Record]]] = field(default_factory=list)
     builder: Builder | None = None
     step: int = 0
+    is_over: bool = False
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.connection)
@@ -205,6 +209,7 @@ class History:
                 land_path(self.connection, self.folder / FOLDERS[name], DATASETS[name])
         if not dataset:
             self.land_exports()
+        land_source_calls(self)
 
     def export(self, path: Path, table: str, rows: list[Record]) -> None:
         """Write a file of a table of the warehouse sync."""

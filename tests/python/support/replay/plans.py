@@ -134,13 +134,15 @@ def play(plan: Plan, recorded: Recorded) -> Played:
         connection, models = history.connection, recorded.compared()
         unequal = unequal_to_full(history, recorded)
         empty_warehouse(connection, "relanded")
+        history.is_over = True
         history.land(Random(plan.seed))
         Builder(recorded, connection, "relanded", history.seeds).build()
         # a logged call names the batch that landed it, as the rows of staging do
         tables = [
             model
             for model in models
-            if model.schema in ("intermediate", "marts") and model.name != "int_logged_calls"
+            if model.schema in ("intermediate", "marts", "marts_outbound")
+            and model.name != "int_logged_calls"
         ]
         return Played(unequal, differences(connection, tables, WAREHOUSE, "relanded"), history.watch.seen)
 
