@@ -12,7 +12,7 @@ requests as (
 
 ),
 
-merges as (
+merge_requests as (
 
     select * from {{ ref('int_person_merges') }}
 
@@ -21,13 +21,16 @@ merges as (
 numbered_merges as (
 
     select
-        merges.merged_identifier,
-        merges.kept_identifier,
+        merge_requests.merged_identifier,
+        merge_requests.kept_identifier,
         requests.request_number,
-        row_number() over (partition by merges.merged_identifier order by requests.request_number desc) as recency
-    from merges
+        row_number() over (
+            partition by merge_requests.merged_identifier
+            order by requests.request_number desc
+        ) as recency
+    from merge_requests
     inner join requests
-        on merges.request_id = requests.request_id
+        on merge_requests.request_id = requests.request_id
 
 ),
 

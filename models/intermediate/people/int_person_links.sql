@@ -4,7 +4,7 @@
 
 with
 
-merges as (
+merge_requests as (
 
     select * from {{ ref('int_person_merges') }}
 
@@ -15,7 +15,7 @@ final as (
     select
         kept_identifier as identifier_a,
         merged_identifier as identifier_b
-    from merges
+    from merge_requests
 
 )
 

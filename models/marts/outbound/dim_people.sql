@@ -64,7 +64,11 @@ people as (
         count(*) as request_count
     from timeline
     where action in (
-        'create_or_update_person', 'create_or_update_device', 'create_or_update_object', 'track_event', 'track_page_view',
+        'create_or_update_person',
+        'create_or_update_device',
+        'create_or_update_object',
+        'track_event',
+        'track_page_view',
         'track_screen_view'
     )
     group by person_key

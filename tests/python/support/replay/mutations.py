@@ -21,6 +21,7 @@ _EVENT_TIME = {
     "int_rewritten_messages": "first_event_date",
     "int_touched_dates": "metric_date",
     "int_touched_hours": "partition_hour",
+    "int_touched_pipeline_calls": "happened_at",
 }
 
 
@@ -231,6 +232,12 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
         f"from removed_events\n    {_PENDING}",
         f"from removed_events\n    {_PENDING} and removed_events.timestamp >= {_SINCE_SECONDS}",
     ),
+    # source calls
+    "source calls that landed": Mutation(
+        "int_touched_pipeline_calls", _LANDED, f"where {_since('happened_at')}"
+    ),
+    "source calls that were removed": Mutation("int_touched_pipeline_calls", _PENDING, "where false", 0),
+    "source calls whose triggers changed": Mutation("int_touched_pipeline_calls", _PENDING, "where false", 1),
     # what each model takes from them
     **{
         f"what {model} builds again": Lookback(model, touched)
@@ -246,6 +253,10 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
             ),
             "int_rewritten_messages": ("fct_engagement_events",),
             "int_touched_hours": ("int_partition_contents",),
+            "int_touched_pipeline_calls": (
+                *("int_pipeline_calls", "int_person_requests", "int_device_requests"),
+                *("int_object_requests", "int_event_requests", "int_metric_requests"),
+            ),
             "int_touched_dates": (
                 *("int_copy_calls_daily", "control_metrics_daily"),
                 *("copy_cohort_metrics_daily", "copy_metrics_daily", "link_clicks_daily"),
