@@ -15,6 +15,7 @@
    there without an error. #}
 {% macro held_back(conditions, ids=[], attributes=[]) -%}
     case
+        when is_forgotten then 'forgotten_person'
         when is_switched_off then 'switched_off'
         {%- for reason, condition in conditions %}
         when {{ condition }} then '{{ reason }}'
@@ -39,7 +40,9 @@
 
 {# The columns of a call that a request keeps, whatever is made of it. #}
 {% macro call_columns(relation='') -%}
-    {%- set columns = ['request_id', 'message_id', 'action', 'happened_ms', 'happened_at', 'happened_date', 'is_switched_off'] -%}
+    {%- set columns = [
+        'request_id', 'message_id', 'action', 'happened_ms', 'happened_at', 'happened_date', 'is_switched_off', 'is_forgotten',
+    ] -%}
     {%- for column in columns -%}
         {{ relation ~ '.' if relation }}{{ column }}{{ ',\n        ' if not loop.last }}
     {%- endfor -%}

@@ -10,6 +10,7 @@ from scripts.land.forgotten import GONE, PERSONAL, PREFIX, TABLE, Known, Persona
 
 Run = Callable[[str, tuple[Any, ...]], list[Any]]
 _AT_ONCE = 500
+_JSON = {"attrs", "data", "other", "payload", "properties", "traits", "context"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Place:
 
     def cast(self, column: str) -> str:
         """SQL of a new value in the type of its column."""
-        is_json = column in ("attrs", "data", "other", "payload") and not self.is_snowflake
+        is_json = column in _JSON and not self.is_snowflake
         return f"cast(new_{column} as json)" if is_json else f"new_{column}"
 
 

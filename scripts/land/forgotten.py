@@ -205,6 +205,15 @@ _OF_PERSON: dict[str, Treatment] = {"internal_customer_id": _pseudonym, "other":
 PERSONAL: dict[str, Personal] = {
     "justai_calls": _CALL,
     "justai_sends": _CALL,
+    "pipeline_calls": Personal(
+        ("user_id", "previous_id", "anonymous_id"),
+        {
+            **dict.fromkeys(("user_id", "previous_id", "anonymous_id"), _pseudonym),
+            "name": _gone,
+            **dict.fromkeys(("properties", "traits", "context"), _nothing),
+        },
+        addresses=("traits.email", "properties.email"),
+    ),
     "customerio_events": Personal(
         ("user_id", "data.customer_id", "data.identifiers.cio_id"),
         {"user_id": _pseudonym, "href": _link, "data": scrubbed_json},

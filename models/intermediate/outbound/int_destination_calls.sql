@@ -76,7 +76,10 @@ final as (
             {{ json_member('calls.integrations', 'Customer.io') }},
             {{ json_member('calls.integrations', 'All') }},
             'true'
-        ) = 'false' as is_switched_off
+        ) = 'false' as is_switched_off,
+        coalesce(left(calls.user_id, 10), '') = 'forgotten:'
+        or coalesce(left(calls.previous_id, 10), '') = 'forgotten:'
+        or coalesce(left(calls.anonymous_id, 10), '') = 'forgotten:' as is_forgotten
     from calls
     inner join matched
         on calls.message_id = matched.message_id

@@ -15,7 +15,19 @@ from scripts.forget.person import find
 from scripts.forget.rows import count, forget_rows, known_of
 from scripts.land.api import Counts, OnDuckDB, Part, Record, Reject, begin, land, place_of
 from scripts.land.rules import EVENTS
-from support.forgotten import CIO, EMAIL, ID, NAMES, Files, calls, events, of_ann, sync, two_tables
+from support.forgotten import (
+    CIO,
+    EMAIL,
+    ID,
+    NAMES,
+    Files,
+    calls,
+    events,
+    of_ann,
+    source_calls,
+    sync,
+    two_tables,
+)
 from support.land import call, land_path, land_table, rows, warehouse, write
 
 AT = datetime(2026, 1, 1)
@@ -63,7 +75,12 @@ def extract(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -
 
 
 by_sync = landing(sync)
-WAYS: tuple[Landing, ...] = (*map(landing, (calls, two_tables, events)), table, by_sync, extract)
+WAYS: tuple[Landing, ...] = (
+    *map(landing, (calls, two_tables, events, source_calls)),
+    table,
+    by_sync,
+    extract,
+)
 
 
 def cells(connection: duckdb.DuckDBPyConnection, *names: str) -> list[tuple[str, str]]:

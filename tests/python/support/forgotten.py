@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.rules import CALLS, EVENTS, SENDS, VARIANTS, Dataset
 from support.land import call, event, write
 from support.sync import TABLES, delivery, metric, moment, write_export
@@ -43,6 +44,20 @@ def calls(folder: Path, version: int) -> Files:
         *(broken, f"half a line of {EMAIL}", *(call(user_id=f"new-{n}") for n in range(version))),
     )
     return [(path, CALLS)]
+
+
+def source_calls(folder: Path, version: int) -> Files:
+    def said(number: int, **more: Any) -> dict[str, Any]:
+        named = {"traits": {"email": EMAIL, "name": "Ann"}, "properties": {"note": f"for {EMAIL}"}}
+        return {"type": "identify", "messageId": f"s{number}", "timestamp": 1_767_268_800, **named, **more}
+
+    lines = (
+        *(said(1, userId=ID), said(2), said(3, userId="bob-9", traits={}, properties={})),
+        said(4, type="alias", userId="ann-new", previousId=ID),
+        said(5, userId=ID, type="rap"),
+        *(said(9 + number, userId=ID) for number in range(version)),
+    )
+    return [(write(folder / "source_calls/a.jsonl", *lines), PIPELINE_CALLS)]
 
 
 def two_tables(folder: Path, version: int) -> Files:
