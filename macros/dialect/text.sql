@@ -104,6 +104,20 @@
 {%- endmacro %}
 
 
+{# Where a text begins in another, from 1; 0 if it is not there. dbt.position() takes no expression on Snowflake. #}
+{% macro place_of(part, text) -%}
+    {{ adapter.dispatch('place_of')(part, text) }}
+{%- endmacro %}
+
+{% macro duckdb__place_of(part, text) -%}
+    strpos({{ text }}, {{ part }})
+{%- endmacro %}
+
+{% macro snowflake__place_of(part, text) -%}
+    charindex({{ part }}, {{ text }})
+{%- endmacro %}
+
+
 {# A line feed; written as chr() because the engines disagree on escapes in literals. #}
 {% macro newline() -%}
     chr(10)

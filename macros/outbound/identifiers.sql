@@ -57,7 +57,7 @@
 {%- endmacro %}
 
 {% macro hex_digit(digits, place) -%}
-    ({{ dbt.position('substr(' ~ digits ~ ', ' ~ place ~ ', 1)', "'0123456789abcdef'") }} - 1)
+    ({{ place_of('substr(' ~ digits ~ ', ' ~ place ~ ', 1)', "'0123456789abcdef'") }} - 1)
 {%- endmacro %}
 
 

@@ -75,7 +75,8 @@ identified as (
         end as person_id_type,
         coalesce(known_id, anonymous_id) as person_id,
         coalesce({{ person_identifier('known_id') }}, {{ json_object([['anonymous_id', json_text('anonymous_id')]]) }})
-            as identifiers
+            as identifiers,
+        {{ event_id('message_id', 'happened_ms', 'message_hash') }} as event_id
     from read
 
 ),
@@ -120,8 +121,7 @@ written as (
             ['action', "case action when 'track_event' then '\"event\"' when 'track_page_view' then '\"page\"'"
                 ~ " when 'track_screen_view' then '\"screen\"' else " ~ json_text('name') ~ ' end'],
             ['name', json_text('name')],
-            ['id', "case when action != 'report_content_event' then "
-                ~ json_text(event_id('message_id', 'happened_ms', 'message_hash')) ~ ' end'],
+            ['id', "case when action != 'report_content_event' then " ~ json_text('event_id') ~ ' end'],
             ['identifiers', 'case when person_id is not null then identifiers end'],
             ['attributes', "coalesce(attributes.members, '{}')"],
             ['timestamp', unix_text('happened_ms')],

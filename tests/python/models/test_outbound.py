@@ -74,9 +74,7 @@ def ulid(millis: int, text: str) -> str:
 @pytest.fixture(scope="module")
 def made() -> duckdb.DuckDBPyConnection:
     environment = Environment(extensions=["jinja2.ext.do"])
-    environment.globals["dbt"] = type(
-        "Dbt", (), {"position": staticmethod(lambda part, text: f"position({part} in {text})")}
-    )
+    environment.globals["place_of"] = lambda part, text: f"strpos({text}, {part})"
     macros = (PROJECT / "macros/outbound/identifiers.sql").read_text()
     expression = environment.from_string(macros).module.ulid("millis", "digits")  # type: ignore[attr-defined]
     connection = duckdb.connect()
