@@ -25,7 +25,7 @@
    of the time of the call and 80 bits of the SHA-256 of messageId (`message_hash`), so that the same call always has the
    same. With MetaRouter's mapping the messageId is sent as it is. #}
 {% macro event_id(message_id, millis, message_hash) -%}
-    {%- if var('event_mapping') == 'metarouter' -%}
+    {%- if is_metarouter() -%}
     {{ message_id }}
     {%- else -%}
     case
@@ -74,4 +74,15 @@
         when 'cio_id' then {{ identifier_of('cio_id', 'substr(' ~ text ~ ', 5)') }}
         when 'email' then {{ identifier_of('email', plain_email(text)) }}
     end
+{%- endmacro %}
+
+
+{# Whether events are made by MetaRouter's mapping. A name that is misspelt stops; 1 is what the linter has for a var. #}
+{% macro is_metarouter() -%}
+    {%- if execute and var('event_mapping') not in ('journeys', 'metarouter', 1) -%}
+        {{ exceptions.raise_compiler_error(
+            "the var event_mapping is '" ~ var('event_mapping') ~ "': write journeys or metarouter (dbt_project.yml)"
+        ) }}
+    {%- endif -%}
+    {{ return(var('event_mapping') == 'metarouter') }}
 {%- endmacro %}

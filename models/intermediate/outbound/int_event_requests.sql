@@ -9,7 +9,7 @@
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
-{% set by_metarouter = var('event_mapping') == 'metarouter' %}
+{% set by_metarouter = is_metarouter() %}
 {% set page = json_field('context_fields', 'page.url') if by_metarouter else json_field('property_fields', 'url') %}
 {% set screen = json_field('property_fields', 'name') if by_metarouter else 'page_name' %}
 
