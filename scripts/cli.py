@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from scripts.console import error_console
-from scripts.customerio import extract, receive, suggest_actions
+from scripts.customerio import activate, extract, receive, send, suggest_actions
 from scripts.errors import UserError
 from scripts.forget import command as forget
 from scripts.land import command as land
@@ -49,6 +49,8 @@ for verb, examples in (
     (receive.receive, receive.EXAMPLES),
     (extract.extract, extract.EXAMPLES),
     (suggest_actions.suggest_actions, suggest_actions.EXAMPLES),
+    (send.send, send.EXAMPLES),
+    (activate.activate, activate.EXAMPLES),
     (status.status, status.EXAMPLES),
     (report.report, report.EXAMPLES),
     (unload.unload, unload.EXAMPLES),

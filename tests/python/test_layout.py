@@ -10,8 +10,10 @@ from support.project import PROJECT, TESTS
 VERBS = ("land", "report", "unload", "snowflake", "simulate", "customerio", "status", "forget")
 # Only cli.py imports these. Each holds one verb with its options.
 COMMANDS = {
+    "customerio.activate",
     "customerio.extract",
     "customerio.receive",
+    "customerio.send",
     "customerio.suggest_actions",
     "forget.command",
     "land.command",
@@ -33,7 +35,7 @@ SHARED_IN_ROOMS = {
 # Imported within a function, because they import the Snowflake connector, altair or dlt, which take half a
 # second.
 SLOW = {
-    *("customerio.app_api", "customerio.entities", "customerio.webhook"),
+    *("customerio.app_api", "customerio.entities", "customerio.webhook", "customerio.outbound.track"),
     *("land.snowflake.api", "land.snowflake.engine", "report.page"),
 }
 MOST_LINES = 450

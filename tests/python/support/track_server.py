@@ -83,6 +83,11 @@ class Workspace:
         ((kind, value),) = identifiers.items()
         return self.index.get((kind, _same(kind, value)))
 
+    def _of(self, number: int) -> Person:
+        person = self.people[number]
+        assert person
+        return person
+
     def person(self, identifiers: dict[str, str], create: bool = True) -> int | None:
         """The profile of an identifier; a new one where there is none and none is suppressed."""
         number = self.find(identifiers)
@@ -120,17 +125,14 @@ class Workspace:
         # accepted, without effect
         if keeper is None or other is None or keeper == other:
             return None
-        kept, gone = self.people[keeper], self.people[other]
-        assert kept and gone
+        kept, gone = self._of(keeper), self._of(other)
         kept.attributes = {**gone.attributes, **kept.attributes}
         kept.events = {**gone.events, **kept.events}
         self._forget(other)
         return None
 
     def _forget(self, number: int) -> None:
-        person = self.people[number]
-        assert person
-        for kind, value in person.identifiers.items():
+        for kind, value in self._of(number).identifiers.items():
             del self.index[kind, _same(kind, value)]
         self.people[number] = None
         for found in self.objects.values():
@@ -147,6 +149,12 @@ class Workspace:
             return self._event(identifiers, item)
         attributes = dict(item.get("attributes", {}))
         update = attributes.pop("_update", False)
+        address = attributes.get("email") if action == "identify" else None
+        known = self.find({"email": address}) if address else None
+        if self.find(identifiers) is None and known is not None and kind not in self._of(known).identifiers:
+            # a new id with a known address is that person's
+            self._of(known).identifiers[kind] = value
+            self.index[kind, _same(kind, value)] = known
         number = self.person(identifiers, create=action in ("identify", "add_device") and not update)
         if action == "unsuppress":
             self.suppressed.discard((kind, _same(kind, value)))
@@ -155,8 +163,7 @@ class Workspace:
         if number is None:
             # 200, and nothing happens
             return None
-        person = self.people[number]
-        assert person
+        person = self._of(number)
         match action:
             case "identify":
                 self._identify(number, person, attributes)
@@ -196,8 +203,7 @@ class Workspace:
             return None
         number = self.person(identifiers)
         if number is not None:
-            person = self.people[number]
-            assert person
+            person = self._of(number)
             # a repeated id is ignored
             person.events.setdefault(str(item.get("id")), [item["name"], item.get("timestamp")])
         return None

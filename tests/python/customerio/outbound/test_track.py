@@ -101,9 +101,7 @@ def test_a_redirect_is_the_wrong_region_and_is_not_followed(world: World, track:
 def test_the_region_is_asked_for_before_anything_about_people_leaves(world: World, track: Track) -> None:
     track.check()
     world.region = "eu"
-    with pytest.raises(
-        UserError, match="lies in the region eu: give --region eu. Nothing was sent to 127.0.0.1"
-    ):
+    with pytest.raises(UserError, match=r"in the region eu: give --region eu\. Nothing was sent to 127"):
         track.check()
     with pytest.raises(UserError, match=r"refuses the key \(401\)"):
         Track("us", SITE_ID, "wrong", world.address).check()
@@ -111,7 +109,7 @@ def test_the_region_is_asked_for_before_anything_about_people_leaves(world: Worl
 
 
 def test_a_wrong_key_names_key_and_region(world: World) -> None:
-    with pytest.raises(UserError, match="CUSTOMERIO_SITE_ID and CUSTOMERIO_TRACK_API_KEY .* --region"):
+    with pytest.raises(UserError, match=r"CUSTOMERIO_SITE_ID and CUSTOMERIO_TRACK_API_KEY .* --region"):
         Track("us", SITE_ID, "wrong", world.address).batch([identify("u1")])
 
 
@@ -119,7 +117,7 @@ def test_a_200_that_is_no_json_is_no_acknowledgement(world: World, track: Track)
     world.instead = [(200, {}, b"<html>sign in</html>"), (404, {}, b"{}")]
     with pytest.raises(UserError, match="is a proxy in between"):
         track.batch([identify("u1")])
-    with pytest.raises(UserError, match="404.*is --api-url right"):
+    with pytest.raises(UserError, match=r"404.*is --api-url right"):
         track.batch([identify("u1")])
 
 

@@ -1,0 +1,274 @@
+"""The ledger in the warehouse: what Customer.io acknowledged and refused, and since when an action is sent.
+
+Its tables are append-only and lie in the schema staging. They are made here and nowhere else, by the role
+that sends.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+import pyarrow as pa
+
+from scripts import warehouse
+from scripts.customerio.outbound.spool import Answered, Item
+from scripts.errors import UserError
+from scripts.snowflake import account
+from scripts.snowflake.names import identifier
+
+Row = tuple[Any, ...]
+_AT_ONCE = 10_000
+# Bytes of JSON in a statement, whose text has at most 1 MB, and holds backslashes and quotes twice.
+_LISTED_BYTES = 200_000
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the ledger: its columns with types, those of a record first, and what names a record."""
+
+    name: str
+    columns: dict[str, str]
+    key: tuple[str, ...]
+
+
+_ANSWER = {
+    "status": "varchar",
+    "reason": "varchar",
+    "acknowledged_at": "timestamp",
+    "run_id": "varchar",
+}
+REQUESTS = Table(
+    "outbound_acknowledgements",
+    {
+        **dict.fromkeys(("request_id", "content_hash", "action", "person_key", "object_key"), "varchar"),
+        "happened_at": "timestamp",
+        **_ANSWER,
+    },
+    ("request_id",),
+)
+MEMBERS = Table(
+    "audience_acknowledgements",
+    {
+        **dict.fromkeys(("audience", "identifier_type", "identifier", "content_hash"), "varchar"),
+        "in_audience": "boolean",
+        **_ANSWER,
+    },
+    ("audience", "identifier_type", "identifier"),
+)
+STARTS = Table(
+    "outbound_starts", {"action": "varchar", "starts_at": "timestamp", "run_id": "varchar"}, ("action",)
+)
+TABLES = (REQUESTS, MEMBERS, STARTS)
+
+
+@dataclass(frozen=True)
+class Where:
+    """The project, profile and target whose warehouse it is."""
+
+    project_dir: Path
+    profiles_dir: Path | None
+    target: str | None
+
+
+class Warehouse(Protocol):
+    """An open warehouse. `engine`: duckdb or snowflake. `timestamp`: its type without a time zone."""
+
+    engine: str
+    timestamp: str
+
+    def schema(self, layer: str) -> str:
+        """The schema of a layer."""
+
+    def pages(self, query: str) -> Iterator[list[Row]]:
+        """Yield the rows of a query, some thousand at a time."""
+
+    def columns(self, relation: str) -> list[str] | None:
+        """The columns of a relation such as staging.t, in lower case; None where there is none."""
+
+    def run(self, statement: str) -> None:
+        """Run a statement."""
+
+    def given(self, columns: dict[str, str], rows: Sequence[Row]) -> Iterator[str]:
+        """Yield queries that together return the rows."""
+
+
+class OnDuckDB:
+    """A DuckDB file."""
+
+    engine, timestamp = "duckdb", "timestamp"
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+
+    def schema(self, layer: str) -> str:
+        """The schema of a layer."""
+        return layer
+
+    def pages(self, query: str) -> Iterator[list[Row]]:
+        """Yield the rows of a query."""
+        found = self.connection.execute(query)
+        while rows := found.fetchmany(_AT_ONCE):
+            yield rows
+
+    def columns(self, relation: str) -> list[str] | None:
+        """The columns of a relation."""
+        schema, name = relation.split(".")
+        found = self.connection.execute(
+            "select column_name from duckdb_columns() where schema_name = ? and table_name = ? "
+            "order by column_index",
+            [schema, name],
+        ).fetchall()
+        return [column.lower() for (column,) in found] or None
+
+    def run(self, statement: str) -> None:
+        """Run a statement."""
+        self.connection.execute(statement)
+
+    def given(self, columns: dict[str, str], rows: Sequence[Row]) -> Iterator[str]:
+        """Yield a query of the rows."""
+        types = {"boolean": pa.bool_()}
+        arrays = [
+            pa.array(values, types.get(kind, pa.string()))
+            for values, kind in zip(zip(*rows, strict=True), columns.values(), strict=True)
+        ]
+        self.connection.register("given_rows", pa.table(arrays, names=list(columns)))
+        typed = ", ".join(f"{name}::{kind} as {name}" for name, kind in columns.items())
+        yield f"select {typed} from given_rows"
+        self.connection.unregister("given_rows")
+
+
+class OnSnowflake:
+    """A database on Snowflake. Rows go within statements, so that the role needs no stage."""
+
+    engine, timestamp = "snowflake", "timestamp_ntz"
+
+    def __init__(self, session: Any, settings: dict[str, Any], production_schema: str) -> None:
+        self.session, self.settings, self.production_schema = session, settings, production_schema
+
+    def schema(self, layer: str) -> str:
+        """The schema of a layer."""
+        name = warehouse.layer_schema(self.settings, layer, self.production_schema)
+        return identifier(name, "schema")
+
+    def pages(self, query: str) -> Iterator[list[Row]]:
+        """Yield the rows of a query."""
+        with account.explained(query), closing(self.session.cursor()) as cursor:
+            cursor.execute(query)
+            while rows := cursor.fetchmany(_AT_ONCE):
+                yield rows
+
+    def columns(self, relation: str) -> list[str] | None:
+        """The columns of a relation."""
+        schema, name = relation.upper().split(".")
+        query = (
+            "select column_name from information_schema.columns "
+            f"where table_schema = '{schema}' and table_name = '{name}' order by ordinal_position"
+        )
+        return [column.lower() for page in self.pages(query) for (column,) in page] or None
+
+    def run(self, statement: str) -> None:
+        """Run a statement."""
+        account.execute(self.session, statement)
+
+    def given(self, columns: dict[str, str], rows: Sequence[Row]) -> Iterator[str]:
+        """Yield queries of some of the rows each."""
+        kinds = {"timestamp": "varchar::timestamp_ntz"}
+        values = ", ".join(
+            f"value:{name}::{kinds.get(kind, kind)} as {name}" for name, kind in columns.items()
+        )
+        for piece in _pieces(columns, rows):
+            yield f"select {values} from table(flatten(input => parse_json({_literal(piece)})))"
+
+
+def _pieces(columns: dict[str, str], rows: Sequence[Row]) -> Iterator[str]:
+    """The rows as JSON lists of objects, without the members that are null."""
+    held: list[str] = []
+    size = 0
+    for row in rows:
+        text = json.dumps(
+            {name: value for name, value in zip(columns, row, strict=True) if value is not None}
+        )
+        if held and size + len(text) > _LISTED_BYTES:
+            yield f"[{','.join(held)}]"
+            held, size = [], 0
+        held.append(text)
+        size += len(text)
+    if held:
+        yield f"[{','.join(held)}]"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+@contextmanager
+def opened(where: Where, verb: str, read_only: bool = False) -> Iterator[Warehouse]:
+    """Open the warehouse, with the tables of the ledger unless it is only read.
+
+    Raises:
+        UserError: it cannot be opened or written.
+    """
+    given = (where.project_dir, where.profiles_dir, where.target)
+    if warehouse.kind(*given) == "snowflake":
+        production = str(warehouse.project_vars(where.project_dir)["production_schema"])
+        with closing(warehouse.connect_snowflake(*given, verb=verb)) as session:
+            there = OnSnowflake(session, warehouse.credentials(*given), production)
+            _make_tables(there, read_only)
+            yield there
+        return
+    with closing(warehouse.connect(*given, read_only=read_only)) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        try:
+            here = OnDuckDB(connection)
+            _make_tables(here, read_only)
+            yield here
+        except (duckdb.IOException, duckdb.TransactionException, duckdb.OutOfMemoryException) as error:
+            raise warehouse.full(error) or UserError(f"the warehouse cannot be written: {error}") from error
+
+
+def _make_tables(there: Warehouse, read_only: bool) -> None:
+    if read_only:
+        return
+    staging = there.schema("staging")
+    if there.engine == "duckdb":
+        there.run(f"create schema if not exists {staging}")
+    for table in TABLES:
+        columns = ", ".join(
+            f"{name} {there.timestamp if kind == 'timestamp' else kind}"
+            for name, kind in table.columns.items()
+        )
+        there.run(f"create table if not exists {staging}.{table.name} ({columns})")
+
+
+def relation(there: Warehouse, table: Table) -> str:
+    """What to select from for a table of the ledger; of no rows where nothing was ever sent."""
+    name = f"{there.schema('staging')}.{table.name}"
+    if there.columns(name):
+        return name
+    empty = ", ".join(f"cast(null as {kind}) as {column}" for column, kind in table.columns.items())
+    return f"(select * from (select {empty}) as nothing where 1 = 0)"
+
+
+def write(there: Warehouse, table: Table, run_id: str, answers: Iterable[tuple[Item, Answered]]) -> None:
+    """Add answers to the ledger; those of the same run that it has already are left out."""
+    rows = [(*item.record, answer.status, answer.reason, answer.at, run_id) for item, answer in answers]
+    insert(there, table, rows)
+
+
+def insert(there: Warehouse, table: Table, rows: Sequence[Row]) -> None:
+    """Add rows of one run, whose id is their last column, that are not there."""
+    if not rows:
+        return
+    name = f"{there.schema('staging')}.{table.name}"
+    run = _literal(str(rows[0][-1]))
+    same = " and ".join(f"there.{column} = given.{column}" for column in table.key)
+    for query in there.given(table.columns, rows):
+        there.run(
+            f"insert into {name} ({', '.join(table.columns)}) "
+            f"select {', '.join(f'given.{column}' for column in table.columns)} from ({query}) as given "
+            f"where not exists (select 1 from {name} as there where there.run_id = {run} and {same})"
+        )

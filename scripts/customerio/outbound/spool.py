@@ -1,0 +1,202 @@
+"""A plan on this machine's disk, and the journal of what came of it.
+
+The plan is a file with a line for each item, in the order of sending. The journal says which items were sent,
+which were acknowledged and refused, and which of these the ledger in the warehouse has. After a kill at any
+moment, plan and journal together say what the ledger lacks, and what was sent without an answer.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.customerio.outbound.outcomes import REFUSED
+from scripts.errors import UserError
+
+EVENT, CHANGE, BARRIER = 1, 2, 4
+"""What an item is to others of the same key. Only events carry their own time: many may stand in a batch, and
+an old one may follow a new change, but not a new barrier: after a deletion or a merge it would make its
+person again."""
+
+BATCH, METRICS = "batch", "metrics"
+_PLAN, _JOURNAL, _LOCK = "plan.jsonl", "journal.jsonl", ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A request. `record`: what the ledger keeps of it. `keys`: the people and objects that it changes.
+
+    `number`: its place in the plan.
+    """
+
+    number: int
+    record: tuple[str | bool | None, ...]
+    keys: tuple[str, ...]
+    role: int
+    endpoint: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What came of an item, with the time as ISO text."""
+
+    number: int
+    status: str
+    reason: str | None
+    at: str
+
+
+@dataclass
+class Leftover:
+    """A run that did not end: what the ledger may lack, and how many items were sent without an answer."""
+
+    run_id: str
+    answers: list[Answered] = field(default_factory=list)
+    unanswered: int = 0
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder of this machine for one run.
+
+    Raises:
+        UserError: another run holds it, or it cannot be written.
+    """
+    # imported here because Windows has none, and all other commands work there
+    import fcntl
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror}): name another --spool") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise UserError(
+            f"another run sends from {folder}: two at once would not keep the order of one person's "
+            "requests. Wait until it has ended"
+        ) from error
+    finally:
+        os.close(handle)
+
+
+def write_plan(folder: Path, run_id: str, items: Iterable[Item]) -> int:
+    """Write the items of a run; return how many there are. Only a whole plan is one."""
+    count = 0
+    beside = folder / f"{_PLAN}.new"
+    with _private(beside) as file:
+        file.write(json.dumps({"run_id": run_id}) + "\n")
+        for item in items:
+            count += 1
+            line = [item.record, item.keys, item.role, item.endpoint, item.text]
+            file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    (folder / _JOURNAL).unlink(missing_ok=True)
+    beside.rename(folder / _PLAN)
+    _sync_folder(folder)
+    return count
+
+
+def read_plan(folder: Path) -> Iterator[Item]:
+    """Yield the items of the plan in its order."""
+    with (folder / _PLAN).open(encoding="utf-8") as file:
+        next(file)
+        for number, line in enumerate(file):
+            record, keys, role, endpoint, text = json.loads(line)
+            yield Item(number, tuple(record), tuple(keys), role, endpoint, text)
+
+
+def left_over(folder: Path) -> Leftover | None:
+    """What a run that was killed left behind; None where the last one ended."""
+    plan = folder / _PLAN
+    if not plan.exists():
+        return None
+    with plan.open(encoding="utf-8") as file:
+        found = Leftover(json.loads(next(file))["run_id"])
+    sent: set[int] = set()
+    for kind, given in _journal_lines(folder):
+        if kind == "sent":
+            sent.update(given)
+        elif kind == "written":
+            # the ledger has all before
+            found.answers.clear()
+        else:
+            answers = [Answered(*answer) for answer in given]
+            found.answers.extend(answers)
+            sent.difference_update(answer.number for answer in answers)
+    found.unanswered = len(sent)
+    return found
+
+
+def _journal_lines(folder: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        data = (folder / _JOURNAL).read_bytes()
+    except FileNotFoundError:
+        return
+    # the last line of a killed run may be cut off: nothing in it counted as written
+    for line in data[: data.rfind(b"\n") + 1].splitlines():
+        kind, given = json.loads(line)
+        yield kind, given
+
+
+def forget(folder: Path) -> None:
+    """Remove the plan and the journal of a run that ended."""
+    for name in (_PLAN, _JOURNAL, f"{_PLAN}.new"):
+        (folder / name).unlink(missing_ok=True)
+
+
+class Journal:
+    """The journal of the plan in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = _private(folder / _JOURNAL, "a")
+        _sync_folder(folder)
+
+    def sent(self, items: Iterable[Item]) -> None:
+        """Note what is about to be sent."""
+        self._note("sent", [item.number for item in items])
+
+    def answered(self, answers: Iterable[Answered]) -> None:
+        """Note answers; `sync` brings them to the disk."""
+        self._note("answered", [(each.number, each.status, each.reason, each.at) for each in answers])
+
+    def written(self) -> None:
+        """Note that the ledger has every answer so far."""
+        self._note("written", None)
+
+    def _note(self, kind: str, given: Any) -> None:
+        self._file.write(json.dumps([kind, given], ensure_ascii=False, separators=(",", ":")) + "\n")
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Wait for the disk."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def reasons(answers: Iterable[Answered]) -> Iterator[str]:
+    """The reasons of refusals, without the messages, which may hold what was sent."""
+    return ((answer.reason or "").partition(":")[0] for answer in answers if answer.status == REFUSED)
+
+
+def _private(path: Path, mode: str = "w") -> Any:
+    """Open a file that only its owner may read: it holds what is sent about people."""
+    return open(path, mode, encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
