@@ -9,7 +9,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from customerio.client_base import CustomerIOException
+from customerio.client_base import CustomerIOException, TCPKeepAliveHTTPAdapter
 from customerio.regions import Regions
 from customerio.track import CustomerIO
 from requests import RequestException, Response, Session
@@ -49,7 +49,8 @@ class _Client(CustomerIO):  # type: ignore[misc]
         session = _Session()
         session.headers.update(theirs.headers)
         session.auth = theirs.auth
-        session.mount("https://", theirs.get_adapter("https://"))
+        # theirs raises an error for 5xx, without the answer
+        session.mount("https://", TCPKeepAliveHTTPAdapter(max_retries=0))
         # no key goes out in the clear
         session.mount("http://", _Nothing())
         return session

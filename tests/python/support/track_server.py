@@ -335,8 +335,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault in ("503", "429"):
             self._answer(int(fault), {})
-        elif fault and fault.startswith("429 "):
-            self._answer(429, {}, Retry_After=fault.split()[1])
+        elif fault and fault.startswith(("429 ", "503 ")):
+            self._answer(int(fault[:3]), {}, Retry_After=fault[4:])
         else:
             with world.lock:
                 status, answer = world.respond(self.path, body)

@@ -67,6 +67,7 @@ def test_a_207_that_names_no_items_acknowledges_nothing(world: World, track: Tra
         ("503", None),
         ("429", None),
         ("429 7", 7.0),
+        ("503 9", 9.0),
         ("cut before", None),
         ("cut after", None),
         ("500 after", None),
@@ -79,6 +80,7 @@ def test_what_may_pass_is_to_be_sent_again_and_is_sent_once_by_the_client(
     with pytest.raises(Again) as caught:
         track.batch([identify("u1", email=SECRET)])
     assert caught.value.wait == wait
+    assert str(caught.value) == (fault[:3] if fault[0] in "45" else "no answer (ConnectionError)")
     # the client's own retries are off
     assert world.requests == 1
 
