@@ -8,13 +8,13 @@ from scripts.snowflake.account import Step
 from scripts.snowflake.names import literal, quoted
 
 # The layers of dbt_project.yml; staging also holds the landing tables and stages.
-SCHEMAS = ("STAGING", "INTERMEDIATE", "MARTS", "MARTS_OUTBOUND", "AUDIT", "SHARES")
+SCHEMAS = ("STAGING", "INTERMEDIATE", "MARTS", "MARTS_OUTBOUND", "AUDIT", "AUDIENCES", "SHARES")
 READ_BY_ANALYSTS = ("MARTS", "AUDIT")
 # For queries that people run as these users; the tags of copymart and dbt also name the verb.
 QUERY_TAG = '{"app": "copymart"}'
 ROLES = {
     "LOADER": "lands files: writes the landing tables, reads the landing stages",
-    "TRANSFORMER": "runs dbt and unloads: reads the landing tables, owns what dbt makes",
+    "TRANSFORMER": "runs dbt, unloads and sends: reads the landing tables, owns what dbt makes",
     "READER": "reads marts and audits",
     "SHARER": "owns the shares: sees the schema shares and nothing else",
 }

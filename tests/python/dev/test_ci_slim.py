@@ -59,7 +59,7 @@ def slim(repo: Path, base: str) -> subprocess.CompletedProcess[str]:
 
 
 # Of the models only those of staging, which dbt parses in a fraction of the time.
-SMALL = ("intermediate", "marts", "audit", "shares", "exposures.yml", "assertions", "python")
+SMALL = ("intermediate", "marts", "audiences", "audit", "shares", "exposures.yml", "assertions", "python")
 
 
 def repository(folder: Path, *left_out: str) -> Path:

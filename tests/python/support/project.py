@@ -18,7 +18,7 @@ BIN = Path(sys.executable).parent
 # A build of what most tests look at; the other marts are built in the same way, and cost half of the time.
 CORE = (
     *("build", "--resource-type", "seed", "--resource-type", "model"),
-    *("--exclude", "path:models/*/experiments", "audit", "shares"),
+    *("--exclude", "path:models/*/experiments", "audit", "audiences", "shares"),
 )
 
 

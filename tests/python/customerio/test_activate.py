@@ -1,0 +1,239 @@
+"""copymart activate: who entered, changed and left an audience, against what Customer.io acknowledged."""
+
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.customerio.activate import activate
+from scripts.customerio.outbound.audiences import plain
+from scripts.errors import UserError
+from support.outbound import Killed, Mortal, Project, project
+from support.project import PROJECT
+from support.track_server import World, certificate, served
+
+Member = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def track_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return certificate(tmp_path_factory.mktemp("track"))
+
+
+@pytest.fixture
+def world(track_certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(track_certificate[0]))
+    with served(World(), track_certificate) as world:
+        yield world
+
+
+@pytest.fixture
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    return project(tmp_path, monkeypatch)
+
+
+def build(there: Project, members: list[Member], columns: str = "id varchar, plan varchar") -> None:
+    """Make the audience's table, as a build does."""
+    names = [column.split()[0] for column in columns.split(", ")]
+    with there.connect() as connection:
+        connection.execute("create schema if not exists audiences")
+        connection.execute(f"create or replace table audiences.vip ({columns})")
+        if members:
+            rows = [[member.get(name) for name in names] for member in members]
+            connection.execute("begin")
+            connection.executemany(f"insert into audiences.vip values ({', '.join('?' * len(names))})", rows)
+            connection.execute("commit")
+
+
+def run(there: Project, world: World, **options: Any) -> None:
+    activate(
+        "vip",
+        api_url=world.address,
+        spool=there.spool,
+        project_dir=PROJECT,
+        profiles_dir=there.folder,
+        rate=10_000,
+        **options,
+    )
+
+
+def items(world: World) -> list[Any]:
+    """What arrived since the last call, in the order of identifiers."""
+    found = [item for body in world.bodies for item in json.loads(body)["batch"]]
+    world.bodies.clear()
+    return sorted(found, key=lambda item: sorted(item["identifiers"].items()))
+
+
+def attributes(world: World) -> dict[str, Any]:
+    return {next(iter(item["identifiers"].values())): item["attributes"] for item in items(world)}
+
+
+def test_who_entered_changed_and_left_is_sent_once(there: Project, world: World) -> None:
+    build(there, [{"id": "u1", "plan": "a"}, {"id": "u2", "plan": "a"}])
+    run(there, world)
+    assert items(world) == [
+        {
+            "type": "person",
+            "action": "identify",
+            "identifiers": {"id": who},
+            "attributes": {"plan": "a", "copymart_vip": True, "_update": True},
+        }
+        for who in ("u1", "u2")
+    ]
+    run(there, world)
+    assert items(world) == []
+    build(there, [{"id": "u1", "plan": "b"}, {"id": "u3", "plan": "a"}])
+    run(there, world)
+    assert attributes(world) == {
+        "u1": {"plan": "b", "copymart_vip": True, "_update": True},
+        "u2": {"copymart_vip": False, "_update": True},
+        "u3": {"plan": "a", "copymart_vip": True, "_update": True},
+    }
+    # and back again
+    build(there, [{"id": "u1", "plan": "a"}, {"id": "u2", "plan": "a"}, {"id": "u3", "plan": "a"}])
+    run(there, world)
+    assert set(attributes(world)) == {"u1", "u2"}
+    build(there, [])
+    run(there, world)
+    left = {"copymart_vip": False, "_update": True}
+    assert attributes(world) == {"u1": left, "u2": left, "u3": left}
+    run(there, world)
+    assert items(world) == []
+
+
+def test_existing_sends_all_members_and_create_lets_people_be_made(there: Project, world: World) -> None:
+    build(there, [{"id": "u1", "plan": "a"}])
+    run(there, world)
+    # the workspace does not know them, and answers 200
+    assert world.workspace.people == [] and len(items(world)) == 1
+    run(there, world, existing=True, create=True)
+    assert attributes(world) == {"u1": {"plan": "a", "copymart_vip": True}}
+    assert len(world.workspace.people) == 1
+
+
+def test_people_are_named_by_id_else_by_address_in_any_case(
+    there: Project, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = "email varchar, id varchar, score double"
+    build(
+        there,
+        [
+            {"id": "u1", "email": "A@x.io", "score": 1.0},
+            {"id": "", "email": "Mia@X.io", "score": 2.5},
+            {"id": None, "email": "mia@x.io", "score": None},
+            {"id": None, "email": None},
+        ],
+        columns,
+    )
+    run(there, world)
+    assert [(item["identifiers"], item["attributes"]) for item in items(world)] == [
+        ({"email": "mia@x.io"}, {"score": 2.5, "copymart_vip": True, "_update": True}),
+        ({"id": "u1"}, {"email": "A@x.io", "score": 1, "copymart_vip": True, "_update": True}),
+    ]
+    assert "held back 2: " in (said := capsys.readouterr().out)
+    assert "repeated_member 1" in said and "no_identifier 1" in said
+    build(
+        there, [{"id": "u1", "email": "A@x.io", "score": 1.0}, {"email": "MIA@x.io", "score": 2.5}], columns
+    )
+    run(there, world)
+    assert items(world) == []
+
+
+def test_what_customerio_would_not_take_is_held_back_and_what_it_refuses_until_it_changes(
+    there: Project, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(
+        there,
+        [{"id": "u1", "plan": "x" * 1_001}, {"id": "u" * 151, "plan": "a"}, {"id": "u2", "plan": "bad"}],
+    )
+    world.instead = [(207, {}, b'{"errors":[{"batch_index":0,"reason":"invalid","message":"bad plan"}]}')]
+    run(there, world)
+    said = capsys.readouterr().out
+    assert "value_too_long 1" in said and "identifier_too_long 1" in said and "refused 1: invalid" in said
+    assert len(items(world)) == 1
+    run(there, world)
+    assert "refused 1" in capsys.readouterr().out and items(world) == []
+    build(there, [{"id": "u2", "plan": "good"}])
+    run(there, world)
+    assert set(attributes(world)) == {"u2"}
+
+
+def test_to_a_file_sends_nothing_and_counts_as_nothing(
+    there: Project, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(there, [{"id": "u1", "plan": "a"}, {"id": "u2", "plan": "é"}])
+    monkeypatch.delenv("CUSTOMERIO_SITE_ID")
+    file = tmp_path / "members.jsonl"
+    for _ in range(2):
+        run(there, world, to=str(file))
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        assert [line["identifiers"] for line in lines] == [{"id": "u1"}, {"id": "u2"}]
+    assert lines[1]["attributes"]["plan"] == "é"
+    assert not world.asked and file.stat().st_mode & 0o077 == 0
+    with pytest.raises(UserError, match="cannot write"):
+        run(there, world, to=str(tmp_path / "none/members.jsonl"))
+
+
+def test_a_plan_shows_no_values(there: Project, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    build(there, [{"id": f"secret{n}", "plan": "Zurich"} for n in range(20)])
+    run(there, world, dry_run=True)
+    said = capsys.readouterr().out
+    assert "to send entered 20" in said and said.count("text of 6") == 10
+    assert "secret" not in said and "Zurich" not in said and not world.asked
+
+
+def test_errors_say_what_to_do(there: Project, world: World) -> None:
+    with there.connect() as connection:
+        connection.execute("create schema audiences")
+    with pytest.raises(UserError, match=r"write models/audiences/vip.sql and run `dbt build`"):
+        run(there, world)
+    build(there, [], "name varchar")
+    with pytest.raises(UserError, match="neither a column id nor a column email"):
+        run(there, world)
+    with pytest.raises(UserError, match="is no name of an audience"):
+        activate("../vip")
+
+
+def test_values_are_those_of_customerio() -> None:
+    assert plain(datetime(2026, 3, 1, 10)) == plain(datetime(2026, 3, 1, 10, tzinfo=UTC)) == 1772359200
+    assert plain(date(2026, 3, 1)) == 1772323200
+    assert [plain(value) for value in (Decimal("1.00"), Decimal("1.5"), 2.0, True, None, "x")] == [
+        *(1, 1.5, 2, True, None, "x"),
+    ]
+    assert plain({"a": [date(2026, 3, 1), (1.0,)]}) == {"a": [1772323200, [1]]}
+
+
+def test_ten_thousand_changes_under_faults_and_kills_end_in_the_state_of_the_audience(
+    there: Project, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run enters, changes and removes some of the members; the last state is the audience's."""
+    chance = random.Random(4)
+    mortal = Mortal(monkeypatch)
+    faults = (None, None, None, "503", "429", "429 0.01", "cut before", "cut after", "500 after")
+    world.fault = lambda number: random.Random(number).choice(faults)
+    changes, ever = 0, set[str]()
+    for death in (3, 0, 5, 0):
+        members = {f"u{n}": chance.choice("abc") for n in range(6_000) if chance.random() < 0.6}
+        ever |= members.keys()
+        build(there, [{"id": who, "plan": plan} for who, plan in members.items()])
+        mortal.live(death)
+        try:
+            run(there, world, create=True)
+        except Killed:
+            mortal.live()
+            run(there, world, create=True)
+        found = {person.identifiers["id"]: person.attributes for person in world.workspace.people if person}
+        assert {who for who, said in found.items() if said["copymart_vip"]} == members.keys()
+        assert all(found[who]["plan"] == plan for who, plan in members.items())
+        assert found.keys() == ever
+    ((changes,),) = there.rows("select count(*) from staging.audience_acknowledgements")
+    assert changes > 10_000
+    build(there, [{"id": who, "plan": plan} for who, plan in members.items()])
+    world.bodies.clear()
+    run(there, world, create=True)
+    assert world.bodies == []
