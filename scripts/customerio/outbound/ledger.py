@@ -18,7 +18,7 @@ from scripts import warehouse
 from scripts.customerio.outbound.spool import Answered, Item
 from scripts.errors import UserError
 from scripts.snowflake import account
-from scripts.snowflake.names import identifier
+from scripts.snowflake.names import identifier, literal
 
 Row = tuple[Any, ...]
 _AT_ONCE = 10_000
@@ -89,11 +89,11 @@ class Warehouse(Protocol):
     def columns(self, relation: str) -> list[str] | None:
         """The columns of a relation such as staging.t, in lower case; None where there is none."""
 
-    def run(self, statement: str) -> None:
-        """Run a statement."""
+    def run(self, statement: str, *given: str) -> None:
+        """Run a statement, with texts for its parameters."""
 
-    def given(self, columns: dict[str, str], rows: Sequence[Row]) -> Iterator[str]:
-        """Yield queries that together return the rows."""
+    def given(self, columns: dict[str, str], rows: Sequence[Row]) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield queries, with their parameters, that together return the rows."""
 
 
 class OnDuckDB:
@@ -124,11 +124,11 @@ class OnDuckDB:
         ).fetchall()
         return [column.lower() for (column,) in found] or None
 
-    def run(self, statement: str) -> None:
+    def run(self, statement: str, *given: str) -> None:
         """Run a statement."""
-        self.connection.execute(statement)
+        self.connection.execute(statement, list(given))
 
-    def given(self, columns: dict[str, str], rows: Sequence[Row]) -> Iterator[str]:
+    def given(self, columns: dict[str, str], rows: Sequence[Row]) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield a query of the rows."""
         types = {"boolean": pa.bool_()}
         arrays = [
@@ -137,7 +137,7 @@ class OnDuckDB:
         ]
         self.connection.register("given_rows", pa.table(arrays, names=list(columns)))
         typed = ", ".join(f"{name}::{kind} as {name}" for name, kind in columns.items())
-        yield f"select {typed} from given_rows"
+        yield f"select {typed} from given_rows", ()
         self.connection.unregister("given_rows")
 
 
@@ -170,18 +170,19 @@ class OnSnowflake:
         )
         return [column.lower() for page in self.pages(query) for (column,) in page] or None
 
-    def run(self, statement: str) -> None:
-        """Run a statement."""
-        account.execute(self.session, statement)
+    def run(self, statement: str, *given: str) -> None:
+        """Run a statement; an error shows it without its parameters, which may name people."""
+        with account.explained(statement), closing(self.session.cursor()) as cursor:
+            cursor.execute(statement, given or None)
 
-    def given(self, columns: dict[str, str], rows: Sequence[Row]) -> Iterator[str]:
+    def given(self, columns: dict[str, str], rows: Sequence[Row]) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield queries of some of the rows each."""
         kinds = {"timestamp": "varchar::timestamp_ntz"}
         values = ", ".join(
             f"value:{name}::{kinds.get(kind, kind)} as {name}" for name, kind in columns.items()
         )
         for piece in _pieces(columns, rows):
-            yield f"select {values} from table(flatten(input => parse_json({_literal(piece)})))"
+            yield f"select {values} from table(flatten(input => parse_json(%s)))", (piece,)
 
 
 def _pieces(columns: dict[str, str], rows: Sequence[Row]) -> Iterator[str]:
@@ -199,10 +200,6 @@ def _pieces(columns: dict[str, str], rows: Sequence[Row]) -> Iterator[str]:
         size += len(text)
     if held:
         yield f"[{','.join(held)}]"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 @contextmanager
@@ -237,11 +234,12 @@ def _make_tables(there: Warehouse, read_only: bool) -> None:
     if there.engine == "duckdb":
         there.run(f"create schema if not exists {staging}")
     for table in TABLES:
-        columns = ", ".join(
-            f"{name} {there.timestamp if kind == 'timestamp' else kind}"
-            for name, kind in table.columns.items()
-        )
+        columns = ", ".join(f"{name} {_kind(there, kind)}" for name, kind in table.columns.items())
         there.run(f"create table if not exists {staging}.{table.name} ({columns})")
+
+
+def _kind(there: Warehouse, kind: str) -> str:
+    return there.timestamp if kind == "timestamp" else kind
 
 
 def relation(there: Warehouse, table: Table) -> str:
@@ -249,7 +247,9 @@ def relation(there: Warehouse, table: Table) -> str:
     name = f"{there.schema('staging')}.{table.name}"
     if there.columns(name):
         return name
-    empty = ", ".join(f"cast(null as {kind}) as {column}" for column, kind in table.columns.items())
+    empty = ", ".join(
+        f"cast(null as {_kind(there, kind)}) as {column}" for column, kind in table.columns.items()
+    )
     return f"(select * from (select {empty}) as nothing where 1 = 0)"
 
 
@@ -264,11 +264,12 @@ def insert(there: Warehouse, table: Table, rows: Sequence[Row]) -> None:
     if not rows:
         return
     name = f"{there.schema('staging')}.{table.name}"
-    run = _literal(str(rows[0][-1]))
+    run = literal(str(rows[0][-1]))
     same = " and ".join(f"there.{column} = given.{column}" for column in table.key)
-    for query in there.given(table.columns, rows):
+    for query, given in there.given(table.columns, rows):
         there.run(
             f"insert into {name} ({', '.join(table.columns)}) "
             f"select {', '.join(f'given.{column}' for column in table.columns)} from ({query}) as given "
-            f"where not exists (select 1 from {name} as there where there.run_id = {run} and {same})"
+            f"where not exists (select 1 from {name} as there where there.run_id = {run} and {same})",
+            *given,
         )

@@ -97,7 +97,9 @@ def _judged(there: Warehouse, wish: Wish) -> str:
             f"the warehouse lacks {requests}: run `dbt build`, which makes it, and check that the role may "
             "read it"
         )
-    start = " ".join(f"when '{action}' then timestamp '{at}'" for action, at in wish.starts.items())
+    start = " ".join(
+        f"when '{action}' then cast('{at}' as {there.timestamp})" for action, at in wish.starts.items()
+    )
     wanted = ", ".join(f"'{action}'" for action in wish.starts)
     is_sent_again = (
         f"requests.action in ({wanted}) and requests.held_back_reason is null "
@@ -166,7 +168,7 @@ judged as (
             when {unless_again}same.request_id is not null then '{ACKNOWLEDGED}'
             when {unless_again}acknowledged.request_id is not null then '{CHANGED}'
             when {unless_again}refused.request_id is not null then '{REFUSED}'
-            when {_bytes(there)}(requests.payload) > {MOST_ITEM_BYTES} then '{TOO_LARGE}'
+            when {_bytes(there)} > {MOST_ITEM_BYTES} then '{TOO_LARGE}'
             when requests.happened_at < requests.starts_at then '{BEFORE_START}'
             when {_overtaken("of_person")} or {_overtaken("of_object")} then '{LATE}'
             else '{SEND}'
@@ -198,7 +200,10 @@ def _overtaken(done: str) -> str:
 
 
 def _bytes(there: Warehouse) -> str:
-    return "strlen" if there.engine == "duckdb" else "octet_length"
+    """The bytes of a payload in UTF-8."""
+    if there.engine == "duckdb":
+        return "strlen(requests.payload)"
+    return "length(to_binary(requests.payload, 'utf-8'))"
 
 
 def _object_key(there: Warehouse) -> str:
