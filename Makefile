@@ -129,7 +129,7 @@ data/sample/.complete: $(wildcard scripts/simulate/*.py) | venv
 	@$(COPYMART) simulate data/sample --calls 20000 --days 14 --seed 1
 	@touch $@
 
-daily: venv ## the day on your own warehouse and profile: land LANDING, extract EXTRACT, build, unload to EXPORT
+daily: venv ## the day on your own warehouse and profile: land LANDING, extract EXTRACT, build, unload to EXPORT; SEND=1 sends
 	@[ -n "$$LANDING" ] || { echo "error: say where the logs lie: make daily LANDING=s3://bucket/prefix EXPORT=folder" >&2; exit 1; }
 # a file that was refused holds up no other: what landed is built and unloaded, and the status says that something is amiss
 	@landed=0; \
@@ -137,7 +137,9 @@ daily: venv ## the day on your own warehouse and profile: land LANDING, extract 
 	[ -z "$$EXTRACT" ] || $(COPYMART) extract --what "$$EXTRACT" $(EXTRACT_OPTIONS) || landed=1; \
 	$(DBT) build --exclude-resource-type unit_test --vars 'test_scope: changed' && \
 	$(COPYMART) unload --to "$(or $(EXPORT),export)" $(UNLOAD_OPTIONS) || exit 1; \
-	[ $$landed = 0 ] || { echo "error: land or extract ended with an error, see above; all else landed, was built and unloaded" >&2; exit 1; }
+	[ -z "$$SEND" ] || $(COPYMART) send $(SEND_OPTIONS) || landed=1; \
+	for audience in $$ACTIVATE; do $(COPYMART) activate "$$audience" $(ACTIVATE_OPTIONS) || landed=1; done; \
+	[ $$landed = 0 ] || { echo "error: land, extract, send or activate ended with an error, see above; all else was done" >&2; exit 1; }
 
 # $(call steps,JOBS,STEPS,VARIABLES): each step's output is shown whole when it ends, and a step that fails does not stop the others. GNU make 3.81 has no --output-sync.
 steps = @mkdir -p data/steps && $(MAKE) --no-print-directory --keep-going --jobs $(1) $(3) $(addprefix step-,$(2))

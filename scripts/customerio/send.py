@@ -35,6 +35,9 @@ from scripts.customerio.outbound.run import (
 from scripts.customerio.outbound.samples import outline
 from scripts.errors import UserError
 
+MOST_MEMORY = 400
+"""MiB for the plan's joins, which spill beyond them: Python has the rest of a GiB."""
+
 EXAMPLES = """
 copymart send --dry-run
 copymart send --region eu
@@ -103,7 +106,7 @@ def send(
     where = Where(project_dir, profiles_dir, target)
     run = Run("send", spool / "send", where, REQUESTS)
     if dry_run:
-        with ledger.opened(where, "send", read_only=True) as there:
+        with ledger.opened(where, "send", read_only=True, most_memory=MOST_MEMORY) as there:
             found, _ = requests.starts(there, wanted, since, utc_now())
             wish = requests.Wish(found, resend)
             show_plan(requests.counts(there, wish))
@@ -114,7 +117,7 @@ def send(
     with began(run):
         now = utc_now()
         run_id = new_run_id(now)
-        with ledger.opened(where, "send") as there:
+        with ledger.opened(where, "send", most_memory=MOST_MEMORY) as there:
             count = _planned(there, run, run_id, wanted, since, now, resend)
         deliver(run, run_id, count, way)
 
@@ -131,10 +134,12 @@ def _planned(
     """Show the plan and write it to this machine's disk, so that the warehouse is free while it is sent."""
     found, new = requests.starts(there, wanted, since, now)
     wish = requests.Wish(found, resend)
-    show_plan(requests.counts(there, wish))
-    count = spooled(run, run_id, requests.planned(there, wish))
+    counts = requests.counts(there, wish)
+    show_plan(counts)
     requests.keep_starts(there, new, run_id)
-    return count
+    if not any(verdict == requests.SEND for _, verdict, _ in counts):
+        return 0
+    return spooled(run, run_id, requests.planned(there, wish))
 
 
 def _actions(text: str | None) -> tuple[str, ...]:

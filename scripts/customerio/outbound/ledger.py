@@ -203,8 +203,12 @@ def _pieces(columns: dict[str, str], rows: Sequence[Row]) -> Iterator[str]:
 
 
 @contextmanager
-def opened(where: Where, verb: str, read_only: bool = False) -> Iterator[Warehouse]:
+def opened(
+    where: Where, verb: str, read_only: bool = False, most_memory: int | None = None
+) -> Iterator[Warehouse]:
     """Open the warehouse, with the tables of the ledger unless it is only read.
+
+    `most_memory`: MiB that DuckDB may use at most; beyond them it spills to disk.
 
     Raises:
         UserError: it cannot be opened or written.
@@ -219,12 +223,21 @@ def opened(where: Where, verb: str, read_only: bool = False) -> Iterator[Warehou
         return
     with closing(warehouse.connect(*given, read_only=read_only)) as connection:
         connection.execute("set TimeZone = 'UTC'")
+        if most_memory and most_memory * 2**20 < _memory_limit(connection):
+            connection.execute(f"set memory_limit = '{most_memory}MiB'")
         try:
             here = OnDuckDB(connection)
             _make_tables(here, read_only)
             yield here
         except (duckdb.IOException, duckdb.TransactionException, duckdb.OutOfMemoryException) as error:
             raise warehouse.full(error) or UserError(f"the warehouse cannot be written: {error}") from error
+
+
+def _memory_limit(connection: duckdb.DuckDBPyConnection) -> float:
+    """The bytes that DuckDB may use."""
+    ((said,),) = connection.execute("select current_setting('memory_limit')").fetchall()
+    number, unit = str(said).split()
+    return float(number) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(unit)
 
 
 def _make_tables(there: Warehouse, read_only: bool) -> None:

@@ -68,9 +68,11 @@ def samples(there: Warehouse, wish: Wish) -> list[tuple[str, str]]:
     query = (
         f"{_judged(there, wish)}, numbered as (select action, payload, row_number() over (partition by "
         f"action order by request_number) as place from judged where verdict = '{SEND}') "
-        f"select action, payload from numbered order by place, action limit {SAMPLES}"
+        f"select action, payload from numbered where place <= {SAMPLES} order by place, action"
     )
-    return [(str(action), str(payload)) for page in there.pages(query) for action, payload in page]
+    found = [(str(action), str(payload)) for page in there.pages(query) for action, payload in page]
+    # not by LIMIT: DuckDB 2.0 loses it in this query
+    return found[:SAMPLES]
 
 
 def planned(there: Warehouse, wish: Wish) -> Iterator[Item]:
@@ -122,28 +124,37 @@ with requests as (
         case action {start} end as starts_at
     from {requests}
 ),
-acknowledged as (
-    select request_id, max(happened_at) as happened_at, max(person_key) as person_key,
-        max(object_key) as object_key, max(action) as action
-    from {ledger} as ledger where status = 'acknowledged' group by request_id
+answered as (
+    select
+        ledger.request_id,
+        max(ledger.happened_at) as happened_at,
+        max(ledger.person_key) as person_key,
+        max(ledger.object_key) as object_key,
+        max(ledger.action) as action,
+        max(case when ledger.status = 'acknowledged' then 1 else 0 end) as is_acknowledged,
+        max(case when ledger.status = 'acknowledged' and ledger.content_hash = requests.content_hash
+            then 1 else 0 end) as is_same,
+        max(case when ledger.status = 'refused' and ledger.content_hash = requests.content_hash
+            then 1 else 0 end) as is_refused
+    from {ledger} as ledger
+    left join requests on ledger.request_id = requests.request_id
+    group by ledger.request_id
 ),
-same as (select distinct request_id, content_hash from {ledger} as ledger where status = 'acknowledged'),
-refused as (select distinct request_id, content_hash from {ledger} as ledger where status = 'refused'),
 done as (
     select
-        coalesce(requests.person_key, acknowledged.person_key) as person_key,
-        coalesce(requests.object_key, acknowledged.object_key) as object_key,
-        acknowledged.happened_at,
+        coalesce(requests.person_key, answered.person_key) as person_key,
+        coalesce(requests.object_key, answered.object_key) as object_key,
+        answered.happened_at,
         requests.request_number,
         case
-            when acknowledged.action in ('track_event', 'track_page_view', 'track_screen_view',
+            when answered.action in ('track_event', 'track_page_view', 'track_screen_view',
                 'report_content_event') then {EVENT}
-            when acknowledged.action in ({", ".join(f"'{action}'" for action in BARRIERS)}) then {BARRIER}
+            when answered.action in ({", ".join(f"'{action}'" for action in BARRIERS)}) then {BARRIER}
             else {CHANGE}
         end as role
-    from acknowledged
-    left join requests on acknowledged.request_id = requests.request_id
-    where requests.request_id is null or not ({is_sent_again})
+    from answered
+    left join requests on answered.request_id = requests.request_id
+    where answered.is_acknowledged = 1 and (requests.request_id is null or not ({is_sent_again}))
 ),
 done_keys as (
     select person_key as item_key, happened_at, request_number, role from done where person_key is not null
@@ -165,20 +176,16 @@ judged as (
         requests.*,
         case
             when requests.held_back_reason is not null then requests.held_back_reason
-            when {unless_again}same.request_id is not null then '{ACKNOWLEDGED}'
-            when {unless_again}acknowledged.request_id is not null then '{CHANGED}'
-            when {unless_again}refused.request_id is not null then '{REFUSED}'
+            when {unless_again}answered.is_same = 1 then '{ACKNOWLEDGED}'
+            when {unless_again}answered.is_acknowledged = 1 then '{CHANGED}'
+            when {unless_again}answered.is_refused = 1 then '{REFUSED}'
             when {_bytes(there)} > {MOST_ITEM_BYTES} then '{TOO_LARGE}'
             when requests.happened_at < requests.starts_at then '{BEFORE_START}'
             when {_overtaken("of_person")} or {_overtaken("of_object")} then '{LATE}'
             else '{SEND}'
         end as verdict
     from requests
-    left join acknowledged on requests.request_id = acknowledged.request_id
-    left join same
-        on requests.request_id = same.request_id and requests.content_hash = same.content_hash
-    left join refused
-        on requests.request_id = refused.request_id and requests.content_hash = refused.content_hash
+    left join answered on requests.request_id = answered.request_id
     left join last_done as of_person on requests.person_key = of_person.item_key
     left join last_done as of_object on requests.object_key = of_object.item_key
     where requests.action in ({wanted})
