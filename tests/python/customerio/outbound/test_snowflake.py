@@ -17,6 +17,8 @@ from scripts.customerio.outbound.audiences import Tally
 from scripts.customerio.outbound.ledger import MEMBERS, REQUESTS, OnDuckDB, OnSnowflake, Warehouse
 from scripts.customerio.outbound.spool import Answered, Item
 from scripts.dev.check_grammar import faults
+from scripts.errors import UserError
+from scripts.snowflake.throwaway import Place, set_up, throwaway_setup
 from support.emulated_snowflake import connect
 from support.outbound import T0, TABLE, Request, delete, event, identify, metric, rows
 
@@ -160,6 +162,24 @@ def members(warehouse: Warehouse) -> list[Any]:
     said.append([(item.record, item.text) for item in audiences.planned(warehouse, wish, tally)])
     assert tally.sent == {"entered": 2, "changed": 1, "left": 1}
     return said
+
+
+def test_the_role_that_runs_dbt_sends_and_readers_see_nothing_of_it(port: int) -> None:
+    setup = throwaway_setup(Place(None, None, None))
+    settings = {"type": "snowflake", "schema": "PROD"}
+    with closing(connect(port, "OTHER")) as administrator, set_up(administrator, setup, "someone"):
+        with closing(connect(port, setup.database, f"{setup.prefix}_TRANSFORMER")) as session:
+            sender = OnSnowflake(session, settings, "PROD")
+            sender.run("create or replace table audiences.vip as select 'u1' as id")
+            ledger._make_tables(sender, read_only=False)
+            (item,) = audiences.planned(sender, audiences.Wish("vip"), Tally())
+            ledger.write(sender, MEMBERS, "run1", [(item, Answered(0, "acknowledged", None, AT))])
+            assert list(audiences.planned(sender, audiences.Wish("vip"), Tally())) == []
+        with closing(connect(port, setup.database, f"{setup.prefix}_READER")) as session:
+            reader = OnSnowflake(session, settings, "PROD")
+            for hidden in ("audiences.vip", "staging.audience_acknowledgements"):
+                with pytest.raises(UserError, match="does not exist or not authorized"):
+                    everything(reader, f"select * from {hidden}")
 
 
 def test_what_is_not_there_says_what_to_do(there: OnSnowflake) -> None:
