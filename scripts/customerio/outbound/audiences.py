@@ -159,7 +159,7 @@ def _sent(
         return
     tally.sent[what] += 1
     record = (wish.audience, kind, identifier, digest, within)
-    yield Item(0, record, (f"{kind}:{identifier}",), CHANGE, BATCH, text)
+    yield Item(0, record, ((f"{kind}:{identifier}", CHANGE),), BATCH, text)
 
 
 def _states(there: Warehouse, audience: str) -> dict[str, _Last]:

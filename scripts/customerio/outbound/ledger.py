@@ -118,8 +118,8 @@ class OnDuckDB:
         """The columns of a relation."""
         schema, name = relation.split(".")
         found = self.connection.execute(
-            "select column_name from duckdb_columns() where schema_name = ? and table_name = ? "
-            "order by column_index",
+            "select column_name from duckdb_columns() where database_name = current_database() "
+            "and schema_name = ? and table_name = ? order by column_index",
             [schema, name],
         ).fetchall()
         return [column.lower() for (column,) in found] or None

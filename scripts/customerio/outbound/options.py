@@ -45,5 +45,5 @@ Spool = Annotated[
         rich_help_panel=WHERE_TO,
     ),
 ]
-DEFAULT_SPOOL = Path("data/outbound")
+DEFAULT_SPOOL = Path("data/own-outbound")
 DEFAULT_RATE = 100.0

@@ -39,6 +39,7 @@ class Pace:
     def __init__(self, rate: float, backoff: float = 1.0) -> None:
         self.backoff = backoff
         self.stop = threading.Event()
+        self.requests = 0
         self._lock = threading.Lock()
         self._begun: deque[float] = deque(maxlen=max(1, int(rate)))
         self._span = max(1, int(rate)) / rate * _SECOND
@@ -57,6 +58,7 @@ class Pace:
                 ready = max(first, self._not_before)
                 if ready <= now:
                     self._begun.append(now)
+                    self.requests += 1
                     return
             if self.stop.wait(ready - now):
                 raise Stopped

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from scripts.customerio.outbound.ledger import REQUESTS, STARTS, Row, Warehouse, insert, relation
+from scripts.customerio.outbound.ledger import REQUESTS, STARTS, Warehouse, insert, relation
 from scripts.customerio.outbound.sizes import MOST_ITEM_BYTES
 from scripts.customerio.outbound.spool import BARRIER, CHANGE, EVENT, Item
 from scripts.errors import UserError
@@ -79,16 +79,22 @@ def planned(there: Warehouse, wish: Wish) -> Iterator[Item]:
     """Yield what is sent, in its order."""
     query = (
         f"{_judged(there, wish)} select request_id, content_hash, action, person_key, object_key, "
-        "cast(happened_at as varchar), role, endpoint, payload "
+        "cast(happened_at as varchar), role, object_role, endpoint, payload "
         f"from judged where verdict = '{SEND}' order by request_number"
     )
     for page in there.pages(query):
-        for *record, role, endpoint, payload in page:
-            yield Item(0, tuple(record), _keys(record), int(role), endpoint, payload)
+        for *record, role, object_role, endpoint, payload in page:
+            keys = ((record[3], role), (record[4], object_role))
+            named = tuple((str(key), int(does)) for key, does in keys if key)
+            yield Item(0, tuple(record), named, endpoint, payload)
 
 
-def _keys(record: Row | list[str | None]) -> tuple[str, ...]:
-    return tuple(key for key in (record[3], record[4]) if key)
+def _object_role(action: str) -> str:
+    """What a request does to its object: a person's relationship to it does not depend on other people's."""
+    return (
+        f"case {action} when 'create_or_update_person' then {EVENT} when 'delete_relationship' then {EVENT} "
+        f"when 'delete_object' then {BARRIER} else {CHANGE} end"
+    )
 
 
 def _judged(there: Warehouse, wish: Wish) -> str:
@@ -121,6 +127,7 @@ with requests as (
             when action in ({", ".join(f"'{action}'" for action in BARRIERS)}) then {BARRIER}
             else {CHANGE}
         end as role,
+        {_object_role("action")} as object_role,
         case action {start} end as starts_at
     from {requests}
 ),
@@ -151,7 +158,8 @@ done as (
                 'report_content_event') then {EVENT}
             when answered.action in ({", ".join(f"'{action}'" for action in BARRIERS)}) then {BARRIER}
             else {CHANGE}
-        end as role
+        end as role,
+        {_object_role("answered.action")} as object_role
     from answered
     left join requests on answered.request_id = requests.request_id
     where answered.is_acknowledged = 1 and (requests.request_id is null or not ({is_sent_again}))
@@ -159,7 +167,8 @@ done as (
 done_keys as (
     select person_key as item_key, happened_at, request_number, role from done where person_key is not null
     union all
-    select object_key as item_key, happened_at, request_number, role from done where object_key is not null
+    select object_key as item_key, happened_at, request_number, object_role as role
+    from done where object_key is not null
 ),
 last_done as (
     select
@@ -181,7 +190,7 @@ judged as (
             when {unless_again}answered.is_refused = 1 then '{REFUSED}'
             when {_bytes(there)} > {MOST_ITEM_BYTES} then '{TOO_LARGE}'
             when requests.happened_at < requests.starts_at then '{BEFORE_START}'
-            when {_overtaken("of_person")} or {_overtaken("of_object")} then '{LATE}'
+            when {_overtaken("role", "of_person")} or {_overtaken("object_role", "of_object")} then '{LATE}'
             else '{SEND}'
         end as verdict
     from requests
@@ -192,11 +201,11 @@ judged as (
 )"""
 
 
-def _overtaken(done: str) -> str:
+def _overtaken(column: str, done: str) -> str:
     """Whether something later was acknowledged that this request would undo, or that would undo it."""
     cases = ((EVENT, "barrier"), (CHANGE, "change"), (BARRIER, "any"))
     return (
-        "case requests.role "
+        f"case requests.{column} "
         + " ".join(
             f"when {role} then coalesce(requests.request_number < {done}.{what}_number, false) "
             f"or coalesce(requests.happened_at < {done}.{what}_at, false)"

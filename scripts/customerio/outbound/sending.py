@@ -82,7 +82,7 @@ class Window:
         if self._metrics and (self._turn or not self._batch):
             return [self._metrics.popleft()]
         if chosen := self._take_batch():
-            self.busy.update(key for item in chosen for key in item.keys)
+            self.busy.update(key for item in chosen for key, _ in item.keys)
             return chosen
         return [self._metrics.popleft()] if self._metrics else []
 
@@ -93,8 +93,7 @@ class Window:
         size = _AROUND
         while self._batch:
             item = self._batch.popleft()
-            conflicts = _CONFLICTS[item.role]
-            waits = any(key in self.busy or before.get(key, 0) & conflicts for key in item.keys)
+            waits = any(key in self.busy or before.get(key, 0) & _CONFLICTS[role] for key, role in item.keys)
             if not waits:
                 size += len(item.text.encode()) + 1
                 if size > MOST_BYTES and chosen:
@@ -103,14 +102,14 @@ class Window:
                 chosen.append(item)
             else:
                 left.append(item)
-            for key in item.keys:
-                before[key] = before.get(key, 0) | item.role
+            for key, role in item.keys:
+                before[key] = before.get(key, 0) | role
         self._batch.extendleft(reversed(left))
         return chosen
 
     def release(self, items: Iterable[Item]) -> None:
         """Let others of these keys be sent."""
-        self.busy.difference_update(key for item in items for key in item.keys)
+        self.busy.difference_update(key for item in items for key, _ in item.keys)
 
 
 def send_all(
@@ -136,6 +135,7 @@ def send_all(
         finally:
             pace.stop.set()
             run.settle()
+    run.totals.requests = pace.requests
     return run.totals
 
 
@@ -194,7 +194,8 @@ class _Run:
         if failed:
             raise failed
         due = time.monotonic() - self.written_at >= _SECONDS_TO_LEDGER
-        if len(self.waiting) >= _ITEMS_TO_LEDGER or due:
+        # a ledger that could not be written is tried again after these seconds, not after each answer
+        if due or (len(self.waiting) >= _ITEMS_TO_LEDGER and not self.totals.unwritten):
             self._write()
 
     def _write(self) -> None:
@@ -227,7 +228,6 @@ class _Run:
         metrics = chosen[0].endpoint == METRICS
 
         def send() -> dict[int, Refusal]:
-            self.totals.requests += 1
             return sender.metric(texts[0]) if metrics else sender.batch(texts)
 
         try:

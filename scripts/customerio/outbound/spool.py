@@ -17,9 +17,9 @@ from scripts.customerio.outbound.outcomes import REFUSED
 from scripts.errors import UserError
 
 EVENT, CHANGE, BARRIER = 1, 2, 4
-"""What an item is to others of the same key. Only events carry their own time: many may stand in a batch, and
-an old one may follow a new change, but not a new barrier: after a deletion or a merge it would make its
-person again."""
+"""What an item does to one of its keys, a person or an object. Events, and relationships to an object, do
+not depend on each other: many may stand in a batch, and an old one may follow a new change, but not a new
+barrier: after a deletion or a merge it would make the person or object again."""
 
 BATCH, METRICS = "batch", "metrics"
 _PLAN, _JOURNAL, _LOCK = "plan.jsonl", "journal.jsonl", ".lock"
@@ -27,15 +27,13 @@ _PLAN, _JOURNAL, _LOCK = "plan.jsonl", "journal.jsonl", ".lock"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A request. `record`: what the ledger keeps of it. `keys`: the people and objects that it changes.
-
-    `number`: its place in the plan.
+    """A request. `record`: what the ledger keeps of it. `keys`: the people and objects that it is about, each
+    with what it does to them. `number`: its place in the plan.
     """
 
     number: int
     record: tuple[str | bool | None, ...]
-    keys: tuple[str, ...]
-    role: int
+    keys: tuple[tuple[str, int], ...]
     endpoint: str
     text: str
 
@@ -94,7 +92,7 @@ def write_plan(folder: Path, run_id: str, items: Iterable[Item]) -> int:
         file.write(json.dumps({"run_id": run_id}) + "\n")
         for item in items:
             count += 1
-            line = [item.record, item.keys, item.role, item.endpoint, item.text]
+            line = [item.record, item.keys, item.endpoint, item.text]
             file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
         file.flush()
         os.fsync(file.fileno())
@@ -109,8 +107,8 @@ def read_plan(folder: Path) -> Iterator[Item]:
     with (folder / _PLAN).open(encoding="utf-8") as file:
         next(file)
         for number, line in enumerate(file):
-            record, keys, role, endpoint, text = json.loads(line)
-            yield Item(number, tuple(record), tuple(keys), role, endpoint, text)
+            record, keys, endpoint, text = json.loads(line)
+            yield Item(number, tuple(record), tuple((key, role) for key, role in keys), endpoint, text)
 
 
 def left_over(folder: Path) -> Leftover | None:

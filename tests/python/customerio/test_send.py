@@ -255,7 +255,10 @@ def test_killed_for_real_between_send_and_acknowledge(there: Project, world: Wor
 
 
 PEOPLE = 5
-ACTIONS = ("identify", "identify", "event", "event", "device", "group", "leave", "delete", "merge", "metric")
+ACTIONS = (
+    *("identify", "identify", "event", "event", "device", "group", "group", "join", "leave", "remove"),
+    *("delete", "merge", "metric"),
+)
 
 
 def history(chance: random.Random, count: int) -> list[Request]:
@@ -299,6 +302,11 @@ def _made(chance: random.Random, number: int) -> tuple[str, list[str], dict[str,
             return "create_or_update_object", [who], item
         case "leave":
             return "delete_relationship", [who], related | {"action": "delete_relationships"}
+        case "remove":
+            return "delete_object", [], {"type": "object", "action": "delete", "identifiers": other}
+        case "join":
+            relation = {"cio_relationships": [{"identifiers": other}]}
+            return "create_or_update_person", [who], person | {"action": "identify"} | relation
         case "delete":
             action = chance.choice(["delete", "suppress", "unsuppress"])
             return f"{action}_person", [who], person | {"action": action}
@@ -388,4 +396,6 @@ def _was_overtaken(late: Request, requests: list[Request], arrivals: list[int]) 
 
 
 def _object(request: Request) -> str | None:
-    return request.item.get("identifiers", {}).get("object_id")
+    (related,) = request.item.get("cio_relationships", [{}])
+    of_relation = related.get("identifiers", {}).get("object_id")
+    return request.item.get("identifiers", {}).get("object_id") or of_relation

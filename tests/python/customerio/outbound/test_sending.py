@@ -5,6 +5,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from scripts.errors import UserError
 
 
 def item(number: int, *keys: str, role: int = CHANGE, endpoint: str = BATCH, size: int = 2) -> Item:
-    return Item(number, (f"r{number}",), keys, role, endpoint, json.dumps("x" * (size - 2)))
+    both = tuple((key, role) for key in keys)
+    return Item(number, (f"r{number}",), both, endpoint, json.dumps("x" * (size - 2)))
 
 
 class Fake:
@@ -107,6 +109,17 @@ def test_one_request_may_have_two_keys() -> None:
     assert list(taken(window)) == [[1, 4]]
     window.release(items[:1])
     assert list(taken(window)) == [[2]]
+
+
+def test_relationships_to_an_object_stand_beside_each_other_and_not_beside_its_attributes() -> None:
+    def relates(number: int, who: str) -> Item:
+        return replace(item(number), keys=((who, CHANGE), ("object", EVENT)))
+
+    items = [relates(1, "a"), relates(2, "b"), item(3, "c", "object"), relates(4, "d")]
+    window = Window(items)
+    for numbers in ([1, 2], [3], [4]):
+        assert list(taken(window)) == [numbers]
+        window.release([each for each in items if each.number in numbers])
 
 
 def test_a_batch_is_as_large_as_customerio_takes_and_no_larger() -> None:

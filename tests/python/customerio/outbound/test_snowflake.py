@@ -86,7 +86,7 @@ def steps(warehouse: Warehouse) -> list[Any]:
     wish = requests.Wish(requests.starts(warehouse, requests.ACTIONS, T0, T0)[0])
     said: list[Any] = [requests.counts(warehouse, wish), requests.samples(warehouse, wish)]
     items = list(requests.planned(warehouse, wish))
-    said.append([(item.record[:5], item.keys, item.role, item.endpoint, item.text) for item in items])
+    said.append([(item.record[:5], item.keys, item.endpoint, item.text) for item in items])
     chance = random.Random(3)
     answers = [
         (item, Answered(0, *chance.choice([("acknowledged", None), ("refused", "x: 'y' \\ \n")]), AT))
