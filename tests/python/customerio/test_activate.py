@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,28 +12,11 @@ import pytest
 from scripts.customerio.activate import activate
 from scripts.customerio.outbound.audiences import plain
 from scripts.errors import UserError
-from support.outbound import Killed, Mortal, Project, project
+from support.outbound import Killed, Mortal, Project
 from support.project import PROJECT
-from support.track_server import World, certificate, served
+from support.track_server import World
 
 Member = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def track_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return certificate(tmp_path_factory.mktemp("track"))
-
-
-@pytest.fixture
-def world(track_certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(track_certificate[0]))
-    with served(World(), track_certificate) as world:
-        yield world
-
-
-@pytest.fixture
-def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    return project(tmp_path, monkeypatch)
 
 
 def build(there: Project, members: list[Member], columns: str = "id varchar, plan varchar") -> None:

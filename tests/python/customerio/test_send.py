@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,29 +30,12 @@ from support.outbound import (
     project,
 )
 from support.project import PROJECT
-from support.track_server import World, certificate, served
+from support.track_server import World, served
 from support.warm import start
 
 LEDGER = (
     "select request_id, status, reason from staging.outbound_acknowledgements order by run_id, request_id"
 )
-
-
-@pytest.fixture(scope="module")
-def track_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return certificate(tmp_path_factory.mktemp("track"))
-
-
-@pytest.fixture
-def world(track_certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(track_certificate[0]))
-    with served(World(), track_certificate) as world:
-        yield world
-
-
-@pytest.fixture
-def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    return project(tmp_path, monkeypatch)
 
 
 def run(there: Project, world: World, **options: Any) -> None:
