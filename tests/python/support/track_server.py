@@ -187,8 +187,8 @@ class Workspace:
         for kind in ("id", "email"):
             if kind in attributes:
                 value = attributes.pop(kind)
-                # an identifier of somebody else: 200, and a failed attribute change
-                if self.find({kind: value}) in (None, number):
+                # an identifier of somebody else, or none: 200, and a failed attribute change
+                if value and self.find({kind: value}) in (None, number):
                     if kind in person.identifiers:
                         del self.index[kind, _same(kind, person.identifiers[kind])]
                     person.identifiers[kind] = value
