@@ -65,6 +65,14 @@ def activate(
             rich_help_panel=WHAT,
         ),
     ] = False,
+    allow_empty: Annotated[
+        bool,
+        typer.Option(
+            "--allow-empty",
+            help="Let all members leave where the audience names nobody any more.",
+            rich_help_panel=WHAT,
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -102,7 +110,7 @@ def activate(
         UserError: an option, the key, the audience or the warehouse cannot be used, or Customer.io takes
             nothing.
     """
-    wish = Wish(audiences.name_of(audience), existing, create)
+    wish = Wish(audiences.name_of(audience), existing, create, allow_empty)
     where = Where(project_dir, profiles_dir, target)
     run = Run("activate", spool / f"activate-{audience}", where, MEMBERS)
     if dry_run or to != CUSTOMERIO:

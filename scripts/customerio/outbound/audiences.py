@@ -34,11 +34,15 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user wants. `existing`: also members who did not change. `create`: people may be created."""
+    """What the user wants. `existing`: also members who did not change. `create`: people may be created.
+
+    `empty`: an audience without anybody is no mistake.
+    """
 
     audience: str
     existing: bool = False
     create: bool = False
+    empty: bool = False
 
 
 @dataclass
@@ -77,7 +81,7 @@ def planned(there: Warehouse, wish: Wish, tally: Tally) -> Iterator[Item]:
     """Yield what is sent, in the order of members, then who left; `tally` counts along.
 
     Raises:
-        UserError: there is no such audience, or no column of it names a person.
+        UserError: there is no such audience, no column of it names a person, or nobody is left in it.
     """
     source = f"{there.schema(LAYER)}.{wish.audience}"
     columns = there.columns(source)
@@ -95,10 +99,15 @@ def planned(there: Warehouse, wish: Wish, tally: Tally) -> Iterator[Item]:
     for page in there.pages(query):
         for row in page:
             yield from _member(dict(zip(columns, row, strict=True)), wish, states, seen, tally)
-    for key, last in states.items():
-        if last.within and key not in seen:
-            kind, _, identifier = key.partition(":")
-            yield from _sent(kind, identifier, {}, False, wish, last, LEFT, tally)
+    leaving = [(key, last) for key, last in states.items() if last.within and key not in seen]
+    if leaving and not seen and not wish.empty:
+        raise UserError(
+            f"{source} names nobody, and all {len(leaving):,} members would leave: look whether its build "
+            "went wrong; --allow-empty if not"
+        )
+    for key, last in leaving:
+        kind, _, identifier = key.partition(":")
+        yield from _sent(kind, identifier, {}, False, wish, last, LEFT, tally)
 
 
 def _member(

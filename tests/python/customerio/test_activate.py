@@ -81,7 +81,10 @@ def test_who_entered_changed_and_left_is_sent_once(there: Project, world: World)
     run(there, world)
     assert set(attributes(world)) == {"u1", "u2"}
     build(there, [])
-    run(there, world)
+    with pytest.raises(UserError, match=r"names nobody, and all 3 members would leave.*--allow-empty"):
+        run(there, world)
+    assert items(world) == []
+    run(there, world, allow_empty=True)
     left = {"copymart_vip": False, "_update": True}
     assert attributes(world) == {"u1": left, "u2": left, "u3": left}
     run(there, world)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from scripts.customerio.outbound import sending
 from scripts.customerio.outbound.outcomes import Again, Refusal, Refused
 from scripts.customerio.outbound.pace import Pace
 from scripts.customerio.outbound.sending import Totals, Window, send_all
@@ -190,6 +191,25 @@ def test_what_the_ledger_cannot_take_stays_in_the_journal(tmp_path: Path) -> Non
     found = left_over(tmp_path)
     assert found and found.unanswered == 0
     assert [answer.number for answer in found.answers] == list(range(10))
+
+
+@pytest.mark.parametrize(("failing", "times"), [(False, 4), (True, 2)])
+def test_answers_come_into_the_ledger_by_and_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: bool, times: int
+) -> None:
+    """A ledger that cannot be written is not tried again after each answer."""
+    monkeypatch.setattr(sending, "_ITEMS_TO_LEDGER", 10)
+    write_plan(tmp_path, "run", [item(n, size=MOST_BYTES // 2) for n in range(40)])
+    held: list[int] = []
+
+    def write(answers: list[Any]) -> None:
+        held.append(len(answers))
+        if failing:
+            raise UserError("locked")
+
+    send_all(read_plan(tmp_path), Fake, Pace(10_000), Journal(tmp_path), write)
+    assert len(held) <= times and held[0] >= 10 and (failing or sum(held) == 40)
+    assert held[-1] == 40 or not failing
 
 
 def test_a_journal_that_was_cut_off_loses_its_last_line_only(tmp_path: Path) -> None:
