@@ -27,7 +27,8 @@ from scripts.errors import UserError
 
 # a comma before each item but the first
 _AROUND = len('{"batch":[]}') - 1
-_LOOK_AHEAD = 20_000
+# So many items are read ahead, and so many that must wait are passed over for the sake of others.
+_LOOK_AHEAD, _PASSED_OVER = 20_000, 5_000
 _WORKERS = 8
 _ITEMS_TO_LEDGER, _SECONDS_TO_LEDGER = 10_000, 10.0
 # A request that is refused as a whole is cut in halves, to find the item. So many in a row are no bad items.
@@ -67,12 +68,18 @@ class Window:
         self._batch: deque[Item] = deque()
         self._metrics: deque[Item] = deque()
         self._turn = False
+        # nothing more can be taken until something is released or read
+        self._all_wait = False
         self.busy: set[str] = set()
 
     def _fill(self) -> None:
         lacking = _LOOK_AHEAD - len(self._batch) - len(self._metrics)
-        for item in islice(self._items, max(0, lacking)):
+        # not one by one: whatever is read has those before it looked at again
+        if lacking < _LOOK_AHEAD // 10:
+            return
+        for item in islice(self._items, lacking):
             (self._metrics if item.endpoint == METRICS else self._batch).append(item)
+            self._all_wait = False
 
     def take(self) -> list[Item]:
         """The items of the next request, whose keys are busy until `release`; none if all must wait."""
@@ -91,24 +98,26 @@ class Window:
         left: list[Item] = []
         before: dict[str, int] = {}
         size = _AROUND
-        while self._batch:
+        while self._batch and not self._all_wait and len(left) < _PASSED_OVER:
             item = self._batch.popleft()
             waits = any(key in self.busy or before.get(key, 0) & _CONFLICTS[role] for key, role in item.keys)
             if not waits:
                 size += len(item.text.encode()) + 1
                 if size > MOST_BYTES and chosen:
-                    left.append(item)
-                    break
+                    self._batch.extendleft(reversed([*left, item]))
+                    return chosen
                 chosen.append(item)
             else:
                 left.append(item)
             for key, role in item.keys:
                 before[key] = before.get(key, 0) | role
         self._batch.extendleft(reversed(left))
+        self._all_wait = True
         return chosen
 
     def release(self, items: Iterable[Item]) -> None:
         """Let others of these keys be sent."""
+        self._all_wait = False
         self.busy.difference_update(key for item in items for key, _ in item.keys)
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scripts.customerio.outbound import sending
 from scripts.customerio.outbound.outcomes import Again, Refusal, Refused
@@ -121,6 +123,56 @@ def test_relationships_to_an_object_stand_beside_each_other_and_not_beside_its_a
     for numbers in ([1, 2], [3], [4]):
         assert list(taken(window)) == [numbers]
         window.release([each for each in items if each.number in numbers])
+
+
+KEYED = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from("abc"), max_size=2, unique=True), st.sampled_from([EVENT, CHANGE, BARRIER])
+    ),
+    max_size=40,
+)
+
+
+@given(made=KEYED, seed=st.integers(0, 1_000), ahead=st.integers(1, 12), passed_over=st.integers(1, 6))
+def test_every_item_is_taken_once_and_after_those_that_it_depends_on(
+    made: list[tuple[list[str], int]], seed: int, ahead: int, passed_over: int
+) -> None:
+    chance = random.Random(seed)
+    items = [
+        replace(item(number, *keys, role=role), endpoint=METRICS if not keys and role == EVENT else BATCH)
+        for number, (keys, role) in enumerate(made)
+    ]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(sending, "_LOOK_AHEAD", ahead)
+        monkeypatch.setattr(sending, "_PASSED_OVER", passed_over)
+        window, flying, done = Window(items), list[list[Item]](), list[int]()
+        while True:
+            while len(flying) < 3 and (chosen := window.take()):
+                for number, one in enumerate(chosen):
+                    others = [other for batch in flying for other in batch]
+                    assert not any(_share(one, other) for other in others)
+                    assert not any(_conflict(one, other) for other in chosen[:number])
+                    assert all(
+                        other.number in done or other in chosen[:number]
+                        for other in items[: one.number]
+                        if _conflict(one, other)
+                    )
+                flying.append(chosen)
+            if not flying:
+                break
+            back = flying.pop(chance.randrange(len(flying)))
+            done += [each.number for each in back]
+            window.release(back)
+    assert sorted(done) == list(range(len(items)))
+
+
+def _share(one: Item, other: Item) -> bool:
+    return bool({key for key, _ in one.keys} & {key for key, _ in other.keys})
+
+
+def _conflict(one: Item, other: Item) -> bool:
+    mine, theirs = dict(one.keys), dict(other.keys)
+    return any(mine[key] != EVENT or theirs[key] != EVENT for key in mine.keys() & theirs.keys())
 
 
 def test_a_batch_is_as_large_as_customerio_takes_and_no_larger() -> None:
