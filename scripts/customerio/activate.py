@@ -96,7 +96,7 @@ def activate(
     profiles_dir: warehouse.ProfilesDir = None,
     target: warehouse.Target = None,
 ) -> None:
-    """Tell Customer.io who entered an audience, who changed in it and who left it.
+    """Send Customer.io the people who entered an audience, changed in it and left it.
 
     An audience is a model with a column id or email; its other columns become attributes, and
     copymart_AUDIENCE is true for members and false for those who left. Members are compared with the last

@@ -222,15 +222,15 @@ def test_killed_for_real_between_send_and_acknowledge(there: Project, world: Wor
             running.kill()
 
     world.before = kill
-    told = []
+    counted = []
     for _ in range(6):
         running = go()
         done = running.done()
-        told.append("requests were in flight" in done.output)
+        counted.append("requests were in flight" in done.output)
         if done.status == 0:
             break
         assert done.status == -signal.SIGKILL
-    assert done.status == 0 and told == [False, True, True]
+    assert done.status == 0 and counted == [False, True, True]
     assert world.workspace.state() == folded(requests)
     assert len(there.rows(LEDGER)) == len(requests)
     assert not list(there.spool.glob("send/*.jsonl"))
