@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ pytest.register_assert_rewrite("support")
 
 # only what is imported later can be rewritten
 from support.emulated_snowflake import server as emulated_snowflake  # noqa: E402
-from support.project import Built, run, settings  # noqa: E402
+from support.project import PARSED, Built, run, settings  # noqa: E402
 from support.s3_servers import Swift, environment, moto  # noqa: E402
 from support.s3_servers import swift as run_swift  # noqa: E402
 
@@ -54,6 +55,13 @@ class Groups(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder of what dbt parsed, which the workers of this run share."""
+    if PARSED not in os.environ:
+        os.environ[PARSED] = tempfile.mkdtemp(prefix="copymart-parsed-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(PARSED)))
 
 
 @pytest.hookimpl(optionalhook=True)

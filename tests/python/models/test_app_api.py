@@ -1,7 +1,7 @@
 """Models over what the App API returned: any part may be missing, and messages reconcile with the marts."""
 
 import re
-import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import yaml
 from scripts.land.tables import API_TABLES
 from support.app_api import KEY, NOW, example, served
 from support.emulated_snowflake import PROFILE, connect
-from support.project import PROJECT, Built, run
+from support.project import PROJECT, Built, copy_of, run
 
 MODELS = (
     *("stg_customerio_api__*", "path:models/marts/customerio", "dim_templates", "audit_messages"),
@@ -43,16 +43,8 @@ MESSAGES = """
 @pytest.fixture
 def copied(built: Built, tmp_path: Path) -> Built:
     """A copy of the built warehouse."""
-    warehouse = tmp_path / "warehouse.duckdb"
-    shutil.copy(built.warehouse, warehouse)
-    # what dbt has parsed
-    shutil.copytree(built.target, tmp_path / "target")
-    environment = built.environment | {
-        "COPYMART_DUCKDB": str(warehouse),
-        "DBT_TARGET_PATH": str(tmp_path / "target"),
-        "CUSTOMERIO_APP_API_KEY": KEY,
-    }
-    return Built(built.landing, warehouse, tmp_path / "target", environment)
+    copied = copy_of(built, tmp_path)
+    return replace(copied, environment=copied.environment | {"CUSTOMERIO_APP_API_KEY": KEY})
 
 
 def asked(built: Built, query: str) -> list[Any]:

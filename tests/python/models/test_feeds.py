@@ -25,7 +25,7 @@ DELIVERIES = TABLES["deliveries"]
 @pytest.mark.integration
 @pytest.mark.parametrize("feed", ["calls", "events", "sync"])
 def test_a_build_of_each_feed_alone(tmp_path: Path, feed: str) -> None:
-    environment = settings(tmp_path / "project")
+    environment = settings(tmp_path / "project") | {"DBT_WRITE_JSON": "false"}
     folder = tmp_path / feed
     if feed == "sync":
         write_export(folder / "deliveries_v4_1_1.parquet", DELIVERIES, [delivery(1), delivery(2)])

@@ -4,13 +4,14 @@ import json
 import re
 import shutil
 import signal
-import subprocess
+import time
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from support.project import BIN, CORE, PROJECT, Built, attempt, copy_of, run
+from support.project import CORE, PROJECT, Built, attempt, copy_of, run
+from support.warm import start
 
 MARTS = (
     *("fct_calls", "fct_deliveries", "dim_copy_variants", "fct_engagement_events", "copy_metrics_daily"),
@@ -18,21 +19,10 @@ MARTS = (
 )
 
 
-@pytest.fixture(scope="module")
-def core(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The same rows in a warehouse that only CORE has built."""
-    core = copy_of(built, tmp_path_factory.mktemp("core"))
-    core.warehouse.unlink()
-    logs = ("--calls", built.landing / "justai/calls", "--events", built.landing / "customerio/events")
-    run(core.environment, "copymart", "land", *logs)
-    run(core.environment, "dbt", *CORE)
-    return core
-
-
 @pytest.fixture
-def copied(core: Built, tmp_path: Path) -> Built:
-    """Its copy, to be changed by one test."""
-    return copy_of(core, tmp_path)
+def copied(built: Built, tmp_path: Path) -> Built:
+    """A copy of what was built, to be changed by one test."""
+    return copy_of(built, tmp_path)
 
 
 def sums(warehouse: Path) -> dict[str, tuple[int, ...]]:
@@ -155,23 +145,17 @@ def test_unit_tests_pass_in_a_full_refresh(copied: Built) -> None:
     run(copied.environment, "dbt", "build", "--full-refresh", "--select", "int_landed_batches")
 
 
-def test_a_killed_build_is_completed_by_the_next(copied: Built) -> None:
+def test_a_killed_build_is_completed_by_the_next(copied: Built, tmp_path: Path) -> None:
     """Killed with new calls and old marts, it must not have lost what the marts need to know."""
     late_call(copied)
     before = sums(copied.warehouse)
-    process = subprocess.Popen(
-        [BIN / "dbt", "--no-use-colors", *CORE],
-        cwd=PROJECT,
-        env=copied.environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if re.search(r"OK created .* intermediate.int_unmatched_messages", line):
-            break
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    log = tmp_path / "log"
+    running = start(log, copied.environment, "--no-use-colors", *CORE, program="dbt", folder=PROJECT)
+    built_before = re.compile(r"OK created .* intermediate.int_unmatched_messages")
+    while running.process.is_alive() and not (log.exists() and built_before.search(log.read_text())):
+        time.sleep(0.02)
+    running.kill()
+    assert running.done().status == -signal.SIGKILL
     killed = sums(copied.warehouse)
     assert killed["fct_deliveries"][0] == before["fct_deliveries"][0] + 1
     assert killed["copy_metrics_daily"] == before["copy_metrics_daily"]

@@ -62,7 +62,7 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Owner:
     for part in ("models", "macros", "tests/generic", "tests/assertions"):
         shutil.copytree(PROJECT / part, project / part)
     shutil.copy(PROJECT / "dbt_project.yml", project)
-    environment = settings(project / "data") | {"COPYMART_SEEDS": "seeds"}
+    environment = settings(project / "data") | {"COPYMART_SEEDS": "seeds", "DBT_WRITE_JSON": "false"}
     shutil.copytree(SAMPLE, project / "seeds")
     return Owner(project, environment)
 

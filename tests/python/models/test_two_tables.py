@@ -70,7 +70,8 @@ class Warehouse:
     """A warehouse of its own, which lands and builds as a user does."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.environment = folder, settings(folder / "profile")
+        self.folder = folder
+        self.environment = settings(folder / "profile") | {"DBT_WRITE_JSON": "false"}
 
     def write(self, path: str, *records: dict[str, Any]) -> None:
         write(self.folder / path, *records)
