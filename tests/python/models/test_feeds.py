@@ -15,7 +15,7 @@ from scripts.land.datasets import DATASETS
 from scripts.land.sync import SYNC
 from scripts.land.tables import ddl
 from support.land import call, event, write
-from support.project import PROJECT, run, settings
+from support.project import NO_MANIFEST, PROJECT, run, settings
 from support.sync import TABLES, delivery, metric, write_export
 
 BUILD = ("build", "--resource-type", "seed", "--resource-type", "model")
@@ -25,7 +25,7 @@ DELIVERIES = TABLES["deliveries"]
 @pytest.mark.integration
 @pytest.mark.parametrize("feed", ["calls", "events", "sync"])
 def test_a_build_of_each_feed_alone(tmp_path: Path, feed: str) -> None:
-    environment = settings(tmp_path / "project") | {"DBT_WRITE_JSON": "false"}
+    environment = settings(tmp_path / "project") | NO_MANIFEST
     folder = tmp_path / feed
     if feed == "sync":
         write_export(folder / "deliveries_v4_1_1.parquet", DELIVERIES, [delivery(1), delivery(2)])

@@ -21,7 +21,7 @@ from scripts.forget.rows import forget_rows, known_of
 from scripts.land.api import OnDuckDB, place_of
 from scripts.land.rules import CALLS, EVENTS
 from support.land import warehouse
-from support.project import PROJECT
+from support.project import NO_MANIFEST, PROJECT
 from support.project import settings as environment_of
 from support.replay.builds import (
     WAREHOUSE,
@@ -117,9 +117,9 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
     history = History(connection, project, lines_of(Plan(0, 1, 160, True, 0.0, ())))
     land_some(history, draw, 0.6)
     connection.close()
-    first = dbt_build(project, environment, folder / "first")
+    first = dbt_build(project, environment | NO_MANIFEST, folder / "first")
     states = [keep(path, history.seeds, folder / "state_first")]
-    refresh = dbt_build(project, environment, folder / "refresh", "--full-refresh")
+    refresh = dbt_build(project, environment | NO_MANIFEST, folder / "refresh", "--full-refresh")
 
     history.connection = warehouse(path)
     for act in (
@@ -427,7 +427,7 @@ def test_every_mutation_finds_its_text(example: Example) -> None:
 def test_following_the_clock_is_noticed(
     example: Example, mutation: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorded = example.recorded
+    recorded = example.recorded.core(MUTATIONS[mutation].model)
     mutated = MUTATIONS[mutation].apply(recorded)
     tried = 0
     for plan in likely(mutation) if EXAMPLES else [plan_of(SHORT_MUTATIONS[mutation])]:

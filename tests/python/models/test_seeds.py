@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from support.emulated_snowflake import PROFILE, connect
-from support.project import PROJECT, attempt, run, settings
+from support.project import NO_MANIFEST, PROJECT, attempt, run, settings
 
 SAMPLE = PROJECT / "scripts/simulate/sample_seeds"
 SEEDS = ("engagement_metrics", "template_actions", "template_settings")
@@ -62,7 +62,7 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Owner:
     for part in ("models", "macros", "tests/generic", "tests/assertions"):
         shutil.copytree(PROJECT / part, project / part)
     shutil.copy(PROJECT / "dbt_project.yml", project)
-    environment = settings(project / "data") | {"COPYMART_SEEDS": "seeds", "DBT_WRITE_JSON": "false"}
+    environment = settings(project / "data") | NO_MANIFEST | {"COPYMART_SEEDS": "seeds"}
     shutil.copytree(SAMPLE, project / "seeds")
     return Owner(project, environment)
 

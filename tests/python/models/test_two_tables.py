@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scripts.errors import UserError
 from scripts.land.rules import SENDS, VARIANTS
 from support.land import COPY, HOUR, land_path, land_table, landed, rejected, send, variant, warehouse, write
-from support.project import run, settings
+from support.project import NO_MANIFEST, run, settings
 
 OTHER = COPY.replace("3f", "4f")
 
@@ -71,7 +71,7 @@ class Warehouse:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environment = settings(folder / "profile") | {"DBT_WRITE_JSON": "false"}
+        self.environment = settings(folder / "profile") | NO_MANIFEST
 
     def write(self, path: str, *records: dict[str, Any]) -> None:
         write(self.folder / path, *records)

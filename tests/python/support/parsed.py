@@ -7,6 +7,7 @@ that differ. The fork server imports this module.
 
 import gc
 import hashlib
+import importlib
 import os
 from pathlib import Path
 from unittest.mock import patch
@@ -69,6 +70,9 @@ def _write(loader: ManifestLoader) -> None:
 ManifestLoader.build_manifest_state_check = _state
 ManifestLoader.read_manifest_for_partial_parse = _read
 ManifestLoader.write_manifest_for_partial_parse = _write
+# what runs of dbt, DuckDB and typer import late
+for module in ("dbt.adapters.snowflake", "pandas", "pydantic.type_adapter", "_strptime"):
+    importlib.import_module(module)
 # what reads and writes manifests is made at its first use
 Manifest.from_msgpack(Manifest().to_msgpack(extended_mashumaro_encoder), extended_mashumuro_decoder)
 with patch("dbt.contracts.graph.manifest.get_flags"):

@@ -54,9 +54,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Model:
-    """What dbt's manifest says of a model."""
+    """What dbt's manifest says of a model; `path` begins below `models/`."""
 
     name: str
+    path: str
     schema: str
     materialized: str
     ancestors: frozenset[str]
@@ -91,6 +92,34 @@ class Recorded:
     def compared(self) -> list[Model]:
         """The models of which incremental runs must make what a full one makes."""
         return [model for model in self.models.values() if model.name not in BOOKKEEPING]
+
+    def tables(self) -> list[Model]:
+        """Those of them that hold rows.
+
+        The views of two warehouses with the same landing tables are equal where the tables are: a view is the
+        same query on both sides.
+        """
+        return [model for model in self.compared() if model.materialized != "view"]
+
+    def core(self, wanted: str) -> "Recorded":
+        """The same runs without experiments, audits and shares, which no other model reads.
+
+        They are the whole runs if `wanted` is a model of those.
+        """
+        left_out = {
+            model.name
+            for model in self.models.values()
+            if "/experiments/" in model.path or model.path.startswith(("audit/", "shares/"))
+        }
+        if wanted in left_out:
+            return self
+        models = {name: model for name, model in self.models.items() if name not in left_out}
+        assert not left_out & {name for model in models.values() for name in model.ancestors}
+        first, later, refresh = (
+            tuple(node for node in run if node.name not in left_out)
+            for run in (self.first, self.later, self.refresh)
+        )
+        return replace(self, first=first, later=later, refresh=refresh, models=models)
 
     def changed(self, name: str, change: Callable[[Node], Node]) -> "Recorded":
         """The same runs with another node in the later one."""
@@ -151,6 +180,7 @@ def models_of(target: Path) -> dict[str, Model]:
     return {
         node["name"]: Model(
             node["name"],
+            node["path"],
             node["schema"],
             node["config"]["materialized"],
             frozenset(ancestor.rsplit(".", 1)[-1] for ancestor in ancestors(unique_id)),

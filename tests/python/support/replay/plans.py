@@ -160,6 +160,6 @@ def unequal_to_full(history: History, recorded: Recorded) -> dict[str, Any]:
     copy_landing(connection, WAREHOUSE, "complete")
     Builder(recorded, connection, "complete", history.seeds).build()
     try:
-        return differences(connection, recorded.compared(), WAREHOUSE, "complete")
+        return differences(connection, recorded.tables(), WAREHOUSE, "complete")
     finally:
         connection.execute("detach complete")
