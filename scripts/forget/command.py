@@ -10,9 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from scripts.console import SNOWFLAKE, WHAT, WHO, console, listed
+from scripts.customerio.outbound.ledger import Where
 from scripts.errors import UserError
 from scripts.forget.person import Person, find
 from scripts.forget.rows import Count, count, forget_rows, known_of
+from scripts.forget.sent import count_sent, forget_sent
 from scripts.land.api import Warehouse, open_duckdb, place_of
 from scripts.warehouse import ProfilesDir, ProjectDir, Target, kind, project_vars
 
@@ -23,8 +25,8 @@ copymart forget --customer-id u-1001 --yes
 """
 
 _NOT_REACHED = (
-    "the files that the rows came from, the spool of `copymart receive`, and Customer.io itself: what lands "
-    "from there again gets the same pseudonyms, but the files stay",
+    "the files that the rows came from, the spools of `copymart receive`, `send` and `activate`, and "
+    "Customer.io itself: what lands from there again gets the same pseudonyms, but the files stay",
     "exports of earlier unloads: `dbt build` and then `copymart unload` rewrite the hours that changed; "
     "versions that a bucket keeps stay",
     "reports, shares that others have copied, and audiences that were sent",
@@ -91,14 +93,17 @@ def forget(
                 f"{email} is an address of another person too: name the person with --customer-id"
             )
         known = known_of(place, person.identifiers)
-        _print_plan(person, count(place, known, person.identifiers), engine)
-        if dry_run:
-            console.print("nothing was changed")
-        elif yes or typer.confirm("\nForget this person?"):
-            forget_rows(warehouse, known, person.identifiers)
-            console.print("forgotten; now run `dbt build`, then `copymart unload`")
-        else:
-            console.print("nothing was changed")
+        counts = count(place, known, person.identifiers)
+    where = Where(project_dir, profiles_dir, target)
+    _print_plan(person, counts + count_sent(where, known, person.identifiers), engine)
+    if dry_run or not (yes or typer.confirm("\nForget this person?")):
+        console.print("nothing was changed")
+        return
+    # first, because only landing tables say which identifiers are this person's
+    forget_sent(where, known, person.identifiers)
+    with _open(engine, project_dir, profiles_dir, target, role) as warehouse:
+        forget_rows(warehouse, known, person.identifiers)
+    console.print("forgotten; now run `dbt build`, then `copymart unload`")
 
 
 @contextmanager
@@ -134,7 +139,7 @@ def _print_plan(person: Person, counts: list[Count], engine: str) -> None:
             soft_wrap=True,
         )
     if counts:
-        table = Table("landing table", box=None, padding=(0, 2, 0, 0))
+        table = Table("table of the schema staging", box=None, padding=(0, 2, 0, 0))
         for column in ("rows", "rejects"):
             table.add_column(column, justify="right")
         for each in counts:

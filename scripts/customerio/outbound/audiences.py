@@ -25,6 +25,7 @@ from scripts.customerio.outbound.sizes import (
 )
 from scripts.customerio.outbound.spool import BATCH, CHANGE, Item
 from scripts.errors import UserError
+from scripts.land.forgotten import PREFIX
 
 LAYER = "audiences"
 IDENTIFIERS = ("id", "email")
@@ -99,7 +100,11 @@ def planned(there: Warehouse, wish: Wish, tally: Tally) -> Iterator[Item]:
     for page in there.pages(query):
         for row in page:
             yield from _member(dict(zip(columns, row, strict=True)), wish, states, seen, tally)
-    leaving = [(key, last) for key, last in states.items() if last.within and key not in seen]
+    leaving = [
+        (key, last)
+        for key, last in states.items()
+        if last.within and key not in seen and not key.partition(":")[2].startswith(PREFIX)
+    ]
     if leaving and not seen and not wish.empty:
         raise UserError(
             f"{source} names nobody, and all {len(leaving):,} members would leave: look whether its build "
@@ -125,6 +130,9 @@ def _member(
         tally.held_back["repeated_member"] += 1
         return
     seen.add(key)
+    if identifier.startswith(PREFIX):
+        tally.held_back["forgotten_person"] += 1
+        return
     for other in IDENTIFIERS:
         if values.get(other, ...) in (None, ""):
             del values[other]

@@ -83,8 +83,8 @@ class Warehouse(Protocol):
     def schema(self, layer: str) -> str:
         """The schema of a layer."""
 
-    def pages(self, query: str) -> Iterator[list[Row]]:
-        """Yield the rows of a query, some thousand at a time."""
+    def pages(self, query: str, *given: str) -> Iterator[list[Row]]:
+        """Yield the rows of a query, some thousand at a time, with texts for its parameters."""
 
     def columns(self, relation: str) -> list[str] | None:
         """The columns of a relation such as staging.t, in lower case; None where there is none."""
@@ -108,9 +108,9 @@ class OnDuckDB:
         """The schema of a layer."""
         return layer
 
-    def pages(self, query: str) -> Iterator[list[Row]]:
+    def pages(self, query: str, *given: str) -> Iterator[list[Row]]:
         """Yield the rows of a query."""
-        found = self.connection.execute(query)
+        found = self.connection.execute(query, list(given))
         while rows := found.fetchmany(_AT_ONCE):
             yield rows
 
@@ -154,10 +154,10 @@ class OnSnowflake:
         name = warehouse.layer_schema(self.settings, layer, self.production_schema)
         return identifier(name, "schema")
 
-    def pages(self, query: str) -> Iterator[list[Row]]:
+    def pages(self, query: str, *given: str) -> Iterator[list[Row]]:
         """Yield the rows of a query."""
         with account.explained(query), closing(self.session.cursor()) as cursor:
-            cursor.execute(query)
+            cursor.execute(query, given or None)
             while rows := cursor.fetchmany(_AT_ONCE):
                 yield rows
 

@@ -43,7 +43,11 @@ def calls(chance: random.Random, count: int) -> list[dict[str, Any]]:
 def _call(chance: random.Random, number: int, people: list[str], alone: list[str]) -> dict[str, Any]:
     who = chance.choice(people)
     related = {"objectId": chance.choice("ab"), "relationshipAttributes": {"role": "owner"}}
-    traits = {chance.choice("xyz"): chance.choice([number, None]), "at": "2026-03-01", "email": f"{who}@example.com"}
+    traits = {
+        chance.choice("xyz"): chance.choice([number, None]),
+        "at": "2026-03-01",
+        "email": f"{who}@example.com",
+    }
     track: dict[str, Any] = {"type": "track", "userId": who, "properties": {"n": number}}
     device = {"context": {"device": {"token": f"{who}-{chance.choice('st')}", "type": "ios"}}}
     if who in alone:
@@ -59,7 +63,9 @@ def _call(chance: random.Random, number: int, people: list[str], alone: list[str
             track | {"event": "Application Opened"} | device,
             track | {"event": "Device Deleted"} | device,
             {
-                "type": "group", "userId": who, "groupId": related["objectId"],
+                "type": "group",
+                "userId": who,
+                "groupId": related["objectId"],
                 "traits": {chance.choice("xy"): number, "relationshipAttributes": {"role": "owner"}},
             },
             track | {"event": "Relationship Deleted", "properties": {"objectId": related["objectId"]}},
@@ -83,7 +89,10 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
         {"type": "identify", "messageId": "e-1", "traits": {"email": "Eve@example.com", "plan": "team"}},
         {"type": "identify", "messageId": "e-2", "anonymousId": "a-2", "traits": {"plan": "team"}},
         {
-            "type": "track", "messageId": "e-3", "event": "Report Delivery Event", "userId": "u-1",
+            "type": "track",
+            "messageId": "e-3",
+            "event": "Report Delivery Event",
+            "userId": "u-1",
             "properties": {"deliveryId": "d-1", "metric": "opened"},
         },
     ]
@@ -102,8 +111,12 @@ def test_customerio_holds_what_the_dimensions_say(there: Project, world: World) 
     for attempt in range(20):
         try:
             send(
-                api_url=world.address, spool=there.spool, since=T0, rate=10_000,
-                project_dir=PROJECT, profiles_dir=there.folder,
+                api_url=world.address,
+                spool=there.spool,
+                since=T0,
+                rate=10_000,
+                project_dir=PROJECT,
+                profiles_dir=there.folder,
             )
             break
         except UserError as error:

@@ -1,0 +1,78 @@
+"""A forgotten person is nowhere in the ledger of what was sent, and is sent nothing again."""
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from scripts.customerio.activate import activate
+from scripts.customerio.outbound.ledger import MEMBERS, REQUESTS, insert, opened
+from scripts.forget.command import forget
+from support.outbound import Project
+from support.project import PROJECT
+from support.track_server import World
+
+AT = "2026-03-01 00:00:00"
+ANN, BOB = "ann@example.com", "bob@example.com"
+
+
+def key(identifier: str) -> str:
+    return hashlib.md5(identifier.encode()).hexdigest()
+
+
+def fill(there: Project) -> None:
+    """An audience of two, and what Customer.io acknowledged of them."""
+    with there.connect() as connection:
+        connection.execute("create schema audiences")
+        connection.execute("create table audiences.vip as select unnest(?) as email", [[ANN, BOB]])
+    with opened(there.where, "send") as ledger:
+        members = [("old", "email", who, "h", False, "refused", f"bad {who}", AT, "r") for who in (ANN, BOB)]
+        insert(ledger, MEMBERS, members)
+        people: list[tuple[Any, ...]] = [
+            (f"q{number}", "h", "track_event", key(who), None, AT, "refused", f"bad {who}", AT, "r")
+            for number, who in enumerate((f"email:{ANN}", "customer_id:ann", f"email:{BOB}"))
+        ]
+        insert(ledger, REQUESTS, people)
+
+
+def test_a_forgotten_person_is_in_no_ledger_and_is_sent_nothing(
+    there: Project, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(there)
+    options: dict[str, Any] = {"project_dir": PROJECT, "profiles_dir": there.folder}
+    sending = {"api_url": world.address, "spool": there.spool, "rate": 10_000, **options}
+    activate("vip", **sending)
+    assert len(world.bodies) == 1
+    members = f"select * from staging.{MEMBERS.name} where identifier like '%ann%' or reason like '%ann%'"
+    requests = f"select person_key, reason from staging.{REQUESTS.name} order by request_id"
+    assert len(there.rows(members)) == 2
+
+    forget(email=ANN, dry_run=True, **options)
+    said = capsys.readouterr().out
+    assert [line.split() for line in said.splitlines() if "acknowledgements" in line] == [
+        ["audience_acknowledgements", "2", "0"],
+        ["outbound_acknowledgements", "1", "0"],
+    ]
+    assert len(there.rows(members)) == 2
+    for _ in range(2):
+        forget(email=ANN, yes=True, **options)
+        assert there.rows(members) == []
+        (of_ann, *others) = there.rows(requests)
+        assert of_ann[0].startswith("forgotten:") and of_ann[1] == "forgotten"
+        assert others == [
+            (key("customer_id:ann"), "bad customer_id:ann"),
+            (key(f"email:{BOB}"), f"bad email:{BOB}"),
+        ]
+    ((pseudonym,),) = there.rows(
+        f"select distinct identifier from staging.{MEMBERS.name} where identifier != '{BOB}'"
+    )
+
+    # the next build shows the pseudonym, and one after it nobody: neither is said to Customer.io
+    for members_now in ([pseudonym, BOB], [BOB]):
+        with there.connect() as connection:
+            connection.execute(
+                "create or replace table audiences.vip as select unnest(?) as email", [members_now]
+            )
+        activate("vip", **sending)
+    assert len(world.bodies) == 1
+    assert "forgotten_person 1" in capsys.readouterr().out
