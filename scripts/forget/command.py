@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scripts.console import SNOWFLAKE, WHAT, WHO, console, listed
-from scripts.customerio.outbound.ledger import Where
+from scripts.customerio.outbound.ledger import Where, opened
 from scripts.errors import UserError
 from scripts.forget.person import Person, find
 from scripts.forget.rows import Count, count, forget_rows, known_of
@@ -95,12 +95,15 @@ def forget(
         known = known_of(place, person.identifiers)
         counts = count(place, known, person.identifiers)
     where = Where(project_dir, profiles_dir, target)
-    _print_plan(person, counts + count_sent(where, known, person.identifiers), engine)
+    with opened(where, "forget", read_only=True) as ledger:
+        counts += count_sent(ledger, known, person.identifiers)
+    _print_plan(person, counts, engine)
     if dry_run or not (yes or typer.confirm("\nForget this person?")):
         console.print("nothing was changed")
         return
     # first, because only landing tables say which identifiers are this person's
-    forget_sent(where, known, person.identifiers)
+    with opened(where, "forget") as ledger:
+        forget_sent(ledger, known, person.identifiers)
     with _open(engine, project_dir, profiles_dir, target, role) as warehouse:
         forget_rows(warehouse, known, person.identifiers)
     console.print("forgotten; now run `dbt build`, then `copymart unload`")

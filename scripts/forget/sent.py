@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scripts.customerio.outbound.ledger import MEMBERS, REQUESTS, Row, Warehouse, Where, opened
+from scripts.customerio.outbound.ledger import MEMBERS, REQUESTS, Row, Warehouse
 from scripts.forget.rows import Count
 from scripts.land.forgotten import GONE, Known, plain
 
@@ -21,39 +21,29 @@ class _Names:
     rows: list[Row]
 
 
-def count_sent(where: Where, known: Known, identifiers: set[str]) -> list[Count]:
-    """Count the rows of a person in the ledger.
-
-    Raises:
-        UserError: the warehouse cannot be read.
-    """
+def count_sent(there: Warehouse, known: Known, identifiers: set[str]) -> list[Count]:
+    """Count the rows of a person in the ledger of an open warehouse."""
     found = []
-    with opened(where, "forget", read_only=True) as there:
-        for names in _tables(there, known, identifiers):
-            rows = 0
-            for query, given in there.given(_GIVEN, names.rows):
-                named = f"{names.column} in (select old_name from ({query}) as names)"
-                counted = f"select count(*) from {names.table} where {named}"
-                rows += sum(int(row[0]) for page in there.pages(counted, *given) for row in page)
-            if rows:
-                found.append(Count(names.table.rpartition(".")[2], rows, 0))
+    for names in _tables(there, known, identifiers):
+        rows = 0
+        for query, given in there.given(_GIVEN, names.rows):
+            named = f"{names.column} in (select old_name from ({query}) as names)"
+            counted = f"select count(*) from {names.table} where {named}"
+            rows += sum(int(row[0]) for page in there.pages(counted, *given) for row in page)
+        if rows:
+            found.append(Count(names.table.rpartition(".")[2].lower(), rows, 0))
     return found
 
 
-def forget_sent(where: Where, known: Known, identifiers: set[str]) -> None:
-    """Give the person's rows pseudonyms. What was acknowledged stays acknowledged, of nobody.
-
-    Raises:
-        UserError: the warehouse cannot be written.
-    """
-    with opened(where, "forget") as there:
-        for names in _tables(there, known, identifiers):
-            for query, given in there.given(_GIVEN, names.rows):
-                there.run(
-                    f"update {names.table} set {names.column} = new_name, {_REASON} "
-                    f"from ({query}) as names where {names.column} = old_name",
-                    *given,
-                )
+def forget_sent(there: Warehouse, known: Known, identifiers: set[str]) -> None:
+    """Give the person's rows pseudonyms. What was acknowledged stays acknowledged, of nobody."""
+    for names in _tables(there, known, identifiers):
+        for query, given in there.given(_GIVEN, names.rows):
+            there.run(
+                f"update {names.table} set {names.column} = new_name, {_REASON} "
+                f"from ({query}) as names where {names.column} = old_name",
+                *given,
+            )
 
 
 def _tables(there: Warehouse, known: Known, identifiers: set[str]) -> Iterator[_Names]:

@@ -1,5 +1,6 @@
 """The plan and the ledger on Snowflake, emulated: the same as on DuckDB, and statements of its grammar."""
 
+import hashlib
 import random
 import re
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from scripts.customerio.outbound.ledger import MEMBERS, REQUESTS, OnDuckDB, OnSn
 from scripts.customerio.outbound.spool import Answered, Item
 from scripts.dev.check_grammar import faults
 from scripts.errors import UserError
+from scripts.forget.rows import Count
+from scripts.forget.sent import count_sent, forget_sent
+from scripts.land.forgotten import Known
 from scripts.snowflake.throwaway import Place, set_up, throwaway_setup
 from support.emulated_snowflake import connect
 from support.outbound import T0, TABLE, Request, delete, event, identify, metric, rows
@@ -162,6 +166,31 @@ def members(warehouse: Warehouse) -> list[Any]:
     said.append([(item.record, item.text) for item in audiences.planned(warehouse, wish, tally)])
     assert tally.sent == {"entered": 2, "changed": 1, "left": 1}
     return said
+
+
+def test_a_person_is_forgotten_as_on_duckdb(here: OnDuckDB, there: OnSnowflake) -> None:
+    known, said = Known("salt", frozenset()), []
+    for warehouse in (here, there):
+        build(warehouse, some())
+        key = hashlib.md5(b"customer_id:u'1").hexdigest()
+        rows_of = [("q1", "h", "track_event", key, None, AT, "refused", "bad u'1", AT, "r")]
+        ledger.insert(warehouse, REQUESTS, [*rows_of, ("q2", *rows_of[0][1:3], "other", *rows_of[0][4:])])
+        of_audience = ("vip", "id", "u'1", "h", True, "acknowledged", None, AT, "r")
+        ledger.insert(warehouse, MEMBERS, [of_audience, ("vip", "id", "u2", *of_audience[3:])])
+        counts = count_sent(warehouse, known, {"u'1", "u3"})
+        forget_sent(warehouse, known, {"u'1", "u3"})
+        query = "select {} from staging.{} order by 1, 2, 3"
+        of_requests = query.format("person_key, reason, request_id", REQUESTS.name)
+        of_members = query.format("identifier, reason, in_audience", MEMBERS.name)
+        said.append([counts, everything(warehouse, of_requests), everything(warehouse, of_members)])
+        assert count_sent(warehouse, known, {"u'1", "u3"}) == []
+    assert said[0] == said[1]
+    pseudonym = known.pseudonym("u'1")
+    assert said[0] == [
+        [Count("audience_acknowledgements", 1, 0), Count("outbound_acknowledgements", 1, 0)],
+        [(pseudonym, "forgotten", "q1"), ("other", "bad u'1", "q2")],
+        [(pseudonym, None, True), ("u2", None, True)],
+    ]
 
 
 def test_the_role_that_runs_dbt_sends_and_readers_see_nothing_of_it(port: int) -> None:
