@@ -38,6 +38,10 @@ ranked as (
             order by merge_depth, request_number desc
         ) as recency
     from opened
+    -- an address cannot be taken away by null: it identifies the person
+    where
+        member_name != 'email'
+        or member_json != 'null'
 
 ),
 
