@@ -166,7 +166,7 @@
         ) -%}
         {%- do values.update({'engagement_metrics': catalogue.rows | map('join', '=') | join(' ')}) -%}
     {%- endif -%}
-    {%- if 'model.copymart.int_destination_calls' in model.depends_on.nodes -%}
+    {%- if execute and 'model.copymart.int_destination_calls' in model.depends_on.nodes -%}
         {%- for name in ['event_mapping', 'outbound_convert_timestamps'] -%}
             {%- do values.update({name: var(name)}) -%}
         {%- endfor -%}

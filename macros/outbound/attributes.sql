@@ -1,7 +1,7 @@
-{# CTEs that make the attributes of requests: `parts` is a CTE with one row per request_id, part and precedence of a JSON
-   object (`json_text`), whose members become one object per request_id and part in the CTE `attributes`. Of a name in
-   several objects, the one with the greatest precedence counts. `ignored`: names of precedence 1 that are no attributes,
-   per part. #}
+{# CTEs that make the attributes of requests: `parts` is a CTE with one row per request_id, part and precedence of a
+   JSON object (`json_text`), whose members become one object per request_id and part in the CTE `attributes`. Of a
+   name in several objects, the one with the greatest precedence counts. `ignored`: names of precedence 1 that are no
+   attributes, per part. #}
 {% macro attributes_of(parts, ignored={}) -%}
 opened as (
 
@@ -44,8 +44,8 @@ attributes as (
 {%- endmacro %}
 
 
-{# CTEs that turn texts in ISO 8601 into unix seconds (fractions are cut off, a text without a zone is UTC), at the top of
-   an object alone. What names somebody or something stays as it is. #}
+{# CTEs that turn texts in ISO 8601 into unix seconds (fractions are cut off, a text without a zone is UTC), at the
+   top of an object alone. What names somebody or something stays as it is. #}
 {% macro dated_members(relation, condition) -%}
 {%- set day = '[0-9]{4}-[0-9]{2}-[0-9]{2}' -%}
 {%- set clock = '([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?' -%}

@@ -1,5 +1,5 @@
-{# What identifies a person, as JSON text of an object with one member: a userId that begins with cio_ is Customer.io's own
-   id, one that is an address is an email, anything else is an id. Null stays null. #}
+{# What identifies a person, as JSON text of an object with one member: a userId that begins with cio_ is
+   Customer.io's own id, one that is an address is an email, anything else is an id. Null stays null. #}
 {% macro person_identifier(text) -%}
     '{"' || {{ identifier_type(text) }} || '":'
     || {{ json_text('case when left(' ~ text ~ ", 4) = 'cio_' and length(" ~ text ~ ') > 4 then substr(' ~ text ~ ', 5) else ' ~ text ~ ' end') }} || '}'
@@ -77,7 +77,7 @@
 {%- endmacro %}
 
 
-{# Whether events are made by MetaRouter's mapping. A name that is misspelt stops; 1 is what the linter has for a var. #}
+{# Whether events are made by MetaRouter's mapping. A misspelt name stops; 1 is what the linter has for a var. #}
 {% macro is_metarouter() -%}
     {%- if execute and var('event_mapping') not in ('journeys', 'metarouter', 1) -%}
         {{ exceptions.raise_compiler_error(

@@ -13,6 +13,8 @@ from support.outbound import T0, Project, project
 from support.project import PROJECT, run, settings
 from support.track_server import Object, Person, World
 
+pytestmark = pytest.mark.integration
+
 PEOPLE = 14
 FAULTS = (None, None, None, "503", "429", "cut before", "cut after", "500 after")
 BUILD = ("build", "--resource-type", "seed", "--resource-type", "model", "--select")

@@ -1,6 +1,7 @@
 """What the documents say: links lead somewhere, and every decision names a test that exists."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def test_files_and_folders_of_the_project_exist(document: Path) -> None:
     assert [path for path in named if not ((PROJECT / path).exists() or (TESTS / path).exists())] == []
 
 
+@cache
 def known_tests() -> set[str]:
     """Return the names of Python tests and their files, dbt unit tests, assertions and make targets."""
     files = sorted(TESTS.glob("**/test_*.py"))

@@ -105,6 +105,7 @@ class Warehouse:
         return {table: sorted(self.ask(f"from {table}"), key=repr) for table in tables}
 
 
+@pytest.mark.integration
 def test_sends_come_right_when_their_variant_lands(tmp_path: Path) -> None:
     made = Warehouse(tmp_path)
     made.write("sends/2026/09/01/00/s.jsonl", send(0), send(10, OTHER))

@@ -362,10 +362,17 @@ def test_an_account_is_not_its_own_consumer(session: StrictSnowflake, metrics: W
         plan_give(metrics, read(session, metrics), [session.account.name])
 
 
+def schemas_of(folder: dict[str, Any]) -> Iterator[str]:
+    for name, value in folder.items():
+        if name == "+schema":
+            yield value
+        elif isinstance(value, dict):
+            yield from schemas_of(value)
+
+
 def test_the_schemas_are_the_layers_of_the_project() -> None:
     layers = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["models"]["copymart"]
-    schemas = (layer.get("+schema") for layer in layers.values() if isinstance(layer, dict))
-    assert {schema.upper() for schema in schemas if schema} == set(SCHEMAS)
+    assert {schema.upper() for schema in schemas_of(layers)} == set(SCHEMAS)
 
 
 @pytest.mark.filterwarnings("ignore:Arrow output")
