@@ -102,14 +102,15 @@ class Recorded:
         return [model for model in self.compared() if model.materialized != "view"]
 
     def core(self, wanted: str) -> "Recorded":
-        """The same runs without experiments, audits and shares, which no other model reads.
+        """The same runs without experiments, people, what goes out, audits and shares, which no other reads.
 
         They are the whole runs if `wanted` is a model of those.
         """
         left_out = {
             model.name
             for model in self.models.values()
-            if "/experiments/" in model.path or model.path.startswith(("audit/", "shares/"))
+            if model.path.startswith(("audit/", "shares/", "audiences/"))
+            or any(f"/{room}/" in model.path for room in ("experiments", "people", "outbound"))
         }
         if wanted in left_out:
             return self
