@@ -1,7 +1,7 @@
 """The ledger in the warehouse: what Customer.io acknowledged and refused, and since when an action is sent.
 
-Its tables are append-only and lie in the schema staging. They are made here and nowhere else, by the role
-that sends.
+Its tables lie in the schema staging. Runs only add rows; `copymart forget` changes those of a person. They
+are made here and nowhere else, by the role that sends.
 """
 
 import json
