@@ -96,14 +96,15 @@ def forget(
         counts = count(place, known, person.identifiers)
     where = Where(project_dir, profiles_dir, target)
     with opened(where, "forget", read_only=True) as ledger:
-        counts += count_sent(ledger, known, person.identifiers)
-    _print_plan(person, counts, engine)
+        sent = count_sent(ledger, known, person.identifiers)
+    _print_plan(person, counts + sent, engine)
     if dry_run or not (yes or typer.confirm("\nForget this person?")):
         console.print("nothing was changed")
         return
     # first, because only landing tables say which identifiers are this person's
-    with opened(where, "forget") as ledger:
-        forget_sent(ledger, known, person.identifiers)
+    if sent:
+        with opened(where, "forget") as ledger:
+            forget_sent(ledger, known, person.identifiers)
     with _open(engine, project_dir, profiles_dir, target, role) as warehouse:
         forget_rows(warehouse, known, person.identifiers)
     console.print("forgotten; now run `dbt build`, then `copymart unload`")
