@@ -92,6 +92,35 @@
 {%- endmacro %}
 
 
+{# The different texts of one member in the objects of a JSON array given as text: in order, separated by ', ', null if
+   none has it. #}
+{% macro json_each_member(json_array, key) -%}
+    nullif({{ adapter.dispatch('json_each_member')(json_array, key) }}, '')
+{%- endmacro %}
+
+{% macro duckdb__json_each_member(json_array, key) -%}
+    array_to_string(
+        list_sort(list_distinct(list_filter(
+            json_extract_string({{ json_array }}, '$[*]."{{ key }}"'), lambda member: member != ''
+        ))),
+        ', '
+    )
+{%- endmacro %}
+
+{# A cast to varchar makes a JSON null a null, which array_compact leaves out. Places are listed, and not the objects,
+   because a lambda takes an array and no variant. #}
+{% macro snowflake__json_each_member(json_array, key) -%}
+    {%- set parsed = snowflake__parsed_json(json_array) -%}
+    array_to_string(
+        array_sort(array_distinct(array_compact(transform(
+            array_generate_range(0, cast(array_size({{ parsed }}) as int)),
+            place -> nullif(cast(get({{ parsed }}, place::int):"{{ key }}" as varchar), '')
+        )))),
+        ', '
+    )
+{%- endmacro %}
+
+
 {# Text of a JSON value in which absent and null members are the same at every depth; for comparing only. First
    escaped characters and < > become control characters, which JSON text does not hold. Then each string "a" is written
    <a>, so that the patterns match only whole strings. #}

@@ -11,6 +11,19 @@ landed as (
 
 {{ events_of_lines('latest_lines', 'events') }},
 
+-- a push says of each device why it failed
+failed as (
+
+    select
+        event_at,
+        channel,
+        metric,
+        delivery_id,
+        coalesce(failure_message, {{ json_each_member('recipients', 'failure_message') }}) as failure_message
+    from events
+
+),
+
 -- servers quote the address or phone number that failed; without it, equal failures are one row and name nobody
 failures as (
 
@@ -24,7 +37,7 @@ failures as (
             '[number]'
         ) }} as failure_message,
         delivery_id
-    from events
+    from failed
     where failure_message is not null
 
 ),

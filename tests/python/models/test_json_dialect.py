@@ -1,4 +1,4 @@
-"""JSON in DuckDB's SQL: strings and whole numbers are exact, and 41.50 and 41.5 are one content."""
+"""JSON in SQL: strings and whole numbers are exact, and 41.50 and 41.5 are one content."""
 
 import json
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from jinja2 import Environment
 
+from support.emulated_snowflake import connect
 from support.json_texts import VALUES, exact, members
 from support.project import PROJECT
 
@@ -92,3 +93,30 @@ def test_a_member_is_its_text(value: str, expected: str | None) -> None:
     assert member(f'{{"other":1.50,"subject":{value}}}', "subject") == expected
     assert member(f'{{"subject":{value}}}', "subject") == expected
     assert member(json.dumps({"other": 1.5}), "subject") is None
+
+
+# Arrays of objects, and what their member "p" says.
+ARRAYS = {
+    '[{"p":"ios"},{"p":"android"},{"q":1},{"p":"ios"}]': "android, ios",
+    '[{"p":null},{"p":""},{"p":"web"}]': "web",
+    '[{"p":7}]': "7",
+    '[{"q":"ios"}]': None,
+    "[]": None,
+}
+
+
+def of_arrays(macro: str) -> str:
+    expression = f"nullif({getattr(MACROS, macro)('devices', 'p')}, '')"
+    rows = ", ".join(f"('{text}')" for text in ARRAYS)
+    return f"select devices, {expression} as found from (values {rows}) as pushes (devices)"
+
+
+def test_each_member_of_an_array_is_named_once() -> None:
+    assert dict(duckdb.sql(of_arrays("duckdb__json_each_member")).fetchall()) == ARRAYS
+
+
+def test_each_member_of_an_array_is_named_once_on_snowflake(port: int) -> None:
+    with connect(port, "MEMBERS").cursor() as cursor:
+        cursor.execute("create schema if not exists prod")
+        found = cursor.execute(of_arrays("snowflake__json_each_member")).fetchall()
+    assert dict(found) == ARRAYS
