@@ -20,6 +20,7 @@ from scripts.simulate.plan import Plan
 # Written first and last: only a complete run leaves its arguments here.
 MARKER = "simulation.txt"
 UNFINISHED = "unfinished: run copymart simulate again\n"
+EXPERIMENTS = "Experiments"
 OURS = (".work", "justai", "customerio", "truth")
 STORIES_AT_ONCE = 250_000
 EARLIEST, LATEST = datetime(2000, 6, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
@@ -29,6 +30,7 @@ EXAMPLES = """
 copymart simulate logs
 copymart simulate logs --calls 1000000 --days 30 --seed 3
 copymart simulate logs --sync
+copymart simulate logs --days 60 --drift 3 --person-effect 0.5
 """
 
 
@@ -67,6 +69,42 @@ def simulate(
             rich_help_panel=WHAT,
         ),
     ] = False,
+    drift: Annotated[
+        float,
+        typer.Option(
+            help="How many times the first day's rates of opens, clicks and conversions the last day's are.",
+            min=0.1,
+            max=10,
+            rich_help_panel=EXPERIMENTS,
+        ),
+    ] = 1.0,
+    person_effect: Annotated[
+        float,
+        typer.Option(
+            help="How far persons' rates lie from the base rate: at 0.5 between 0.5 and 1.5 times it.",
+            min=0,
+            max=1,
+            rich_help_panel=EXPERIMENTS,
+        ),
+    ] = 0.0,
+    conversion_offset_days: Annotated[
+        int,
+        typer.Option(
+            help="The var of this name that the marts are built with; changes the truth only.",
+            min=0,
+            max=90,
+            rich_help_panel=EXPERIMENTS,
+        ),
+    ] = 0,
+    conversion_lookback_days: Annotated[
+        int | None,
+        typer.Option(
+            help="The var of this name that the marts are built with; changes the truth only.",
+            min=0,
+            max=90,
+            rich_help_panel=EXPERIMENTS,
+        ),
+    ] = None,
 ) -> None:
     """Write sample call logs and Customer.io events, with the truth that every mart must show.
 
@@ -74,6 +112,9 @@ def simulate(
     `truth/` (Parquet). The logs have flaws on purpose: retries, repeated and late lines, malformed lines,
     unknown metrics. With `--sync`, `customerio/sync/` gets the exports of the warehouse sync (Parquet): the
     same messages and events, in tables. The result depends on the arguments alone.
+
+    `--drift` and `--person-effect` make experiments harder to read: `truth/` says what each copy, day and
+    person does to the base rate (`copy_effects`, `day_effects`, `person_effects`). A chance ends at 1.
 
     \f
     Raises:
@@ -84,11 +125,15 @@ def simulate(
         raise UserError(
             f"the days must lie between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}: landing rejects others"
         )
-    plan = Plan(calls, days, seed, int(first.timestamp()), sync)
+    conversions = (conversion_offset_days, conversion_lookback_days)
+    plan = Plan(calls, days, seed, int(first.timestamp()), sync, drift, person_effect, *conversions)
     began = time.monotonic()
     clear(out)
     written, rejects = run(plan, out)
     marker = f"calls {calls}\ndays {days}\nseed {seed}\nstart {start:%Y-%m-%d}\n" + "sync\n" * sync
+    for name in ("drift", "person_effect", "conversion_offset", "conversion_lookback"):
+        if getattr(plan, name) != getattr(Plan, name):
+            marker += f"{name} {getattr(plan, name)}\n"
     (out / MARKER).write_text(marker)
     seconds = time.monotonic() - began
     console.print(

@@ -19,7 +19,10 @@ select s.*,
     case when b.delivery_key < a.delivery_key then b.delivery_key else a.delivery_key end as delivery_key,
     case when b.delivery_key < a.delivery_key then b.copy_no else a.copy_no end as copy_no,
     case when b.delivery_key < a.delivery_key then b.copy_id else a.copy_id end as copy_id,
-    coalesce(case when b.delivery_key < a.delivery_key then b.effect else a.effect end, 0.8) as effect
+    coalesce(case when b.delivery_key < a.delivery_key then b.effect else a.effect end, 0.8)
+        * day_factor(day_of(coalesce(
+            case when b.delivery_key < a.delivery_key then b.last_at else a.last_at end, s.first_at)))
+        * person_factor(s.user_no) as effect
 from slotted s
 left join delivery_plan a on a.delivery_no = s.owner_no
 left join delivery_plan b on b.delivery_no = s.alternative_no
@@ -216,6 +219,7 @@ select event_no, id_no, id_ms, message_no, story_no, ordinal, channel, kind, met
         when metric not in ({in_catalogue}, {unknown}) then metric end as counts_as,
     case when delivery_no is null and control is null then 'unmatched'
         when after > 7776000 then 'outside_window'
+        when metric = 'converted' and is_outside_conversion_window(after) then 'outside_conversion_window'
         when metric in ({unknown}) then 'unknown_metric'
         when metric in ({in_catalogue}) then 'not_counted' end as uncounted
 from judged

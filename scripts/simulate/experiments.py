@@ -39,23 +39,24 @@ arm as (
     where control_template is not null and list_contains({OUTSIDE}, name)
 )
 select arm.template, d.journey as unit, d.campaign, case when not is_control then d.copy_id end as copy_id,
-    m.message_no, m.first_at, d.last_at, d.delivery_key as part
+    m.message_no, m.first_at, d.last_at, d.delivery_key as part, d.user_id
 from delivery_plan d join arm on arm.served = d.template_id
 left join message m on m.delivery_no = d.delivery_no
 where d.journey is not null
 union all
 select control, coalesce(journey, cio_delivery_id(message_no)), campaign, null, message_no, first_at, null,
-    cio_delivery_id(message_no)
+    cio_delivery_id(message_no), null
 from message where control is not null
 """
 
-# Per unit: what happened, with `sent` and `reached`, which say whether it is a trial.
+# Per unit: what happened, with `sent` and `reached`, which say whether it is a trial. A person is known
+# by the calls of the unit, else by its events, else is one of its own.
 UNITS = f"""
 create or replace temp table unit as
 with happened as (
-    select delivery_no, message_no, metric from counted
+    select delivery_no, message_no, metric, user_id from counted
     union all
-    select delivery_no, message_no, 'reached' from counted where reaches
+    select delivery_no, message_no, 'reached', user_id from counted where reaches
 ),
 journey as (
     select template, unit, arg_min(row(campaign, copy_id), place) as of_first,
@@ -68,17 +69,25 @@ journey as (
     ) group by all
 )
 select 'delivery' as unit_type, d.template_id as template, null::bigint as campaign, d.copy_id,
-    day_of(d.last_at) as day, coalesce(list(distinct h.metric), []) as outcomes
+    day_of(d.last_at) as day, coalesce(list(distinct h.metric), []) as outcomes, d.last_at as started,
+    coalesce('u' || d.user_id, 'd' || d.delivery_key) as person, d.attrs
 from delivery_plan d left join happened h using (delivery_no)
 where not list_contains({OUTSIDE}, d.template_id)
-group by d.delivery_no, d.template_id, d.copy_id, d.last_at
+group by d.delivery_no, d.template_id, d.copy_id, d.last_at, d.user_id, d.delivery_key, d.attrs
 union all
 select 'journey', j.template, j.of_first[1], j.of_first[2], day_of(j.started),
-    coalesce(list(distinct h.metric), [])
+    coalesce(list(distinct h.metric), []), j.started,
+    coalesce('u' || coalesce(min(p.user_id), min(h.user_id)), 'd' || j.unit), null
 from journey j
 join arm_part p on p.template = j.template and p.unit = j.unit
 left join happened h using (message_no)
 group by j.unit, j.template, j.of_first, j.started
+"""
+
+UNIT_FACTS = """
+select unit_type, template as template_id, campaign::bigint as campaign_id, copy_id, day as unit_date,
+    at_utc(started) as started_at, person, attrs, list_sort(outcomes) as outcomes
+from unit order by all
 """
 
 CELLS = """

@@ -21,7 +21,10 @@ PAIRS = "".join(a + b for a in DIGITS for b in DIGITS)
 class Plan:
     """What to simulate: `calls` distinct calls over `days` days from unix second `start`.
 
-    `sync`: also as Customer.io's warehouse sync.
+    `sync`: also as Customer.io's warehouse sync. `drift`: how many times the first day's base rate of opens,
+    clicks and conversions that of the last day is; `person_effect`: how far, at most, persons' rates lie from
+    it. Conversions count from `conversion_offset` days after a message's first event to
+    `conversion_lookback` days after it, where that is set.
     """
 
     calls: int
@@ -29,11 +32,18 @@ class Plan:
     seed: int
     start: int
     sync: bool = False
+    drift: float = 1.0
+    person_effect: float = 0.0
+    conversion_offset: int = 0
+    conversion_lookback: int | None = None
 
 
 def macros(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     """Randomness, and the forms of the vendors' ids."""
     seed = int(plan.seed)
+    lookback = (
+        "" if plan.conversion_lookback is None else f" or after > {int(plan.conversion_lookback) * 86_400}"
+    )
     # The xor is hashed again: xor alone would only shift one hash by the other.
     con.execute(f"""
         create macro draw(k, name) as
@@ -73,7 +83,15 @@ def macros(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
                 field(machine), 'null'));
         create macro plan_start() as {plan.start}::bigint;
         create macro plan_days() as {plan.days}::bigint;
+        -- Whether a conversion is outside its own window: seconds after the message's first event.
+        create macro is_outside_conversion_window(after) as
+            after < {int(plan.conversion_offset) * 86_400}{lookback};
         create macro day_of(instant) as (date '1970-01-01' + (instant // 86400)::integer);
+        -- How many times the base rate of the first day, and of all people, a day's and a person's is.
+        create macro day_factor(day) as pow({float(plan.drift)}::double, least(greatest(
+            (day - day_of(plan_start())) / greatest(plan_days() - 1, 1)::double, 0), 1));
+        create macro person_factor(user_no) as
+            1 + {float(plan.person_effect)}::double * (2 * draw(user_no, 'person effect') - 1);
         create macro at_utc(instant) as make_timestamp((instant * 1000000)::bigint);
     """)
 

@@ -14,7 +14,7 @@ from scripts.simulate import experiments
 from scripts.simulate.files import Reject
 from scripts.simulate.world import METRICS
 
-FACTS = ("fct_calls", "fct_deliveries", "fct_engagement_events")
+FACTS = ("fct_calls", "fct_deliveries", "fct_engagement_events", "experiment_units")
 RATES = ("open", "human_open", "click", "human_click", "conversion", "unsubscribe")
 NUMERATORS = dict(
     zip(
@@ -53,6 +53,7 @@ FACT_SQL = {
             uncounted as uncounted_reason
         from event_plan order by event_no
     """,
+    "experiment_units": experiments.UNIT_FACTS,
 }
 
 ADD_UP = {
@@ -130,6 +131,7 @@ ADD_UP = {
             arg_max({'template': template_id, 'campaign': campaign}, row(last_at, delivery_key)) as ids
         from delivery_plan group by all
     """,
+    "person_seen": "select max(user_no) as user_no from story",
     "scenario_seen": "select name, count(*) as n from story join scenario using (scenario_no) group by all",
     "variant_seen": """
         select 'events ' || lacks as name, count(*) as n from event_plan where lacks <> 'none' group by all
@@ -146,7 +148,8 @@ ADD_UP = {
 
 COUNTED = """
 create temp table counted as
-select delivery_no, message_no, control, copy_no, instant, first_at, link, conversion_value as value,
+select delivery_no, message_no, control, copy_no, instant, first_at, link, user_id,
+    conversion_value as value,
     unnest(case
         when counts_as in ('opened', 'clicked') and not is_machine then [counts_as, 'human_' || counts_as]
         else [counts_as] end) as metric,
@@ -206,6 +209,7 @@ def finish(
     con.execute(CONTROL.format(metrics=metric_columns("m"), rates=rate_columns()))
     con.execute(LINKS)
     experiments.finish(con)
+    con.execute(EFFECTS)
     con.execute(HARD_CASES)
     marts = {
         "dim_copy_variants": "order by copy_id, version_number",
@@ -215,6 +219,9 @@ def finish(
         "control_metrics_daily": "order by delivery_date, template_id",
         "link_clicks_daily": "order by metric_date, copy_id, href",
         "experiment_daily": "order by template_id, copy_id, experiment_date, metric",
+        "copy_effects": "order by copy_id",
+        "day_effects": "order by date",
+        "person_effects": "order by user_id",
         "hard_cases": "order by name",
     }
     for name, order in marts.items():
@@ -356,6 +363,20 @@ select day as metric_date, copy_id, link as href, sum(clicked)::bigint as clicke
     sum(clicked_events)::bigint as clicked_events, sum(human_clicked)::bigint as human_clicked,
     sum(human_clicked_events)::bigint as human_clicked_events
 from sum_day_link join copy using (copy_no) group by all
+"""
+
+# How many times the base rate a copy's, a day's and a person's is; persons as their events name them.
+EFFECTS = """
+create temp table copy_effects as
+select t.name as template_id, c.copy_id, c.effect from copy c join template t using (template_no);
+
+create temp table day_effects as
+select day_of(plan_start() + 86400 * n) as date, day_factor(day_of(plan_start() + 86400 * n)) as factor
+from range(plan_days()) t(n);
+
+create temp table person_effects as
+select 'u-' || n as user_id, person_factor(n) as factor
+from range((select max(user_no) + 1 from sum_person_seen)) t(n) where person_factor(n) <> 1
 """
 
 HARD_CASES = """

@@ -1,11 +1,12 @@
 """Every cell of every mart equals what the simulator planned; breaking any rule in the SQL is noticed."""
 
 import json
+from pathlib import Path
 
 import duckdb
 import pytest
 
-from support.project import Built, models_in_order
+from support.project import Built, models_in_order, run
 
 MARTS = (
     "fct_calls",
@@ -188,6 +189,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "a matched message is control too": ("int_unmatched_messages", "matches.delivery_id is null", "true"),
 }
 
+VERSIONS = ("dim_copy_variants", "dim_copy_variants_current")
+
 
 def differences(warehouse: duckdb.DuckDBPyConnection, truth: str, mart: str) -> tuple[list, list]:
     """Rows of the mart that the truth lacks, and rows of the truth that the mart lacks, at most five each."""
@@ -282,3 +285,32 @@ def test_breaking_a_rule_is_noticed(built: Built, mutation: str) -> None:
         )
         warehouse.execute("rollback")
     assert noticed, f"{rule!r} as {broken!r} in {model} changed no mart"
+
+
+def test_conversions_count_in_a_window_of_their_own(built: Built, tmp_path: Path) -> None:
+    """The vars that set it, in what dbt compiles and in the truth; both arms."""
+    offset, lookback = 3, 14
+    settings = dict(line.split() for line in (built.landing / "simulation.txt").read_text().splitlines())
+    size = [f"--{name}={settings[name]}" for name in ("calls", "days", "seed")]
+    window = ("--conversion-offset-days", str(offset), "--conversion-lookback-days", str(lookback))
+    run(built.environment, "copymart", "simulate", tmp_path / "landing", *size, *window)
+    truth = tmp_path / "landing/truth"
+
+    given = json.dumps({"conversion_offset_days": offset, "conversion_lookback_days": lookback})
+    environment = {**built.environment, "DBT_TARGET_PATH": str(tmp_path / "target")}
+    model = "fct_engagement_events"
+    run(environment, "dbt", "compile", "--full-refresh", "--select", model, "--vars", given)
+    (compiled,) = (tmp_path / "target/compiled").rglob(f"{model}.sql")
+
+    with built.connect() as warehouse:
+        warehouse.execute("begin")
+        stale = rebuild(warehouse, models_in_order(built.target), model, compiled.read_text())
+        different = {mart: differences(warehouse, str(truth), mart) for mart in MARTS if mart in stale}
+        both_arms = warehouse.execute(
+            "select distinct delivery_key is null from marts.fct_engagement_events "
+            "where uncounted_reason = 'outside_conversion_window'"
+        ).fetchall()
+        warehouse.execute("rollback")
+    assert {*MARTS} - different.keys() == {"fct_calls", "fct_deliveries", *VERSIONS}
+    assert different == dict.fromkeys(different, ([], []))
+    assert len(both_arms) == 2

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 from scripts.simulate import world
-from support.simulated import cases, rows, value
+from scripts.simulate.command import simulate
+from support.simulated import START, cases, rows, value
 
 
 def test_content_hashes_and_keys_are_as_defined(small: Path) -> None:
@@ -112,3 +113,37 @@ def test_why_an_event_does_not_count_is_always_said(large: Path) -> None:
     assert value(large, "select count(*) from fct_engagement_events") == value(
         large, "select count(*) from (select distinct event_id, event_date from fct_engagement_events)"
     )
+
+
+def test_days_and_persons_do_to_the_rates_what_the_truth_says(tmp_path: Path) -> None:
+    """In the app every open is a person's, and its chance is the base rate times the three effects."""
+    simulate(tmp_path, 30_000, 14, 1, START, drift=1.5, person_effect=0.3)
+    opens = """
+        with unit as (
+            select unit_date, copy_id, list_contains(outcomes, 'human_opened')::int as opened,
+                substr(person, 2) as user_id
+            from experiment_units where template_id = 'feature-inapp' and list_contains(outcomes, 'reached')
+        ),
+        expected as (
+            select opened, 0.4 * effect * d.factor * coalesce(p.factor, 1) as chance,
+                ntile(4) over (order by d.factor) as days, ntile(4) over (order by p.factor) as persons
+            from unit
+            join copy_effects using (copy_id)
+            join day_effects d on d.date = unit_date
+            join person_effects p using (user_id)
+        )
+        select count(*), sum(opened), sum(chance), sum(chance * (1 - chance))
+        from expected group by grouping sets ((days), (persons)) order by all
+    """
+    for n, opened, expected, variance in rows(tmp_path, opens):
+        assert n > 250
+        assert abs(opened - expected) < 4 * variance**0.5
+    ends = value(tmp_path, "select arg_max(factor, date) / arg_min(factor, date) from day_effects")
+    assert abs(ends - 1.5) < 1e-9
+    lowest, highest = rows(tmp_path, "select min(factor), max(factor) from person_effects")[0]
+    assert 0.7 <= lowest < 0.71 and 1.29 < highest <= 1.3
+
+
+def test_without_effects_all_days_and_persons_are_alike(small: Path) -> None:
+    assert value(small, "select count(*) from day_effects where factor = 1") == 14
+    assert value(small, "select count(*) from person_effects") == 0
