@@ -6,10 +6,12 @@ simulated, and the limits are wider by three Monte-Carlo errors.
 
 import os
 from collections.abc import Iterator
+from datetime import UTC
 
 import numpy as np
 import pytest
 
+from scripts.simulate.plan import Plan
 from scripts.simulate.world import TEMPLATE, bandit, variant
 from support import statistics as reference
 from support.histories import (
@@ -25,6 +27,7 @@ from support.histories import (
     looks,
     thompson,
 )
+from support.simulated import START, opens_by_day
 
 MANY = bool(os.environ.get("COPYMART_STATISTICS"))
 RATIOS = np.array([1.0, 1.0, 1.1, 1.25, 0.9])
@@ -215,3 +218,34 @@ def test_days_take_the_bias_out_of_a_moving_split(draw: np.random.Generator, say
     assert (
         np.abs(bias[moved]) <= np.maximum(np.abs(pooled_bias[moved]) / 10, 0 if MANY else noise[moved])
     ).all()
+
+
+def test_days_take_the_bias_out_of_what_the_simulator_plans(say: list[str]) -> None:
+    """(c) Whole plans, with a base rate that falls to a fifth and persons who differ.
+
+    In the app, every open is a person's and the ratio of two copies' chances is that of their effects.
+    """
+    template, histories = TEMPLATE["feature-inapp"], 40 if MANY else 2
+    effects = np.array([variant(template, arm).effect for arm in range(template.arms)])
+    truth = np.log(effects[1:] / effects[0])
+    start = int(START.replace(tzinfo=UTC).timestamp())
+    found, errors, pooled = [], [], []
+    for seed in range(histories):
+        plan = Plan(250_000 if MANY else 60_000, 30, seed, start, drift=0.2, person_effect=0.5)
+        trials, opens = opens_by_day(plan, template.name)
+        sums = reference.risk_ratio(trials[1:], opens[1:], trials[0], opens[0])
+        found.append(sums.log_ratio - truth)
+        errors.append(sums.error())
+        rates = opens.sum(-1) / trials.sum(-1)
+        pooled.append(np.log(rates[1:] / rates[0]) - truth)
+    bias, pooled_bias = np.mean(found, axis=0), np.mean(pooled, axis=0)
+    noise = 3 * np.sqrt(np.square(errors).mean(axis=0) / histories)
+    for arm in range(len(truth)):
+        say.append(
+            f"(c) simulated copy {arm + 1}: bias by day {bias[arm]:+.4f} (3 errors {noise[arm]:.4f}), "
+            f"pooled {pooled_bias[arm]:+.4f}"
+        )
+    assert (np.abs(bias) <= noise).all()
+    most = np.abs(pooled_bias).argmax()
+    assert abs(pooled_bias[most]) > noise[most]
+    assert not MANY or abs(bias[most]) <= abs(pooled_bias[most]) / 10

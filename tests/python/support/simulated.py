@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 
-from scripts.simulate import world
+from scripts.simulate import experiments, plan, tables, truth, world
 from scripts.simulate.command import simulate
 
 START = datetime(2026, 1, 1)
@@ -51,7 +52,7 @@ def good(out: Path, dataset: str) -> list[tuple[str, dict]]:
 
 
 @cache
-def truth(out: Path) -> duckdb.DuckDBPyConnection:
+def truth_of(out: Path) -> duckdb.DuckDBPyConnection:
     """The truth tables of a simulation."""
     con = duckdb.connect()
     for path in (out / "truth").glob("*.parquet"):
@@ -61,7 +62,7 @@ def truth(out: Path) -> duckdb.DuckDBPyConnection:
 
 def rows(out: Path, query: str) -> list[tuple]:
     """Rows of a query over the truth tables."""
-    return truth(out).execute(query).fetchall()
+    return truth_of(out).execute(query).fetchall()
 
 
 def value(out: Path, query: str) -> Any:
@@ -95,3 +96,29 @@ def delivery_id(data: dict[str, Any]) -> str:
 def seconds(given: object) -> int:
     number = int(given)
     return number // 10**6 if number > 1e14 else number // 1000 if number > 1e11 else number
+
+
+def opens_by_day(wanted: plan.Plan, template: str) -> tuple[np.ndarray, np.ndarray]:
+    """Trials and opens by people of a template's deliveries, by (arm, day), from a plan without its files."""
+    con = duckdb.connect()
+    plan.macros(con, wanted)
+    tables.load_world(con, wanted)
+    free, total = plan.count_stories(con, wanted.calls)
+    plan.plan_chunk(con, 0, total, free, total)
+    for query in (truth.COUNTED, experiments.ARM_PARTS, experiments.UNITS):
+        con.execute(query)
+    found = con.execute(
+        """
+        select arm, unit.day - day_of(plan_start()) as day, count(*) as trials,
+            count(*) filter (list_contains(outcomes, 'human_opened')) as opens
+        from unit join copy using (copy_id)
+        where template = $template and list_contains(outcomes, 'reached')
+            and unit.day between day_of(plan_start()) and day_of(plan_start() + 86400 * (plan_days() - 1))
+        group by all
+        """,
+        {"template": template},
+    ).fetchall()
+    trials, opens = np.zeros((2, world.TEMPLATE[template].arms, wanted.days))
+    for arm, day, *counts in found:
+        trials[arm, day], opens[arm, day] = counts
+    return trials, opens
