@@ -213,7 +213,7 @@ pytest: venv-dev ## all Python tests, on three workers
 
 truth: venv-dev ## every mart cell against the truth of CALLS simulated calls
 	$(call say,"$(CALLS) simulated calls against their truth")
-	@COPYMART_TEST_CALLS=$(CALLS) $(BIN)/python -m pytest tests/python/models/test_truth.py -k "not breaking"
+	@COPYMART_TEST_CALLS=$(CALLS) $(BIN)/python -m pytest tests/python/models/test_truth.py tests/python/models/test_answers.py -k "not breaking"
 
 replay: venv-dev ## incremental builds against full ones in EXAMPLES random histories
 	$(call say,"$(EXAMPLES) random histories against full builds")

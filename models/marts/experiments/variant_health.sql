@@ -6,9 +6,9 @@ daily as (
 
 ),
 
-person_outcomes as (
+people as (
 
-    select * from {{ ref('int_person_outcomes') }}
+    select * from {{ ref('int_split_people') }}
 
 ),
 
@@ -56,49 +56,6 @@ templates as (
 
 ),
 
--- samples are nested: the persons of a template's smallest one are complete in every arm
-bounds as (
-
-    select
-        template_id,
-        min(persons_below) as persons_below
-    from person_outcomes
-    group by template_id
-
-),
-
-arms_of_persons as (
-
-    select
-        person_outcomes.template_id,
-        person_outcomes.person_key,
-        person_outcomes.is_control,
-        row_number() over (
-            partition by person_outcomes.template_id, person_outcomes.person_key
-            order by person_outcomes.first_started_at, person_outcomes.copy_id nulls last
-        ) as place,
-        count(*) over (partition by person_outcomes.template_id, person_outcomes.person_key) as arm_count
-    from person_outcomes
-    inner join bounds
-        on
-            person_outcomes.template_id = bounds.template_id
-            and person_outcomes.person_key < bounds.persons_below
-
-),
-
-people as (
-
-    select
-        template_id,
-        count(*) as people,
-        count(case when is_control then 1 end) as people_first_in_control,
-        count(case when arm_count > 1 then 1 end) as people_in_several_arms
-    from arms_of_persons
-    where place = 1
-    group by template_id
-
-),
-
 edits as (
 
     select
@@ -112,7 +69,7 @@ edits as (
 
 ),
 
--- where JustAI splits, a person's first delivery is what was split, whether each delivery or each person is
+-- where JustAI splits, people are what was split
 counted as (
 
     select

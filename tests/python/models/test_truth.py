@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from support.project import Built, models_in_order, run
+from support.project import Built, models_in_order, rebuild, run
 
 MARTS = (
     "fct_calls",
@@ -253,19 +253,6 @@ def test_rejects_are_the_lines_that_were_broken(built: Built) -> None:
         assert warehouse.execute(f"({landed}) except all ({planned})").fetchall() == []
         assert warehouse.execute(f"({planned}) except all ({landed})").fetchall() == []
         assert warehouse.execute(f"select count(*) > 0 from ({planned})").fetchone() == (True,)
-
-
-def rebuild(warehouse: duckdb.DuckDBPyConnection, models: dict, changed: str, compiled: str) -> set[str]:
-    """Build `changed` from other SQL and every model that reads it, in dbt's order; return their names."""
-    stale = {changed}
-    for name, (relation, materialized, own) in models.items():
-        reads_stale = any('"' + models[parent][0].replace(".", '"."') + '"' in own for parent in stale)
-        if name == changed or (reads_stale and not relation.startswith("audit.")):
-            stale.add(name)
-            sql = compiled if name == changed else own
-            kind = "view" if materialized == "view" else "table"
-            warehouse.execute(f"create or replace {kind} {relation} as {sql}")
-    return stale
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)

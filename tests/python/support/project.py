@@ -112,3 +112,16 @@ def models_in_order(target: Path) -> dict[str, tuple[str, str, str]]:
             relation = f"{node['schema']}.{node['alias']}"
             ordered[node["name"]] = (relation, node["config"]["materialized"], node["compiled_code"])
     return ordered
+
+
+def rebuild(warehouse: duckdb.DuckDBPyConnection, models: dict, changed: str, compiled: str) -> set[str]:
+    """Build `changed` from other SQL and every model that reads it, in dbt's order; return their names."""
+    stale = {changed}
+    for name, (relation, materialized, own) in models.items():
+        reads_stale = any('"' + models[parent][0].replace(".", '"."') + '"' in own for parent in stale)
+        if name == changed or (reads_stale and not relation.startswith("audit.")):
+            stale.add(name)
+            sql = compiled if name == changed else own
+            kind = "view" if materialized == "view" else "table"
+            warehouse.execute(f"create or replace {kind} {relation} as {sql}")
+    return stale

@@ -1,0 +1,116 @@
+"""Every cell of the marts that compare copies is what plain Python computes from the simulator's truth."""
+
+import math
+from typing import Any
+
+import duckdb
+import pytest
+
+from support.answers import expected
+from support.answers.facts import Row
+from support.project import Built, models_in_order, rebuild
+
+KEYS = {
+    "variant_performance": ("template_id", "copy_id", "metric", "time_window"),
+    "template_performance": ("template_id", "metric", "time_window"),
+    "variant_health": ("template_id",),
+    "segment_performance": ("template_id", "copy_id", "segment_key", "segment_value"),
+    "copy_version_metrics": ("template_id", "copy_id", "content_hash", "delivery_date"),
+}
+
+# name: (model, text of its compiled SQL, what replaces it)
+MUTATIONS: dict[str, tuple[str, str, str]] = {
+    "days before an edit count for a verdict": (
+        "int_arm_days",
+        "coalesce(arms.experiment_date > arm_edits.last_edit_date, true)",
+        "true",
+    ),
+    "days before an edit of control count for a verdict": (
+        "int_arm_days",
+        "coalesce(arms.experiment_date > control_edits.last_edit_date, true)",
+        "true",
+    ),
+    "a window ends today": (
+        "int_comparison_sums",
+        "arm_days.days_before_newest < windows.days",
+        "arm_days.days_before_newest <= windows.days",
+    ),
+    "deliveries of a person are independent": (
+        "int_comparisons",
+        "coalesce(design_effects.paired_design_effect, 1)",
+        "1.0",
+    ),
+    "all arms are one family": ("int_comparisons", "metric, time_window, arm_type", "metric, time_window"),
+    "few sends are enough": ("int_judged_arms", "< min_sends", "< 0"),
+    "the worst copy has the first rank": ("variant_performance", "-1 * lift", "lift"),
+    "people are split by their last delivery": (
+        "int_split_people",
+        "first_started_at,",
+        "first_started_at desc,",
+    ),
+    "values of few people are shown": ("int_segments", "people >= 50", "people >= 0"),
+    "a segment is compared with all of control": (
+        "int_segment_comparisons",
+        "and days.segment_value = controls.segment_value",
+        "",
+    ),
+    "a text that returns counts for its first version": (
+        "copy_version_metrics",
+        "versions.valid_from desc",
+        "versions.valid_from asc",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def answers(built: Built) -> dict[str, list[Row]]:
+    return expected(built.truth)
+
+
+def is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(one == other)
+
+
+def differences(warehouse: duckdb.DuckDBPyConnection, mart: str, rows: list[Row]) -> list[Any]:
+    """Keys that only one of both has, and cells that differ: key, column, value of the mart, expected one."""
+    table = warehouse.execute(f"select * from marts.{mart}")
+    names = [name for name, *_ in table.description or []]
+    shown = [dict(zip(names, row, strict=True)) for row in table.fetchall()]
+    found, planned = (
+        {tuple(row.get(name) for name in KEYS[mart]): row for row in each} for each in (shown, rows)
+    )
+    assert len(found) == len(shown) and len(planned) == len(rows)
+    # the sentence says the other columns in words
+    cells = [name for name in names if name != "verdict_sentence"]
+    return [
+        *found.keys() ^ planned.keys(),
+        *(
+            (key, name, found[key][name], planned[key].get(name))
+            for key in found.keys() & planned.keys()
+            for name in cells
+            if not is_same(found[key][name], planned[key].get(name))
+        ),
+    ]
+
+
+@pytest.mark.parametrize("mart", KEYS)
+def test_every_cell_is_what_the_truth_gives(built: Built, answers: dict[str, list[Row]], mart: str) -> None:
+    assert answers[mart]
+    with built.connect() as warehouse:
+        assert differences(warehouse, mart, answers[mart])[:5] == []
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_breaking_a_comparison_is_noticed(built: Built, answers: dict[str, list[Row]], mutation: str) -> None:
+    model, rule, broken = MUTATIONS[mutation]
+    models = models_in_order(built.target)
+    compiled = models[model][2]
+    assert rule in compiled, f"{model} no longer holds {rule!r}"
+    with built.connect() as warehouse:
+        warehouse.execute("begin")
+        stale = rebuild(warehouse, models, model, compiled.replace(rule, broken))
+        noticed = any(differences(warehouse, mart, answers[mart]) for mart in KEYS if mart in stale)
+        warehouse.execute("rollback")
+    assert noticed, f"{rule!r} as {broken!r} in {model} changed no mart"
