@@ -166,6 +166,11 @@
         ) -%}
         {%- do values.update({'engagement_metrics': catalogue.rows | map('join', '=') | join(' ')}) -%}
     {%- endif -%}
+    {%- if execute and 'model.copymart.int_touched_templates' in model.depends_on.nodes -%}
+        {%- for name in ['max_segment_values', 'min_segment_people', 'prefer_human', 'segment_keys'] -%}
+            {%- do values.update({name: var(name)}) -%}
+        {%- endfor -%}
+    {%- endif -%}
     {%- if execute and 'model.copymart.int_destination_calls' in model.depends_on.nodes -%}
         {%- for name in ['event_mapping', 'outbound_convert_timestamps'] -%}
             {%- do values.update({name: var(name)}) -%}

@@ -1,3 +1,10 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    meta={'touched': [{'model': 'int_touched_templates', 'on': {'template_id': 'template_id'}}]}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
+
 {# Trials of templates with an inside control: an outside control has no attributes. #}
 with
 
@@ -7,6 +14,9 @@ templates as (
     where
         control_split = 'inside'
         and key_metric is not null
+        {% if is_incremental() -%}
+        and template_id in (select template_id from {{ ref('int_touched_templates') }})
+        {%- endif %}
 
 ),
 

@@ -1,8 +1,18 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    meta={'touched': [{'model': 'int_touched_templates', 'on': {'template_id': 'template_id'}}]}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
+
 with
 
 units as (
 
     select * from {{ ref('int_segment_units') }}
+    {% if is_incremental() -%}
+    where template_id in (select template_id from {{ ref('int_touched_templates') }})
+    {%- endif %}
 
 ),
 

@@ -6,9 +6,12 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import duckdb
 import pytest
+from jinja2 import Environment
 
 from support.project import CORE, PROJECT, Built, attempt, copy_of, run
 from support.warm import start
@@ -232,3 +235,35 @@ def test_seeds_at_an_absolute_path_are_refused_before_dbt_can_write_over_them(
     )
     assert "COPYMART_SEEDS must be a path within the project" in failing_dbt(absolute, *CORE)
     assert {path.name: path.read_text() for path in seeds.iterdir()} == before
+
+
+def test_the_numbers_of_segments_follow_their_vars() -> None:
+    """What is recomputed by template records the vars of segments, which nothing else incremental reads."""
+    segments = "model.copymart.int_touched_templates"
+
+    def recorded(*nodes: str) -> set[str]:
+        class Returned(Exception):
+            """`return` ends a dbt macro, and jinja has none."""
+
+        def end(text: str) -> None:
+            raise Returned(text)
+
+        environment = Environment(extensions=["jinja2.ext.do"])
+        environment.globals |= {
+            "execute": True,
+            "model": SimpleNamespace(depends_on=SimpleNamespace(nodes=list(nodes))),
+            "var": lambda name: name,
+            "tojson": lambda values, sort_keys: json.dumps(values),
+            "return": end,
+        }
+        macros: Any = environment.from_string((PROJECT / "macros/incremental/batches.sql").read_text()).module
+        with pytest.raises(Returned) as ended:
+            macros.settings()
+        return set(json.loads(str(ended.value)))
+
+    wanted = {"max_segment_values", "min_segment_people", "prefer_human", "segment_keys"}
+    assert recorded(segments) - recorded() == wanted
+    for path in PROJECT.glob("models/**/*.sql"):
+        text = path.read_text()
+        if "incremental_strategy='replace_touched'" in text and re.search(r"var\('\w*segment", text):
+            assert "ref('int_touched_templates')" in text, path.name

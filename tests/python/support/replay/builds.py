@@ -29,6 +29,7 @@ BOOKKEEPING = (
     "int_touched_dates",
     "int_touched_hours",
     "int_touched_journeys",
+    "int_touched_templates",
     "int_rewritten_messages",
     "int_settings_changes",
     "int_trigger_changes",
@@ -104,7 +105,7 @@ class Recorded:
     def core(self, wanted: str) -> "Recorded":
         """The same runs without experiments, people, what goes out, audits and shares, which no other reads.
 
-        They are the whole runs if `wanted` is a model of those.
+        They are the whole runs if `wanted` is a model of those, or says what only those read.
         """
         left_out = {
             model.name
@@ -112,7 +113,7 @@ class Recorded:
             if model.path.startswith(("audit/", "shares/", "audiences/"))
             or any(f"/{room}/" in model.path for room in ("experiments", "people", "outbound"))
         }
-        if wanted in left_out:
+        if wanted in left_out or (wanted in BOOKKEEPING and self.below(wanted) - {wanted} <= left_out):
             return self
         models = {name: model for name, model in self.models.items() if name not in left_out}
         assert not left_out & {name for model in models.values() for name in model.ancestors}

@@ -219,6 +219,15 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
         "where journey_id in (select journey_id from journeys_of_removed)",
         f"where journey_id in (select journey_id from journeys_of_removed) and {_since('called_at')}",
     ),
+    # templates
+    "templates of the calls of journeys": Mutation(
+        "int_touched_templates",
+        "where journey_id in (select journey_id from journeys)",
+        f"where journey_id in (select journey_id from journeys) and {_since('called_at')}",
+    ),
+    "templates of calls that are gone": Mutation(
+        "int_touched_templates", "cross join gone", "cross join gone where false"
+    ),
     # people
     "people of touched messages": Mutation(
         "int_touched_people",
@@ -280,6 +289,7 @@ NEEDED = {
     "messages of changed settings, by parent": {"edit_actions"},
     "templates with changed settings, for messages": {"edit_actions"},
     "hours of the deliveries of removed calls": {"land_gone", "land_edited"},
+    "templates of calls that are gone": {"land_gone", "land_edited"},
     "people whose events were removed": {"land_gone", "land_undone"},
     "dates of the calls of control copies": {"edit_control"},
     "dates of the events of control copies": {"edit_control"},
