@@ -52,7 +52,8 @@ def land_source_calls(history: "History") -> None:
         hour = history.calls.pop(path)
         span = (hour, hour + timedelta(hours=1))
         land_path(history.connection, history.folder / FOLDER, PIPELINE_CALLS, span, True)
-    land_path(history.connection, history.folder / FOLDER, PIPELINE_CALLS)
+    if history.calls:
+        land_path(history.connection, history.folder / FOLDER, PIPELINE_CALLS)
 
 
 def write(history: "History", path: Path, draw: Random) -> None:
