@@ -6,7 +6,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from support.answers import expected
+from support.answers import expected, facts
 from support.answers.facts import Row
 from support.project import Built, models_in_order, rebuild
 
@@ -100,6 +100,24 @@ def test_every_cell_is_what_the_truth_gives(built: Built, answers: dict[str, lis
     assert answers[mart]
     with built.connect() as warehouse:
         assert differences(warehouse, mart, answers[mart])[:5] == []
+
+
+def test_samples_of_people_give_what_the_truth_gives(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arms are large enough for a sample of their people, as they are in a million calls."""
+    monkeypatch.setattr(facts, "LEAST_PEOPLE", 50)
+    sampled = expected(built.truth)
+    models = models_in_order(built.target)
+    compiled = models["int_person_samples"][2]
+    smaller = compiled.replace("44000", "100").replace("22000.0", "50.0")
+    assert smaller.count("100") > compiled.count("100") and "22000" not in smaller
+    with built.connect() as warehouse:
+        warehouse.execute("begin")
+        stale = rebuild(warehouse, models, "int_person_samples", smaller)
+        found = {mart: differences(warehouse, mart, sampled[mart])[:5] for mart in KEYS if mart in stale}
+        shares = warehouse.execute("select distinct share from intermediate.int_person_samples").fetchall()
+        warehouse.execute("rollback")
+    assert len(shares) > 2
+    assert len(found) > 3 and not any(found.values()), found
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
