@@ -28,7 +28,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from support import emulated_account, emulated_transactions
+from support import emulated_account, emulated_speed, emulated_transactions
 from support.emulated_unload import is_unload, unload
 
 _execute = FakeSnowflakeCursor.execute
@@ -368,6 +368,8 @@ for _number, _route in enumerate(server.app.router.routes):
 transforms.regex_substr = regex_substr
 transforms.integer_precision = whole_numbers
 transforms.numeric_agg_implicit_cast = whole_sums
+
+emulated_speed.install()
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -1,21 +1,29 @@
-"""What dbt parsed, kept for all runs of dbt that the tests fork.
+"""What dbt parsed and Jinja compiled, kept for all runs of dbt that the tests fork.
 
-dbt keeps it for one folder and one path of the warehouse, which is part of the profile; a parse takes as
+dbt keeps a parse for one folder and one path of the warehouse, which is part of the profile; a parse takes as
 long as the rest of a small build. dbt still compares each file with what it read before, and parses those
-that differ. The fork server imports this module.
+that differ. A fifth of the rest compiles the same templates in each run, and a tenth writes events that no
+log takes. The fork server imports this module.
 """
 
 import gc
 import hashlib
 import importlib
+import marshal
 import os
+import threading
 from pathlib import Path
+from types import CodeType
+from typing import Any
 from unittest.mock import patch
 
+import jinja2
 from dbt.contracts.files import FileHash
 from dbt.contracts.graph.manifest import Manifest, ManifestStateCheck
 from dbt.flags import get_flags
 from dbt.parser.manifest import ManifestLoader, extended_mashumaro_encoder, extended_mashumuro_decoder
+from dbt_common.events.event_manager import EventManager
+from dbt_common.events.logger import _log_level_map
 from dbt_common.invocation import get_invocation_id
 from filelock import FileLock
 
@@ -24,6 +32,8 @@ from support.project import PARSED
 _store = Path(os.environ[PARSED])
 _parse = ManifestLoader.read_manifest_for_partial_parse
 _check = ManifestLoader.build_manifest_state_check
+_compile = jinja2.Environment.compile
+_fire_event = EventManager.fire_event
 
 
 def _state(loader: ManifestLoader) -> ManifestStateCheck:
@@ -67,6 +77,32 @@ def _write(loader: ManifestLoader) -> None:
         loader.lock.release()
 
 
+def _compiled(self: jinja2.Environment, source: Any, *args: Any, **kwargs: Any) -> Any:
+    """Take a template's code from the store, or compile it and keep it there."""
+    if not isinstance(source, str) or args or kwargs:
+        return _compile(self, source, *args, **kwargs)
+    key = repr((type(self).__name__, sorted(self.extensions), source))
+    file = _store / hashlib.sha256(key.encode()).hexdigest()
+    try:
+        return marshal.loads(file.read_bytes())
+    except FileNotFoundError:
+        code = _compile(self, source)
+    assert isinstance(code, CodeType)
+    own = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+    own.write_bytes(marshal.dumps(code))
+    own.replace(file)
+    return code
+
+
+def _fire(self: EventManager, e: Any, level: Any = None, *args: Any, **kwargs: Any) -> None:
+    """Leave out what no log takes: dbt writes each line before it looks whether a log takes its level."""
+    number = _log_level_map[level or e.level_tag()]
+    if any(log._python_logger.isEnabledFor(number) for log in self.loggers):
+        _fire_event(self, e, level, *args, **kwargs)
+
+
+jinja2.Environment.compile = _compiled  # type: ignore[method-assign]
+EventManager.fire_event = _fire
 ManifestLoader.build_manifest_state_check = _state
 ManifestLoader.read_manifest_for_partial_parse = _read
 ManifestLoader.write_manifest_for_partial_parse = _write
