@@ -13,11 +13,14 @@ import marshal
 import os
 import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import CodeType
 from typing import Any
 from unittest.mock import patch
 
 import jinja2
+from dbt.adapters.factory import reset_adapters
+from dbt.cli.main import dbtRunner
 from dbt.contracts.files import FileHash
 from dbt.contracts.graph.manifest import Manifest, ManifestStateCheck
 from dbt.flags import get_flags
@@ -109,8 +112,28 @@ ManifestLoader.write_manifest_for_partial_parse = _write
 # what runs of dbt, DuckDB and typer import late
 for module in ("dbt.adapters.snowflake", "pandas", "pydantic.type_adapter", "_strptime"):
     importlib.import_module(module)
-# what reads and writes manifests is made at its first use
-Manifest.from_msgpack(Manifest().to_msgpack(extended_mashumaro_encoder), extended_mashumuro_decoder)
+
+
+def _parse_a_small_project() -> None:
+    """Let dbt make what it makes at the first use of each of its classes, a sixth of a small build."""
+    with TemporaryDirectory() as folder, patch.dict(os.environ, DO_NOT_TRACK="1"):
+        for name, text in _SMALL_PROJECT.items():
+            (Path(folder) / name).write_text(text)
+        places = ("--project-dir", "--profiles-dir", "--log-path", "--target-path")
+        done = dbtRunner().invoke(
+            ["--quiet", "parse", *(word for place in places for word in (place, folder))]
+        )
+        assert done.success, done.exception
+    reset_adapters()
+
+
+_SMALL_PROJECT = {
+    "dbt_project.yml": "{name: small, profile: small, model-paths: [.]}",
+    "profiles.yml": "small: {target: dev, outputs: {dev: {type: duckdb, schema: main}}}",
+    "model.sql": "select 1 as number",
+}
+_parse_a_small_project()
+# before it is asked for
 with patch("dbt.contracts.graph.manifest.get_flags"):
     Manifest().writable_manifest().to_dict()
 # each collection in a forked process would look through all that is there, and copy its pages
