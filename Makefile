@@ -57,12 +57,11 @@ endif
 # The sample's templates have settings of their own; seeds/ is the owner's.
 SAMPLE_SEEDS := COPYMART_SEEDS=scripts/simulate/sample_seeds
 RUN := $(call settings,data,$(DUCKDB)) $(if $(LANDED),$(SAMPLE_SEEDS))
-TEST := $(call settings,data/test,data/test/test.duckdb) $(SAMPLE_SEEDS)
 PARSE := $(call settings,data/parse,data/parse/none.duckdb) $(SAMPLE_SEEDS)
 UNIT := $(call settings,data/unit,data/unit/unit.duckdb) $(SAMPLE_SEEDS)
 
 .PHONY: help venv venv-dev lock run daily check test lint ruff mypy sqlfluff parse grammar unit quick pytest truth replay statistics \
-	verify-snowflake build-test ci-slim bench clean
+	verify-snowflake ci-slim bench clean
 
 help: ## list the targets
 	@echo "Where to begin:"
@@ -232,24 +231,8 @@ statistics: venv-dev data/gbstats/bin/python ## the SQL of the statistics agains
 verify-snowflake: venv ## the whole way on a Snowflake account beside DuckDB, with roles and a database that are dropped at the end
 	@$(BIN)/python -m scripts.snowflake.verify --report data/verified-on-snowflake.md $(VERIFY_OPTIONS)
 
-build-test: venv-dev ## dbt build with all tests on a fresh small sample
-	$(call say,"dbt build on a fresh sample")
-	@rm -rf data/test/sample data/test/export data/test/test.duckdb data/test/test.duckdb.wal
-	@$(call profile,data/test)
-	@$(TEST) $(COPYMART) simulate data/test/sample --calls 2000 --days 7 --seed 1
-	@$(TEST) $(COPYMART) land --calls data/test/sample/justai/calls --events data/test/sample/customerio/events
-	@$(TEST) $(DBT) build
-	@$(TEST) $(DBT) --log-level warn docs generate
-	@$(TEST) $(COPYMART) unload --to data/test/export
-	@$(TEST) $(COPYMART) report --to data/test/report.html
-	$(call say,"the README's backfill and its unload of one day")
-	@$(TEST) $(COPYMART) land --calls data/test/sample/justai/calls --backfill 2026-01-01 2026-01-08
-	@$(TEST) $(COPYMART) unload --dataset calls --to data/test/export --start 2026-01-01 --end 2026-01-02
-	$(call say,"the daily job on the same sample: all has landed")
-	@$(TEST) $(MAKE) --no-print-directory daily LANDING=data/test/sample EXPORT=data/test/export
-
-test: venv-dev ## everything: lint, parse, grammar, pytest, build-test
-	$(call steps,2,pytest ruff mypy parse sqlfluff grammar build-test)
+test: venv-dev ## everything: lint, parse, grammar, pytest
+	$(call steps,2,pytest ruff mypy parse sqlfluff grammar)
 
 ci-slim: venv ## build only what differs from BASE=ref, on top of BASE's tables
 	@$(BIN)/python -m scripts.dev.ci_slim --base "$$BASE"

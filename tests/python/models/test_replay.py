@@ -76,6 +76,7 @@ SHARES = {
     "the webhooks count what the sync had counted": 0.05,
     "the sync counts again what the webhooks lost": 0.01,
 }
+MAPS = ("template_actions", "template_settings")
 # Together they meet every case.
 SHORT = (11, 17)
 # Mutations of the short form, and the numbers of plans that notice them. A number is another plan when models
@@ -255,16 +256,16 @@ def test_settings_that_return_after_a_refresh_of_some_models_apply(example: Exam
     """`dbt build --full-refresh --select model+` does not log what the seeds say: it must not read them."""
     recorded = example.recorded
     with history_of(Plan(0, 1, 80, True, 0.9, ()), recorded) as history:
-        for seed in ("template_actions", "template_settings"):
-            rows = history.settings[seed]
-            kept = [dict(row) for row in rows]
-            rows.clear()
+        kept = {seed: [dict(row) for row in history.settings[seed]] for seed in MAPS}
+        for seed in MAPS:
+            history.settings[seed].clear()
             history.save(seed)
-            history.build(select=recorded.below(model), refresh=True)
-            rows[:] = kept
+        history.build(select=recorded.below(model), refresh=True)
+        for seed in MAPS:
+            history.settings[seed][:] = kept[seed]
             history.save(seed)
-            history.build()
-            assert unequal_to_full(history, recorded) == {}
+        history.build()
+        assert unequal_to_full(history, recorded) == {}
 
 
 def test_an_action_map_that_goes_back_after_a_refresh_of_some_models_applies(example: Example) -> None:

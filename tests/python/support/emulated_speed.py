@@ -34,7 +34,7 @@ def parse_once(command: str) -> exp.Expression:
 
 
 def describe(self: FakeSnowflakeCursor) -> list[Any]:
-    """Name and type of the result's columns, without a parse and a translation of the query in DuckDB's SQL."""
+    """Name and type of the columns of the result, without another parse and translation of the query."""
     if _ANSWER.fullmatch(self._last_sql):
         columns = _COLUMN.findall(self._last_sql)
         return [(name, "VARCHAR" if text[0] == "'" else "INTEGER", *[None] * 4) for text, name in columns]

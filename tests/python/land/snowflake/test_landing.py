@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import duckdb
 import pyarrow as pa
@@ -34,9 +37,10 @@ from scripts.land.snowflake.tables import make_tables
 from scripts.land.sources import list_files, locate
 from scripts.land.sync import by_table
 from scripts.land.tables import fill_columns
-from scripts.snowflake import statements
+from scripts.snowflake import sides, statements
+from scripts.snowflake.sides import Side
 from scripts.snowflake.throwaway import Place, set_up, throwaway_setup
-from scripts.snowflake.verify import SKIPPED, columns_of
+from scripts.snowflake.verify import SKIPPED, columns_of, main
 from scripts.warehouse import layer_schema
 from support.emulated_snowflake import PROFILE, connect, differences, everything, land_there
 from support.event_lines import EVENT_LINES
@@ -45,6 +49,7 @@ from support.land import HOURS, SPAN, call, event, hourly, land_path, text, ware
 from support.project import PROJECT
 from support.s3_servers import aws, environment
 from support.sync import TABLES, delivery, moment, write_export
+from support.warm import start
 
 
 @pytest.fixture
@@ -620,7 +625,30 @@ def documented_statements() -> dict[str, int]:
     return dict(zip((*statements.KINDS, "all"), (int(row.split(" | ")[1]) for row in rows), strict=True))
 
 
-def test_the_whole_way_is_the_same_on_both_engines(port: int, endpoint: str, tmp_path: Path) -> None:
+@contextmanager
+def forked_commands(folder: Path, variables: dict[str, str], *options: str) -> Iterator[None]:
+    """Let a verification of this process fork its commands, which saves each the time of its imports."""
+    begin, numbers = sides.start, count()
+
+    def begin_warm(side: Side, program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        if program == "make":
+            return begin(side, program, *arguments)
+        log = folder / f"log-{next(numbers)}"
+        running = start(log, side.environment, *map(str, arguments), program=program, folder=PROJECT)
+        done = running.done()
+        return subprocess.CompletedProcess([], done.status, "", done.output)
+
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SNOWFLAKE_", "DBT_"))}
+    with pytest.MonkeyPatch.context() as patches, patch.dict(os.environ, clean | variables, clear=True):
+        patches.setattr(sides, "start", begin_warm)
+        patches.setattr(sys, "argv", ["verify", *options])
+        patches.chdir(PROJECT)
+        yield
+
+
+def test_the_whole_way_is_the_same_on_both_engines(
+    port: int, endpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`make verify-snowflake` against the emulated Snowflake: each verb as its own role, a bucket on moto.
 
     The second build is that of `make daily`.
@@ -628,28 +656,31 @@ def test_the_whole_way_is_the_same_on_both_engines(port: int, endpoint: str, tmp
     (tmp_path / "profiles.yml").write_text(PROFILE % port)
     storage = environment(AWS_ENDPOINT_URL=endpoint)
     aws("s3", endpoint, "testing", "testing").create_bucket(Bucket="verified")
-    done = verify(
-        storage | {"SNOWFLAKE_ACCOUNT": "emulated", "SNOWFLAKE_USER": "someone"},
+    options = (
         *("--calls", "150", "--profiles-dir", str(tmp_path), "--report", str(tmp_path / "seen.md")),
         *("--unload-to", "s3://verified/all", "--external-id", "id"),
         *("--storage-role-arn", "arn:aws:iam::123456789012:role/copymart"),
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    builds = re.findall(r"^(build|make daily).*: (\d+) of (\d+) nodes passed$", done.stdout, re.MULTILINE)
-    assert [what for what, *_ in builds] == ["build", "make daily"], done.stdout
+    variables = storage | {"SNOWFLAKE_ACCOUNT": "emulated", "SNOWFLAKE_USER": "someone"}
+    with forked_commands(tmp_path, variables, *options), pytest.raises(SystemExit) as ended:
+        main()
+    done = capsys.readouterr()
+    assert ended.value.code == 0, done.out + done.err
+    builds = re.findall(r"^(build|make daily).*: (\d+) of (\d+) nodes passed$", done.out, re.MULTILINE)
+    assert [what for what, *_ in builds] == ["build", "make daily"], done.out
     passed = [int(number) for _, *found in builds for number in found]
     assert passed[0] == passed[1] > passed[2] == passed[3] > 200
-    compared = re.search(r"^(\d+) of (\d+) relations equal row for row$", done.stdout, re.MULTILINE)
+    compared = re.search(r"^(\d+) of (\d+) relations equal row for row$", done.out, re.MULTILINE)
     assert compared and int(compared[1]) == int(compared[2]) > 40
     for line in (
         "roles: each verb acted as its own role and no other",
         *("status, report and suggest-actions: ran", "unload: s3://verified/all/export holds the rows"),
         *("share: made, checked and dropped", "not shown: a share that four accounts have"),
     ):
-        assert line in done.stdout
+        assert line in done.out
         assert f"- {line}" in (tmp_path / "seen.md").read_text()
-    sent = re.search(r"^make daily.*: (\d+) statements: (.+)$", done.stdout, re.MULTILINE)
-    assert sent, done.stdout
+    sent = re.search(r"^make daily.*: (\d+) statements: (.+)$", done.out, re.MULTILINE)
+    assert sent, done.out
     numbers = map(int, re.findall(r"\d+", f"{sent[2]} {sent[1]}"))
     counted = dict(zip((*statements.KINDS, "all"), numbers, strict=True))
     documented = documented_statements()
@@ -662,8 +693,8 @@ def test_the_whole_way_is_the_same_on_both_engines(port: int, endpoint: str, tmp
         Bucket="verified", Prefix="all/landing"
     )
     assert landed["KeyCount"] > 10
-    assert "landed s3://verified/all/landing through a stage" in done.stdout
-    assert "Drop these yourself" not in done.stderr
+    assert "landed s3://verified/all/landing through a stage" in done.out
+    assert "Drop these yourself" not in done.err
     # the throwaway database is gone
     databases = everything(Session(connect(port, "OTHER"), "STAGING"), "show databases")
     assert "COPYMART_VERIFY" not in json.dumps(databases, default=str)
