@@ -55,7 +55,8 @@ LANDED :=
 RUN_LANDING := $$LANDING
 endif
 # The sample's templates have settings of their own; seeds/ is the owner's.
-SAMPLE_SEEDS := COPYMART_SEEDS=scripts/simulate/sample_seeds
+SEEDS := scripts/simulate/sample_seeds
+SAMPLE_SEEDS := COPYMART_SEEDS=$(SEEDS)
 RUN := $(call settings,data,$(DUCKDB)) $(if $(LANDED),$(SAMPLE_SEEDS))
 PARSE := $(call settings,data/parse,data/parse/none.duckdb) $(SAMPLE_SEEDS)
 UNIT := $(call settings,data/unit,data/unit/unit.duckdb) $(SAMPLE_SEEDS)
@@ -194,13 +195,22 @@ grammar: venv-dev ## compile for Snowflake both ways, and parse that by sqlfluff
 	@$(BIN)/python -m scripts.dev.check_grammar data/parse/target-snowflake-false/compiled data/parse/target-snowflake-true/compiled
 
 # --empty: the tables hold nothing. Unit tests bring their own rows; one line that is rejected makes the landing tables.
-unit: venv-dev ## dbt's unit tests, on models built without rows
+# Once all passed, only what changed since then is built and tested.
+UNIT_STATE := data/unit/state
+unit: venv-dev ## dbt's unit tests of what changed, on models built without rows
 	@$(call profile,data/unit)
 	$(call say,"dbt unit tests")
-	@rm -rf data/unit/unit.duckdb data/unit/unit.duckdb.wal
-	@mkdir -p data/unit/landing && echo '{}' >data/unit/landing/lines.jsonl
-	@$(UNIT) $(COPYMART) land --calls data/unit/landing --events data/unit/landing >/dev/null
-	@$(UNIT) $(DBT) --log-level warn build --empty --exclude-resource-type test
+	@if [ -f data/unit/unit.duckdb ] && diff -q dbt_project.yml $(UNIT_STATE) >/dev/null 2>&1 && \
+	  diff -qr $(SEEDS) $(UNIT_STATE)/seeds >/dev/null 2>&1; then \
+	  changed="--select state:modified+ --state $(UNIT_STATE)"; \
+	else \
+	  rm -rf data/unit/unit.duckdb data/unit/unit.duckdb.wal && mkdir -p data/unit/landing && \
+	  echo '{}' >data/unit/landing/lines.jsonl && \
+	  $(UNIT) $(COPYMART) land --calls data/unit/landing --events data/unit/landing >/dev/null || exit 1; \
+	fi; \
+	$(UNIT) $(DBT) --log-level error build --empty --full-refresh --exclude-resource-type test $$changed && \
+	rm -rf $(UNIT_STATE) && mkdir -p $(UNIT_STATE) && \
+	cp dbt_project.yml data/unit/target/manifest.json $(UNIT_STATE) && cp -RL $(SEEDS) $(UNIT_STATE)/seeds
 
 quick: venv-dev ## the Python tests that start no server and no dbt
 	$(call say,"pytest without servers and builds")
