@@ -132,3 +132,18 @@
     {%- endfor -%}
     {{ literals | join(', ') }}
 {%- endmacro %}
+
+
+{# Aggregate: the texts of the rows that meet a condition, in order, with commas between them; null if there are none.
+   DuckDB keeps every row of an ordered aggregate until the end, also those whose text is null. #}
+{% macro listagg_where(condition, text, order) -%}
+    {{ adapter.dispatch('listagg_where')(condition, text, order) }}
+{%- endmacro %}
+
+{% macro duckdb__listagg_where(condition, text, order) -%}
+    string_agg({{ text }}, ',' order by {{ order }}) filter (where {{ condition }})
+{%- endmacro %}
+
+{% macro snowflake__listagg_where(condition, text, order) -%}
+    {{ dbt.listagg('case when ' ~ condition ~ ' then ' ~ text ~ ' end', "','", 'order by ' ~ order) }}
+{%- endmacro %}

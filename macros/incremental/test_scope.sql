@@ -7,14 +7,12 @@
         {%- do conditions.append(config.get('where')) -%}
     {%- endif -%}
     {%- if execute and var('test_scope') == 'changed' -%}
-        {%- for node in graph.nodes.values()
-            if node.resource_type == 'model' and node.alias == relation.identifier -%}
-            {%- if node.config.meta.get('touched') -%}
-                {%- do conditions.append(is_touched(node.config.meta['touched'])) -%}
-            {%- elif node.config.meta.get('new_batches') -%}
-                {%- do conditions.append('true ' ~ and_new_batch(node.config.meta['new_batches'])) -%}
-            {%- endif -%}
-        {%- endfor -%}
+        {%- set meta = models_by_name().get(relation.identifier, {}).get('config', {}).get('meta', {}) -%}
+        {%- if meta.get('touched') -%}
+            {%- do conditions.append(is_touched(meta['touched'])) -%}
+        {%- elif meta.get('new_batches') -%}
+            {%- do conditions.append('true ' ~ and_new_batch(meta['new_batches'])) -%}
+        {%- endif -%}
     {%- endif -%}
     {%- if conditions -%}
         {{ return('(select * from ' ~ relation ~ ' where ' ~ conditions | join(' and ') ~ ') as tested') }}
@@ -50,11 +48,24 @@
 {%- endmacro %}
 
 
+{# The models of the graph by name, which is also their alias. They are looked for once per run: all nodes have the graph in
+   common, and a walk through all of it for each test is one of a million steps. #}
+{% macro models_by_name() -%}
+    {%- if 'models_by_name' not in graph -%}
+        {%- set found = {} -%}
+        {%- for node in graph.nodes.values() if node.resource_type == 'model' -%}
+            {%- do found.update({node.name: node}) -%}
+        {%- endfor -%}
+        {%- do graph.update({'models_by_name': found}) -%}
+    {%- endif -%}
+    {{ return(graph['models_by_name']) }}
+{%- endmacro %}
+
+
 {# The relation of a model, without the dependency that ref() would add. #}
 {% macro relation_of(name) -%}
-    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.name == name -%}
-        {{ return(api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias)) }}
-    {%- endfor -%}
+    {%- set node = models_by_name()[name] -%}
+    {{ return(api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias)) }}
 {%- endmacro %}
 
 

@@ -46,7 +46,7 @@
         {{ keys | join(',\n        ') }}
         {%- for kind in person_counts() + person_latest() %},
         '{' || coalesce(
-            {{ dbt.listagg("case when kind = '" ~ kind ~ "' then written end", "','", 'order by member') }}, ''
+            {{ listagg_where("kind = '" ~ kind ~ "'", 'written', 'member') }}, ''
         ) || '}' as {{ kind }}
         {%- endfor %}
     from {{ name }}_written

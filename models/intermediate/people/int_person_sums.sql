@@ -3,14 +3,17 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
-    meta={'touched': [
-        {'model': 'int_touched_people', 'on': {'identifier': 'identifier'}},
-        {
-            'model': 'int_touched_people',
-            'on': {'is_anybody': 'is_anybody'},
-            'since': {'last_metric_date': 'removed_since_date'},
-        },
-    ]}
+    meta={
+        'touched': [
+            {'model': 'int_touched_people', 'on': {'identifier': 'identifier'}},
+            {
+                'model': 'int_touched_people',
+                'on': {'is_anybody': 'is_anybody'},
+                'since': {'last_metric_date': 'removed_since_date'},
+            },
+        ],
+        'pieces': {'model': 'int_person_days', 'by': 'substr(identity_key, 1, 2)'},
+    }
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
 
@@ -34,11 +37,15 @@ counted_since_removal as (
 days as (
 
     select * from {{ ref('int_person_days') }}
-    {% if is_incremental() -%}
     where
-        identifier in (select identifier from {{ ref('int_touched_people') }})
-        or identity_key in (select identity_key from counted_since_removal)
-    {%- endif %}
+        true
+        {{ and_in_piece() }}
+        {% if is_incremental() -%}
+        and (
+            identifier in (select identifier from {{ ref('int_touched_people') }})
+            or identity_key in (select identity_key from counted_since_removal)
+        )
+        {%- endif %}
 
 ),
 

@@ -208,6 +208,26 @@ def test_a_build_after_an_empty_one_builds_everything(
     assert "was built with other settings" in output
 
 
+def test_pieces_make_the_same_tables_of_people(copied: Built) -> None:
+    models = ("int_person_days", "int_person_sums")
+
+    def rows() -> list[tuple[int, ...] | None]:
+        with duckdb.connect(str(copied.warehouse), read_only=True) as connection:
+            query = "select count(*), sum(hash(model)) from intermediate.{0} as model"
+            return [connection.execute(query.format(model)).fetchone() for model in models]
+
+    before = rows()
+    run(
+        *(copied.environment, "dbt", "run", "--full-refresh", "--select", *models),
+        *("--vars", "{rows_of_a_piece: 1}"),
+    )
+    assert rows() == before
+    for model in models:
+        statements = copied.target / f"run/copymart/models/intermediate/people/{model}.sql"
+        # one piece makes the table
+        assert statements.read_text().count("insert into") > 1
+
+
 def test_nothing_new_writes_nothing(copied: Built) -> None:
     before = sums(copied.warehouse)
     run(copied.environment, "dbt", *CORE)
