@@ -67,7 +67,7 @@ def of_reads(name: str) -> set[str]:
 def of_deletes(name: str) -> set[str]:
     """The columns of `touched` in the model's config, of those whose touched values have bounds."""
     config = SQL[name].partition(") }}")[0]
-    assert "meta={'touched'" in config
+    assert re.search(r"meta=\{\s*'touched'", config)
     pairs = [
         pair for found in re.findall(r"'(?:on|since)': \{([^}]*)\}", config) for pair in found.split(", ")
     ]
