@@ -1,6 +1,6 @@
-{# CTEs that end with later_feeds and filled_sets, for int_message_ids: what the first feed that has a message lacks, and
-   the sets of ids of the messages whose events disagree, with the place of each set's first event. They read the CTE
-   messages. `of_messages`: the join that keeps the events of the messages that are wanted. #}
+{# CTEs that end with later_feeds and filled_sets, for int_message_ids: what the first feed that has a message lacks,
+   and the sets of ids of the messages whose events disagree, with the place of each set's first event. They read the
+   CTE messages. `of_messages`: the join that keeps the events of the messages that are wanted. #}
 {% macro sets_of_ids(ids, of_messages) -%}
 -- nearly all messages have the same ids on each event, so the order of their events does not matter
 messages_of_several_ids as (

@@ -13,9 +13,9 @@
 {%- endmacro %}
 
 
-{# The spans that hold about var('rows_of_a_piece') rows each, as SQL conditions; none for one span. Rows of one value stay
-   together, and the first and the last span are open, so that the spans hold every value whatever was counted. Values are
-   read behind a letter, so that dbt does not take them for something else. #}
+{# The spans that hold about var('rows_of_a_piece') rows each, as SQL conditions; none for one span. Rows of one value
+   stay together, and the first and the last span are open, so that the spans hold every value whatever was counted.
+   Values are read behind a letter, so that dbt does not take them for something else. #}
 {% macro pieces() -%}
     {%- set found = config.get('meta', {}).get('pieces') -%}
     {%- if not found -%}
@@ -53,7 +53,9 @@
 
 
 {# dbt-duckdb's macro, whose statement makes the table of the first piece; an insert for each other piece follows. #}
-{% macro duckdb__create_table_as(temporary, relation, compiled_code, language='sql', partitioned_by=none, sorted_by=none) -%}
+{% macro duckdb__create_table_as(
+    temporary, relation, compiled_code, language='sql', partitioned_by=none, sorted_by=none
+) -%}
     {%- set conditions = pieces() if any_piece() in compiled_code else [] -%}
     {{ dbt.duckdb__create_table_as(
         temporary, relation, compiled_code | replace(any_piece(), conditions[0] if conditions else any_piece()), language,

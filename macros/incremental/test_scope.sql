@@ -48,8 +48,8 @@
 {%- endmacro %}
 
 
-{# The models of the graph by name, which is also their alias. They are looked for once per run: all nodes have the graph in
-   common, and a walk through all of it for each test is one of a million steps. #}
+{# The models of the graph by name, which is also their alias, found once per run: all nodes have the graph in common,
+   and nearly 400 tests would walk through it twice each. #}
 {% macro models_by_name() -%}
     {%- if 'models_by_name' not in graph -%}
         {%- set found = {} -%}
