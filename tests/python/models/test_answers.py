@@ -112,7 +112,7 @@ def test_samples_of_people_give_what_the_truth_gives(built: Built, monkeypatch: 
     assert smaller.count("100") > compiled.count("100") and "22000" not in smaller
     with built.connect() as warehouse:
         warehouse.execute("begin")
-        stale = rebuild(warehouse, models, "int_person_samples", smaller)
+        stale = rebuild(warehouse, models, KEYS, "int_person_samples", smaller)
         found = {mart: differences(warehouse, mart, sampled[mart])[:5] for mart in KEYS if mart in stale}
         shares = warehouse.execute("select distinct share from intermediate.int_person_samples").fetchall()
         warehouse.execute("rollback")
@@ -128,7 +128,7 @@ def test_breaking_a_comparison_is_noticed(built: Built, answers: dict[str, list[
     assert rule in compiled, f"{model} no longer holds {rule!r}"
     with built.connect() as warehouse:
         warehouse.execute("begin")
-        stale = rebuild(warehouse, models, model, compiled.replace(rule, broken))
+        stale = rebuild(warehouse, models, KEYS, model, compiled.replace(rule, broken))
         noticed = any(differences(warehouse, mart, answers[mart]) for mart in KEYS if mart in stale)
         warehouse.execute("rollback")
     assert noticed, f"{rule!r} as {broken!r} in {model} changed no mart"

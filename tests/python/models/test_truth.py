@@ -263,7 +263,7 @@ def test_breaking_a_rule_is_noticed(built: Built, mutation: str) -> None:
     assert rule in compiled, f"{model} no longer holds {rule!r}"
     with built.connect() as warehouse:
         warehouse.execute("begin")
-        stale = rebuild(warehouse, models, model, compiled.replace(rule, broken))
+        stale = rebuild(warehouse, models, MARTS, model, compiled.replace(rule, broken))
         # the daily marts are small and at the end of every chain, so most mutations show there at once
         noticed = any(
             differences(warehouse, str(built.truth), mart) != ([], [])
@@ -291,7 +291,7 @@ def test_conversions_count_in_a_window_of_their_own(built: Built, tmp_path: Path
 
     with built.connect() as warehouse:
         warehouse.execute("begin")
-        stale = rebuild(warehouse, models_in_order(built.target), model, compiled.read_text())
+        stale = rebuild(warehouse, models_in_order(built.target), MARTS, model, compiled.read_text())
         different = {mart: differences(warehouse, str(truth), mart) for mart in MARTS if mart in stale}
         both_arms = warehouse.execute(
             "select distinct delivery_key is null from marts.fct_engagement_events "

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -114,14 +115,34 @@ def models_in_order(target: Path) -> dict[str, tuple[str, str, str]]:
     return ordered
 
 
-def rebuild(warehouse: duckdb.DuckDBPyConnection, models: dict, changed: str, compiled: str) -> set[str]:
-    """Build `changed` from other SQL and every model that reads it, in dbt's order; return their names."""
+def read_by(models: dict[str, tuple[str, str, str]], marts: Iterable[str]) -> set[str]:
+    """These marts and the models that they read, directly or not."""
+    wanted = set(marts)
+    for name, (relation, *_) in reversed(models.items()):
+        if any(_reads(models[reader][2], relation) for reader in wanted):
+            wanted.add(name)
+    return wanted
+
+
+def rebuild(
+    warehouse: duckdb.DuckDBPyConnection,
+    models: dict[str, tuple[str, str, str]],
+    marts: Iterable[str],
+    changed: str,
+    compiled: str,
+) -> set[str]:
+    """Build `changed` from other SQL and what of it these marts read, in dbt's order; return the names."""
     stale = {changed}
+    wanted = read_by(models, marts)
     for name, (relation, materialized, own) in models.items():
-        reads_stale = any('"' + models[parent][0].replace(".", '"."') + '"' in own for parent in stale)
-        if name == changed or (reads_stale and not relation.startswith("audit.")):
+        reads_stale = name in wanted and any(_reads(own, models[parent][0]) for parent in stale)
+        if name == changed or reads_stale:
             stale.add(name)
             sql = compiled if name == changed else own
             kind = "view" if materialized == "view" else "table"
             warehouse.execute(f"create or replace {kind} {relation} as {sql}")
     return stale
+
+
+def _reads(sql: str, relation: str) -> bool:
+    return '"' + relation.replace(".", '"."') + '"' in sql
