@@ -26,6 +26,7 @@ from scripts.land.report import (
 from scripts.land.rules import CALLS, EVENTS, SENDS, VARIANTS, Dataset
 from scripts.land.sources import Location, SourceFile, list_files, locate
 from scripts.land.sync import by_table
+from scripts.land.sync_tables import plan_sync_tables
 from scripts.land.table_plan import plan_table
 from scripts.land.transaction import run
 from scripts.warehouse import ProfilesDir, ProjectDir, Target, credentials, project_vars
@@ -39,6 +40,7 @@ copymart land --calls s3://acme/justai/calls \\
 copymart land --calls s3://acme/sends --variants s3://acme/variants
 copymart land --calls table:RAW.JUSTAI.CALLS
 copymart land --sync s3://acme/customerio/sync
+copymart land --sync table:RAW.CUSTOMERIO
 copymart land --pipeline-calls s3://acme/pipelines/calls
 copymart land --landing s3://acme
 copymart land --moved /data/logs s3://acme/logs
@@ -69,7 +71,8 @@ def land(
         str | None,
         typer.Option(
             help="Customer.io's warehouse sync: a folder, glob, file or `s3://` prefix of its Parquet files, "
-            "`TABLE_v4_…parquet` or in a folder per table.",
+            "`TABLE_v4_…parquet` or in a folder per table; or `table:DATABASE.SCHEMA`, a schema with its "
+            "tables.",
             rich_help_panel=WHAT,
         ),
     ] = None,
@@ -131,7 +134,8 @@ def land(
         typer.Option(
             "--all",
             help="Of a table, look for changes in every hour. Without it, hours that are older than "
-            "`table_rescan_days` (dbt_project.yml) are only counted.",
+            "`table_rescan_days` (dbt_project.yml) are only counted; tables of the sync whose rows change "
+            "later are compared whole anyway.",
             rich_help_panel=WHAT,
         ),
     ] = False,
@@ -176,7 +180,8 @@ def land(
     columns that land does not know are kept as JSON.
 
     A table lands by the UTC hours of its time column: hours that changed replace what they brought. It is one
-    of Snowflake's, or one of the DuckDB file or of what the profile's target attaches.
+    of Snowflake's, or one of the DuckDB file or of what the profile's target attaches. Of a schema with the
+    sync's tables, names begin as those of its files do; a row that is there again stays as it landed.
 
     With a Snowflake target, Snowflake copies and parses JSON lines: local files through PUT, `s3://` through
     a stage.
@@ -218,8 +223,8 @@ def land(
     span = _span(*backfill) if backfill else None
     if span and sync is not None:
         raise UserError(
-            "--backfill does not go with --sync, whose files have no hour in their path: a file that changed "
-            "replaces its rows without it"
+            "--backfill does not go with --sync, whose files have no hour in their path: a file or table "
+            "that changed replaces its rows without it"
         )
     if span and not named and landing is None:
         raise UserError("--backfill belongs to --calls or --events; --moved alone lands nothing")
@@ -227,7 +232,7 @@ def land(
         raise UserError("--allow-empty belongs to --backfill")
     locations: list[tuple[Dataset | None, Location]] = [(dataset, locate(uri)) for dataset, uri in named]
     if sync is not None:
-        locations.append((None, locate(sync)))
+        locations.append((None, locate(sync, of_schema=True)))
     if landing is not None:
         locations = _feeds_of(landing, of_hours=span is not None)
     remote = any(location.is_s3 for _, location in locations)
@@ -237,7 +242,7 @@ def land(
     if everything and not any(location.is_table for _, location in locations):
         raise UserError(
             "--all belongs to a table: give --calls, --variants, --events or --pipeline-calls "
-            "table:DATABASE.SCHEMA.NAME"
+            "table:DATABASE.SCHEMA.NAME, or --sync table:DATABASE.SCHEMA"
         )
     profile = credentials(project_dir, profiles_dir, target)
     elsewhere = profile["type"] == "snowflake"
@@ -277,6 +282,9 @@ def land(
             # variants without an hour hold for all time, whatever range is made equal
             whole = feed is VARIANTS and not all(file.path_hour for file in found or [])
             range_ = None if whole or (feed is VARIANTS and found is None) else span
+            if found is None and not feed:
+                plans += plan_sync_tables(engine, location, bounds, days, everything, dry_run)
+                continue
             if found is None:
                 assert feed
                 rest = (range_, allow_empty, copies or feed is VARIANTS, dry_run)

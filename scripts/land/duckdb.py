@@ -12,7 +12,7 @@ import pyarrow as pa
 from scripts.errors import UserError
 from scripts.land import forgetting
 from scripts.land.chunks import Chunk, Skipped, prefetched, read_chunks
-from scripts.land.duckdb_tables import DuckDBTable
+from scripts.land.duckdb_tables import DuckDBTable, list_tables
 from scripts.land.engine import Move, Stamp
 from scripts.land.plan import Plan
 from scripts.land.rules import Dataset
@@ -40,6 +40,10 @@ class DuckDB:
     def open_table(self, location: Location, dataset: Dataset, bounds: tuple[int, int]) -> SourceTable:
         """Find a table or view of this DuckDB file, or of what the profile attaches."""
         return DuckDBTable(self.connection, location, dataset, bounds)
+
+    def list_tables(self, location: Location) -> list[str]:
+        """List the tables and views of a schema of this DuckDB file, or of what the profile attaches."""
+        return list_tables(self.connection, location)
 
     def note_hashes(self, dataset: Dataset, stamp: Stamp, hashes: dict[str, str]) -> None:
         """Change the hashes of landed parts in the ledger; no model reads them."""

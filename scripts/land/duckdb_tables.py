@@ -17,17 +17,27 @@ from scripts.errors import UserError
 from scripts.land import chunks as sizes
 from scripts.land.chunks import Chunk, Skipped
 from scripts.land.parquet import readable
-from scripts.land.records import first_line
-from scripts.land.rules import MACROS, MARKED_JSON, TIMES, Dataset, name
-from scripts.land.source_tables import Hour, gone_since, hour_filter, hour_of, known_columns, rest_of
+from scripts.land.records import OTHER, first_line
+from scripts.land.rules import MACROS, MARKED_JSON, Dataset, name
+from scripts.land.source_tables import (
+    Hour,
+    gone_since,
+    hour_filter,
+    hour_of,
+    known_columns,
+    rest_of,
+    time_of,
+)
 from scripts.land.sources import Location, Opened, Refused, SourceFile
-from scripts.land.table_names import table_parts, table_root
+from scripts.land.table_names import table_address, table_parts, table_root
+from scripts.land.typed import TYPED_MACROS
 
 _SNAPSHOT = "landing_snapshot"
 _FIRST_ROWS = 16_384
 _MOST_ROWS = 2**20
 _WHOLE = re.compile(r"U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)")
 _HOUR_SECONDS = 3600
+_ZONED_NS = "TIMESTAMPTZ_NS"
 
 
 class DuckDBTable:
@@ -46,7 +56,7 @@ class DuckDBTable:
             UserError: there is none of that name, or it lacks a column.
         """
         self.connection, self.dataset, self.bounds = connection, dataset, bounds
-        connection.execute(MACROS)
+        connection.execute(MACROS + TYPED_MACROS)
         parts = _spelled(connection, location)
         self.root = table_root(parts)
         self.version = f"duckdb {duckdb.__version__}"
@@ -54,9 +64,16 @@ class DuckDBTable:
         self.types = {
             column: kind for column, kind, *_ in self._query(f"describe select * from {self.source}")
         }
-        self.columns, unknown = known_columns(self.root, self.types, dataset.columns)
+        known, unknown = known_columns(self.root, self.types, dataset.columns)
         self.unknown = tuple(unknown)
-        self.time = TIMES.get(dataset.name)
+        # the columns by what they are called in a chunk, of the sync in their order as those of a file
+        fields = {column: field for field, column in known.items()}
+        self.columns = (
+            {fields.get(column, OTHER + column): column for column in self.types} if dataset.typed else known
+        )
+        self.of_name = dataset.columns.of_name(self.root) if dataset.columns.of_name else {}
+        time = time_of(dataset)
+        self.time = time if time in known else None
         self.rest = rest_of(dataset)
 
     def _query(self, query: str) -> list[Any]:
@@ -76,7 +93,9 @@ class DuckDBTable:
 
     def _rows(self, hours: set[Hour] | None) -> str:
         columns = ", ".join(map(name, self.columns.values()))
-        query = f"select {self._hour()} as hour, hash({columns}) as hash, {columns} from {self.source}"
+        # a column of the sync may have any name, also that of one of ours
+        named = ", ".join(f"{name(column)} as {_held(field)}" for field, column in self.columns.items())
+        query = f"select {self._hour()} as hour, hash({columns}) as hash, {named} from {self.source}"
         if hours is None:
             return query
         wanted = pa.table(
@@ -99,13 +118,18 @@ class DuckDBTable:
         if not self.time:
             return "null::bigint"
         column, kind = self._time_column()
-        if kind.startswith("TIMESTAMP"):
+        if kind == "DATE" and self.dataset.typed:
+            seconds = f"case when isfinite({column}) then epoch({column})::bigint end"
+        elif kind.startswith("TIMESTAMP"):
+            column = _known_time(column, kind)
             seconds = f"case when isfinite({column}) then epoch_us({column}) // 1000000 end"
         elif _WHOLE.fullmatch(kind):
             seconds = (
                 f"case when {column} > 100000000000000 then {column} // 1000000 "
                 f"when {column} > 100000000000 then {column} // 1000 else {column} end"
             )
+        elif kind == "VARCHAR" and self.dataset.typed:
+            seconds = f"epoch_us(land_time(land_trimmed({column}))) // 1000000"
         elif kind == "VARCHAR":
             seconds = f"land_seconds(nullif({column}, ''))"
         elif kind in ("JSON", "VARIANT"):
@@ -120,7 +144,8 @@ class DuckDBTable:
 
     def _within(self, first: int, last: int) -> str:
         column, kind = self._time_column()
-        if kind == "TIMESTAMP WITH TIME ZONE":
+        if kind in ("TIMESTAMP WITH TIME ZONE", _ZONED_NS):
+            column = _known_time(column, kind)
             return f"{column} >= to_timestamp({first}) and {column} < to_timestamp({last})"
         if kind.startswith("TIMESTAMP"):
             begin, end = (f"make_timestamp({second}000000)" for second in (first, last))
@@ -140,7 +165,7 @@ class DuckDBTable:
         rows = self._rows({hour_of(file) for file in group})
         self._query(
             f"create or replace temp table {_SNAPSHOT} as "
-            f"select row_number() over () as line, * from ({rows})"
+            f"select row_number() over () as position, {_line(self.dataset)} as line, * from ({rows})"
         )
         found = {
             hour: (count, total)
@@ -177,34 +202,71 @@ class DuckDBTable:
 
     def _piece(self, first: int, last: int) -> pa.Table:
         """The rows [first, last) of the snapshot, as the reader of Parquet gives those of a file."""
+        value = _typed_value if self.dataset.typed else _value
         columns = ", ".join(
-            f"{_value(column, self.types[column])} as {field}" for field, column in self.columns.items()
+            f"{value(field, self.types[column])} as {name(field)}" for field, column in self.columns.items()
         )
         query = (
-            f"select parts.file_no, line, {columns} from {_SNAPSHOT} as rows "
+            f"select parts.file_no as landing_file_no, line as landing_line, {columns} "
+            f"from {_SNAPSHOT} as rows "
             f"inner join landing_parts as parts on rows.hour is not distinct from parts.hour "
-            f"where line >= {first} and line < {last}"
+            f"where position >= {first} and position < {last}"
         )
         try:
             read = self.connection.sql(query).to_arrow_table()
-            table = readable(read.drop_columns(["file_no", "line"]))
+            table = readable(read.drop_columns(["landing_file_no", "landing_line"]))
         except (duckdb.Error, pa.ArrowException, Refused) as error:
             raise UserError(f"{self.root}: {first_line(error)}; or land a view that does so") from error
+        typed = {field for _, _, field in self.dataset.typed}
         for number, field in enumerate(table.schema):
             kind = self.types.get(self.columns.get(field.name, ""), "")
-            if "JSON" in kind or "VARIANT" in kind:
+            if ("JSON" in kind or "VARIANT" in kind) and field.name not in typed:
                 table = table.set_column(number, field.with_metadata(MARKED_JSON), table.column(number))
-        table = table.add_column(0, "line", read["line"]).add_column(0, "file_no", read["file_no"])
+        for column, of_name in self.of_name.items():
+            table = table.append_column(column, pa.repeat(pa.scalar(of_name, pa.int64()), len(table)))
+        table = table.add_column(0, "line", read["landing_line"])
+        table = table.add_column(0, "file_no", read["landing_file_no"])
         batches = table.combine_chunks().to_batches(sizes.BATCH_ROWS)
         return pa.Table.from_batches(batches, table.schema)
 
 
-def _value(column: str, kind: str) -> str:
+def _line(dataset: Dataset) -> str:
+    """SQL of a number that no other row of the snapshot has.
+
+    A row of the sync has the same one whenever it is read, by which rows that stay are found.
+    """
+    if not dataset.typed:
+        return "position"
+    return "(hash >> 1)::bigint + row_number() over (partition by hash) - 1"
+
+
+def _known_time(column: str, kind: str) -> str:
+    """SQL of a time in a type that functions of DuckDB know."""
+    return f"{column}::timestamptz" if kind == _ZONED_NS else column
+
+
+def _held(field: str) -> str:
+    """The column of the snapshot for a field."""
+    return name(f"given:{field}")
+
+
+def _typed_value(field: str, kind: str) -> str:
+    """SQL of a column of the sync: JSON in place of a text or number is what it holds."""
+    source = _held(field)
+    if kind in ("JSON", "VARIANT") and not field.startswith(OTHER):
+        return f"land_text({source}::json)"
+    if kind == "DATE":
+        return f"case when isfinite({source}) then {source} end"
+    return _value(field, kind)
+
+
+def _value(field: str, kind: str) -> str:
     """SQL of a column in a type that Arrow and the rules know."""
-    source = name(column)
+    source = _held(field)
     if kind in ("JSON", "VARIANT"):
         return f"{source}::json::varchar"
     if kind.startswith("TIMESTAMP"):
+        source = _known_time(source, kind)
         return f"case when isfinite({source}) then {source} end"
     if "VARIANT" in kind or "JSON" in kind:
         return f"to_json({source})::varchar"
@@ -226,13 +288,29 @@ def _spelled(connection: duckdb.DuckDBPyConnection, location: Location) -> list[
     found = connection.execute(query, given).fetchall()
     if found:
         return list(found[0])
-    databases = [
-        database
-        for (database,) in connection.execute(
-            "select database_name from duckdb_databases() where not internal order by 1"
-        ).fetchall()
-    ]
-    raise UserError(
-        f"{location.given}: there is no such table or view. The profile's target has the databases "
-        f"{', '.join(databases)}; others stand under its key attach"
+    raise _nothing_of(connection, f"{location.given}: there is no such table or view")
+
+
+def _nothing_of(connection: duckdb.DuckDBPyConnection, what: str) -> UserError:
+    query = "select database_name from duckdb_databases() where not internal order by 1"
+    databases = ", ".join(database for (database,) in connection.execute(query).fetchall())
+    return UserError(
+        f"{what}. The profile's target has the databases {databases}; others stand under its key attach"
     )
+
+
+def list_tables(connection: duckdb.DuckDBPyConnection, location: Location) -> list[str]:
+    """The addresses of the tables and views of a schema.
+
+    Raises:
+        UserError: there is no such schema, or nothing is in it.
+    """
+    given = [part for part, _ in table_parts(location.given, of_schema=True)]
+    query = (
+        "select table_catalog, table_schema, table_name from information_schema.tables "
+        "where lower(table_catalog) = lower(?) and lower(table_schema) = lower(?) order by all"
+    )
+    found = connection.execute(query, given).fetchall()
+    if not found:
+        raise _nothing_of(connection, f"{location.given}: there is no such schema, or it has no tables")
+    return [table_address(parts) for parts in found]

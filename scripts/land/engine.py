@@ -49,6 +49,13 @@ class Engine(Protocol):
             UserError: there is no such table, it may not be read, or it lacks a column.
         """
 
+    def list_tables(self, location: Location) -> list[str]:
+        """The addresses of the tables and views of a schema.
+
+        Raises:
+            UserError: there is no such schema, it may not be read, or nothing is in it.
+        """
+
     def note_hashes(self, dataset: Dataset, stamp: Stamp, hashes: dict[str, str]) -> None:
         """Change the hashes of landed parts in the ledger, in one transaction; their rows stay."""
 

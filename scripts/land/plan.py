@@ -41,6 +41,13 @@ class Plan:
     names: dict[tuple[str, int], str] = field(default_factory=dict)
     table: Any = None
 
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether a row that is there again stays as it landed: of a table of the sync, a row has one number
+        whenever it is read, so that an export of others does not touch what belongs to it.
+        """
+        return self.table is not None and bool(self.dataset.typed)
+
     def __post_init__(self) -> None:
         for uri, known in self.known.items():
             if known.lines and known.digest:

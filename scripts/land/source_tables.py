@@ -73,9 +73,27 @@ class Listing:
     gone: int = 0
 
 
+_SYNC_TIMES = ("created_at", "timestamp")
+
+
+def time_of(dataset: Dataset) -> str | None:
+    """The field by whose hours a table lands; None: of a dataset without one, all rows are one part."""
+    if not dataset.typed:
+        return TIMES.get(dataset.name)
+    return next((time for time in _SYNC_TIMES if time in dataset.columns.fields), None)
+
+
 def rest_of(dataset: Dataset) -> str:
     """The name of the part without an hour: the rows without a usable time, or all where none has one."""
-    return "without_time" if dataset.name in TIMES else "all"
+    return "without_time" if time_of(dataset) else "all"
+
+
+def may_change_anywhere(dataset: Dataset) -> bool:
+    """Whether a loader may replace old rows in place: of a row of the sync that changes, it is the key that
+    stays. What happened at a time stays as it was.
+    """
+    time = time_of(dataset)
+    return bool(dataset.typed) and (time,) not in dataset.columns.required
 
 
 def part_name(table: SourceTable, hour: Hour) -> str:
@@ -94,7 +112,7 @@ def hour_of(file: SourceFile) -> Hour:
 
 
 def known_columns(root: str, names: Iterable[str], columns: Columns) -> tuple[dict[str, str], list[str]]:
-    """The table's columns that land reads, by field, and those that it ignores. Case does not count.
+    """The table's columns that land reads, by field, and those that it does not know. Case does not count.
 
     Raises:
         UserError: a column that must be there is missing, or two differ only by case.
@@ -102,7 +120,11 @@ def known_columns(root: str, names: Iterable[str], columns: Columns) -> tuple[di
     spelled: dict[str, list[str]] = {}
     for name in names:
         spelled.setdefault(name.lower(), []).append(name)
-    double = [found for key, found in spelled.items() if len(found) > 1 and key in columns.fields]
+    double = [
+        found
+        for key, found in spelled.items()
+        if len(found) > 1 and (key in columns.fields or columns.of_name)
+    ]
     if double:
         raise UserError(
             f"{root}: its columns {' and '.join(double[0])} differ only by case: land a view with one of them"
@@ -187,7 +209,7 @@ def _versions_alike(version: str, digests: dict[Hour, str], landed: dict[Hour, K
     return found
 
 
-def notes(table: SourceTable, listing: Listing, days: int) -> list[str]:
+def notes(table: SourceTable, listing: Listing, days: int, has_backfill: bool = True) -> list[str]:
     """What a run did not look at, in words."""
     said = []
     if listing.counted:
@@ -198,8 +220,8 @@ def notes(table: SourceTable, listing: Listing, days: int) -> list[str]:
         )
     if listing.gone:
         said.append(
-            f"{table.root}: {listing.gone:,} hour(s) that landed have no rows now; what they brought stays. "
-            "--backfill START END --allow-empty removes it"
+            f"{table.root}: {listing.gone:,} hour(s) that landed have no rows now; what they brought stays"
+            + (". --backfill START END --allow-empty removes it" if has_backfill else "")
         )
     if listing.unproven:
         said.append(

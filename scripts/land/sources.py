@@ -126,8 +126,9 @@ class Opened:
             raise Refused("it changed while it was read: run the command again when its writer is done")
 
 
-def locate(uri: str) -> Location:
-    """Turn a folder, glob, file, s3:// prefix or table into a Location.
+def locate(uri: str, of_schema: bool = False) -> Location:
+    """Turn a folder, glob, file, s3:// prefix or table into a Location; `of_schema`: a schema stands for a
+    table.
 
     Raises:
         UserError: it is empty or names no bucket or table, the scheme is not read, or the local path does not
@@ -145,7 +146,7 @@ def locate(uri: str) -> Location:
         location = _location(uri, f"s3://{bucket}", key.removesuffix("/").split("/") if key else [])
         return replace(location, literal=uri.removesuffix("/")) if location.pattern else location
     if is_table(uri):
-        table_parts(uri)
+        table_parts(uri, of_schema)
         return Location(uri, uri)
     if "://" in uri and not uri.startswith("file://"):
         raise UserError(f"{uri}: land reads local paths and s3://, not {uri.partition('://')[0]}://")

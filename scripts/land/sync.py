@@ -12,6 +12,7 @@ from scripts.land.exports import EXPORT
 from scripts.land.records import Columns
 from scripts.land.rules import Dataset
 from scripts.land.sources import Location, SourceFile
+from scripts.land.table_names import is_table
 
 KNOWN_VERSIONS = (4, 5)
 """Schema versions whose columns are below: 4 as file names have it, 5 with the newer columns of metrics."""
@@ -150,7 +151,7 @@ def _dataset(table: str, spec: _Table) -> Dataset:
 
 
 def versions(uri: str) -> dict[str, int | None]:
-    """The schema version and the sequence number in the name of a file, null where it has none."""
+    """The schema version and the sequence number in the name of a file or table, null where it has none."""
     found = _VERSIONED.fullmatch(_stem(uri))
     if not found:
         return {"schema_version": None, "sequence": None}
@@ -165,18 +166,25 @@ def _int64(digits: str) -> int | None:
 
 
 def _stem(uri: str) -> str:
+    if is_table(uri):
+        # of the part of a table, or of a table
+        return re.split(r"[.:]", uri.partition("/")[0])[-1]
     return re.sub(r"(?:\.[A-Za-z]+)+$", "", uri.rpartition("/")[2])
 
 
 def table_of(uri: str, root: str) -> Dataset | None:
     """The table that a file below `root` belongs to: by what its name begins with before `_v<digits>_`, else
     by a name that is a table's, else by the nearest folder that is. None: of no table that land reads.
+
+    A table of a warehouse has no folders.
     """
     stem = _stem(uri).lower()
     if found := _VERSIONED.fullmatch(stem):
         return _BY_SPELLING.get(found["table"])
     if (found := _PLAIN.fullmatch(stem)) and found["table"] in _BY_SPELLING:
         return _BY_SPELLING[found["table"]]
+    if is_table(uri):
+        return None
     inside = uri.removeprefix(root).split("/")[:-1]
     folders = [folder.lower() for folder in (root.rpartition("/")[2], *inside)]
     return next((_BY_SPELLING[folder] for folder in reversed(folders) if folder in _BY_SPELLING), None)

@@ -18,6 +18,7 @@ from scripts.land import straight
 from scripts.land.checks import check_query, raw_query, repeated_keys_query
 from scripts.land.chunks import Chunk, Skipped
 from scripts.land.engine import Engine, Stamp, new_stamp
+from scripts.land.kept_rows import keep_same_rows
 from scripts.land.plan import Plan
 from scripts.land.records import first_line
 from scripts.land.rules import MACROS, Dataset, name, quoted
@@ -199,6 +200,8 @@ class Batch:
         self.unknown: dict[str, set[str]] = {}
         # parts that are checked, and bytes of those that wait for the INSERT
         self.part = self.waiting = 0
+        # replaced parts of which rows that are there again stay as they are
+        self.compared: list[str] = []
         self.lines = straight.Lines()
         self.checked = "checked_columns" if plan.dataset.typed else "checked"
         self.stamp = _begin(self.connection, plan.dataset)
@@ -209,11 +212,18 @@ class Batch:
         fresh = [uri for uri in uris.values() if uri not in self.files]
         self.files |= {opened.file.uri: opened for opened in chunk.files.values()}
         replaced = [uri for uri in fresh if uri in self.plan.known]
-        _delete(self.connection, self.plan.dataset, replaced, self.stamp)
+        if self.plan.keeps_rows:
+            _delete_beside(self.connection, self.plan.dataset, replaced)
+            self.compared += replaced
+        else:
+            _delete(self.connection, self.plan.dataset, replaced, self.stamp)
         for uri, names in chunk.unknown.items():
             self.unknown.setdefault(uri, set()).update(names)
         for uri, counts in chunk.copied.items():
             self.counts.setdefault(uri, Counter()).update(counts)
+        if chunk.copied and not len(chunk.table):
+            # Snowflake has checked all of it
+            return
         if straight.can_insert(self.plan.dataset, chunk.table.schema):
             if self.lines.tables and not self.lines.tables[0].schema.equals(chunk.table.schema, True):
                 self._insert_lines()
@@ -330,6 +340,8 @@ class Batch:
     def commit(self, outcome: Outcome) -> None:
         """Write the ledger, end the transaction, and only then count its files in `outcome`."""
         self.insert_waiting()
+        if self.compared:
+            keep_same_rows(self.connection, self.plan.dataset, self.compared, self.stamp)
         rows = [(uri, opened, self.counts.get(uri, Counter())) for uri, opened in self.files.items()]
         ledger = pa.table(
             {
@@ -383,8 +395,15 @@ def _delete(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[
         f"{removed_keys(dataset, 'staging')} where landed._file in (from gone)",
         {"batch_id": stamp.batch_id},
     )
-    for table in (dataset.name, f"{dataset.name}_rejects"):
-        connection.execute(f"delete from staging.{table} where _file in (from gone)")
+    connection.execute(f"delete from staging.{dataset.name} where _file in (from gone)")
+    connection.unregister("gone")
+    _delete_beside(connection, dataset, uris)
+
+
+def _delete_beside(connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[str]) -> None:
+    """Delete the rejects of files and their rows in the ledger."""
+    connection.register("gone", pa.table({"file": pa.array(uris, pa.string())}))
+    connection.execute(f"delete from staging.{dataset.name}_rejects where _file in (from gone)")
     connection.execute(
         "delete from staging.landed_files where dataset = ? and file in (from gone)", [dataset.name]
     )

@@ -34,7 +34,7 @@ create or replace temp macro land_time(t) as
 create or replace temp macro land_no_epoch(t) as nullif(t, timestamp '1970-01-01');
 create or replace temp macro land_is_epoch(t) as coalesce(t = timestamp '1970-01-01', false);
 """
-_MEANINGS = {"int": "whole number", "time": "time", "flag": "boolean"}
+MEANINGS = {"int": "whole number", "time": "time", "flag": "boolean"}
 _NULLS = {"int": "null::bigint", "text": "null::varchar", "time": "null::timestamp", "flag": "null::boolean"}
 
 Value = tuple[str, str | None]
@@ -184,7 +184,7 @@ def _other(dataset: Dataset, schema: pa.Schema, doubtful: dict[str, str]) -> str
 def _unread_fields(dataset: Dataset, doubtful: dict[str, str]) -> str:
     if not doubtful:
         return "null::varchar[]"
-    labels = {column: f"{field} (no {_MEANINGS.get(kind, kind)})" for column, kind, field in dataset.typed}
+    labels = {column: f"{field} (no {MEANINGS.get(kind, kind)})" for column, kind, field in dataset.typed}
     named = ", ".join(f"case when u_{column} then {quoted(labels[column])} end" for column in doubtful)
     failed = " or ".join(f"u_{column}" for column in doubtful)
     return f"case when {failed} then list_filter([{named}], lambda x: x is not null) end"

@@ -22,7 +22,7 @@ from scripts.land.plan import Plan
 from scripts.land.rules import Dataset
 from scripts.land.snowflake.lines import staged_chunks
 from scripts.land.snowflake.session import Session, execute, open_session
-from scripts.land.snowflake.source_tables import SnowflakeTable
+from scripts.land.snowflake.source_tables import SnowflakeTable, list_tables
 from scripts.land.snowflake.stage import Stage, find_stage, list_through
 from scripts.land.snowflake.tables import existing_tables, make_tables
 from scripts.land.snowflake.transaction import change_hashes, publish, rename_files
@@ -60,6 +60,10 @@ class Snowflake:
     def open_table(self, location: Location, dataset: Dataset, bounds: tuple[int, int]) -> SourceTable:
         """Find a table or view of the account."""
         return SnowflakeTable(self.session, location, dataset, bounds)
+
+    def list_tables(self, location: Location) -> list[str]:
+        """List the tables and views of a schema of the account that the role sees."""
+        return list_tables(self.session, location)
 
     def note_hashes(self, dataset: Dataset, stamp: Stamp, hashes: dict[str, str]) -> None:
         """Change the hashes of landed parts in Snowflake's ledger, then in its copy."""

@@ -15,13 +15,22 @@ from snowflake.connector.errors import ProgrammingError
 
 from scripts.errors import UserError
 from scripts.land.chunks import Chunk, Skipped
-from scripts.land.rules import TIMES, Dataset
+from scripts.land.rules import Dataset
 from scripts.land.snowflake.lines import lines_of
 from scripts.land.snowflake.session import PlainLines, Session, execute
+from scripts.land.snowflake.typed_columns import check_typed_query, seconds_of
 from scripts.land.snowflake.typed_rows import SEMI_STRUCTURED, Column, check_query, hour_of_row, value_of
-from scripts.land.source_tables import Hour, gone_since, hour_filter, hour_of, known_columns, rest_of
+from scripts.land.source_tables import (
+    Hour,
+    gone_since,
+    hour_filter,
+    hour_of,
+    known_columns,
+    rest_of,
+    time_of,
+)
 from scripts.land.sources import Location, Opened, SourceFile
-from scripts.land.table_names import table_parts, table_root
+from scripts.land.table_names import table_address, table_parts, table_root
 from scripts.snowflake.names import quoted
 
 MOST_LISTED = 50_000
@@ -52,7 +61,8 @@ class SnowflakeTable:
         columns, unknown = known_columns(self.root, found, dataset.columns)
         self.columns = {field: Column(name, found[name]) for field, name in columns.items()}
         self.unknown = tuple(unknown)
-        for column in self.columns.values():
+        self.others = tuple(Column(name, found[name]) for name in unknown if dataset.typed)
+        for column in self._read():
             if column.kind not in _KINDS:
                 raise UserError(
                     f"{self.root}: its column {column.name} of type {column.kind} has no meaning here: land "
@@ -60,9 +70,11 @@ class SnowflakeTable:
                 )
         ((version,),) = execute(session, "select current_version()")
         self.version = f"snowflake {version}"
-        time = TIMES.get(dataset.name)
-        self.time = self.columns[time] if time else None
+        self.time = self.columns.get(time_of(dataset) or "")
         self.rest = rest_of(dataset)
+
+    def _read(self) -> tuple[Column, ...]:
+        return (*self.columns.values(), *self.others)
 
     def _columns(self, parts: list[str]) -> dict[str, str]:
         query = (
@@ -107,11 +119,15 @@ class SnowflakeTable:
         return {_hour(found): int(total) for found, total in self._query(query)}
 
     def _hour(self) -> str:
-        return hour_of_row(self.time, self.bounds) if self.time else "cast(null as bigint)"
+        if not self.time:
+            return "cast(null as bigint)"
+        return hour_of_row(self.time, self.bounds, seconds_of(self.time) if self.dataset.typed else None)
 
     def _rows(self, hours: set[Hour] | None) -> str:
-        names = ", ".join(quoted(column.name) for column in self.columns.values())
-        hashed = ", ".join(map(value_of, self.columns.values()))
+        # a column of the sync may have any name, also that of one of ours
+        read = [(column, _held(column) if self.dataset.typed else column) for column in self._read()]
+        names = ", ".join(f"{quoted(column.name)} as {quoted(held.name)}" for column, held in read)
+        hashed = ", ".join(map(value_of, self._read()))
         query = f"select {self._hour()} as hour, hash({hashed}) as hash, {names} from {self.source}"
         if hours is None:
             return query
@@ -148,13 +164,19 @@ class SnowflakeTable:
         wanted = self._rows({hour_of(file) for file in group})
         self._query(
             f"create or replace temporary table {rows} as "
-            f"select row_number() over (order by hour) as line, * from ({wanted}) as numbered"
+            f"select {_line(self.dataset)} as line, * from ({wanted}) as numbered"
         )
         totals = {
             _hour(hour): int(total)
             for hour, total in self._query(f"select hour, to_varchar(sum(hash)) from {rows} group by hour")
         }
-        query = check_query(self.dataset, self.columns, rows, self.bounds, self.root, self.rest)
+        where = (rows, self.bounds, self.root, self.rest)
+        if self.dataset.typed:
+            known = {field: _held(column) for field, column in self.columns.items()}
+            others = {column.name: _held(column) for column in self.others}
+            query = check_typed_query(self.dataset, known, others, *where)
+        else:
+            query = check_query(self.dataset, self.columns, *where)
         self._query(f"create or replace temporary table {checked} as {query}")
         counts: dict[str, Counter[str | None]] = {}
         for name, reason, count in self._query(
@@ -174,12 +196,61 @@ class SnowflakeTable:
                 yield gone_since(file)
         if files:
             unknown = {item.file.uri: self.unknown for item in files.values() if self.unknown}
+            for name, found in self._unread(checked):
+                unknown[name] = (*unknown.get(name, ()), *found)
             try:
                 yield Chunk(lines_of([]), files, True, unknown, counts)
             finally:
                 self.session.plain.clear()
         for table in (rows, checked):
             execute(self.session, f"drop table if exists {table}")
+
+    def _unread(self, checked: str) -> Iterator[tuple[str, list[str]]]:
+        """The parts, each with fields of which the landing table cannot hold a value."""
+        if self.dataset.typed:
+            query = f"select distinct file, unread from {checked} where unread is not null"
+            for name, unread in self._query(query):
+                yield name, unread.rstrip(",").split(",")
+
+
+def _held(column: Column) -> Column:
+    """The column of the temporary table for a column of a table of the sync."""
+    return Column(f"given {column.name}", column.kind)
+
+
+def _line(dataset: Dataset) -> str:
+    """SQL of a number that no other row of the snapshot has.
+
+    A row of the sync has the same one whenever it is read, by which rows that stay are found.
+    """
+    if not dataset.typed:
+        return "row_number() over (order by hour)"
+    return "bitshiftright(hash, 1) + row_number() over (partition by hash order by hour) - 1"
+
+
+def list_tables(session: Session, location: Location) -> list[str]:
+    """The addresses of the tables and views of a schema that the role sees.
+
+    Raises:
+        UserError: there is no such schema for the role, or nothing is in it.
+    """
+    given = table_parts(location.given, of_schema=True)
+    database, schema = (name if is_quoted else name.upper() for name, is_quoted in given)
+    query = (
+        f"select table_name from {quoted(database)}.information_schema.tables "
+        "where table_schema = %s order by table_name"
+    )
+    advice = (
+        f"The role that lands needs: grant usage on database {quoted(database)}; grant usage on schema "
+        f"{quoted(database, schema)}; grant select on all tables in schema {quoted(database, schema)}"
+    )
+    try:
+        found = [name for (name,) in execute(session, query, (schema,))]
+    except ProgrammingError as error:
+        raise UserError(f"{location.given}: {error.msg}. {advice}") from error
+    if not found:
+        raise UserError(f"{location.given}: there is no table or view in it for this role. {advice}")
+    return [table_address([database, schema, name]) for name in found]
 
 
 def _hour(found: Any) -> Hour:

@@ -53,8 +53,9 @@ def publish(
     with transaction(session, dataset.name, stamp):
         _check_ledger(session, dataset, before)
         replaced = [file for file, digest in before.items() if digest is not None]
+        kept = _checked_of(session, dataset)
         for some in pieces(replaced):
-            _delete(session, dataset, some, stamp)
+            _delete(session, dataset, some, stamp, kept)
         for table, count in staged.items():
             _copy(session, table, count, stamp)
         _insert_plain(
@@ -235,12 +236,22 @@ _MOVES = (
 )
 
 
-def _delete(session: Session, dataset: Dataset, files: list[str], stamp: Stamp) -> None:
+def _checked_of(session: Session, dataset: Dataset) -> str | None:
+    """The temporary table of parts of a table of the sync, whose rows that are there again stay."""
+    tables = {part.table for uri, part in session.plain.items() if dataset.typed and part.name == uri}
+    return next(iter(tables), None)
+
+
+def _delete(
+    session: Session, dataset: Dataset, files: list[str], stamp: Stamp, kept: str | None = None
+) -> None:
+    """Delete what files brought, but for rows that are in `kept` too."""
     schema = session.schema
     listed = json.dumps(files)
-    _note_removed(session, dataset, listed, stamp)
-    for table in (dataset.name, f"{dataset.name}_rejects"):
-        execute(session, f"delete from {schema}.{table} where _file in ({_FILES})", (listed,))
+    is_gone = f" and (_file, _line) not in (select file, line from {kept} where plain)" if kept else ""
+    _note_removed(session, dataset, listed, stamp, is_gone)
+    execute(session, f"delete from {schema}.{dataset.name} where _file in ({_FILES}){is_gone}", (listed,))
+    execute(session, f"delete from {schema}.{dataset.name}_rejects where _file in ({_FILES})", (listed,))
     execute(
         session,
         f"delete from {schema}.landed_files where dataset = %s and file in ({_FILES})",
@@ -248,13 +259,13 @@ def _delete(session: Session, dataset: Dataset, files: list[str], stamp: Stamp) 
     )
 
 
-def _note_removed(session: Session, dataset: Dataset, files: str, stamp: Stamp) -> None:
+def _note_removed(session: Session, dataset: Dataset, files: str, stamp: Stamp, is_gone: str = "") -> None:
     """Keep the keys of the rows of files (a JSON list): models find by them what to recompute."""
     table = f"{session.schema}.{dataset.name}"
     execute(
         session,
         f"insert into {table}_removed (batch_id, {', '.join(dataset.removed())}) select distinct %s, "
-        f"{removed_keys(dataset, session.schema)} where landed._file in ({_FILES})",
+        f"{removed_keys(dataset, session.schema)} where landed._file in ({_FILES}){is_gone}",
         (stamp.batch_id, files),
     )
 
@@ -290,11 +301,18 @@ def _insert_parts(session: Session, dataset: Dataset, stamp: Stamp, parts: list[
     (table,) = {part.table for part in parts}
     columns = ", ".join(column for column, _, _ in dataset.table)
     target, landed_at = f"{session.schema}.{dataset.name}", stamp.landed_at.isoformat(sep=" ")
+    rows = sum(part.rows for part in parts)
+    is_new = ""
+    if dataset.typed:
+        of_parts = f"select _file, _line from {target} where _file in (select distinct file from {table})"
+        ((kept,),) = execute(session, f"select count(*) from ({of_parts}) as kept")
+        rows -= int(kept)
+        is_new = f" and (file, line) not in ({of_parts})"
     for expected, statement, parameters in (
         (
-            sum(part.rows for part in parts),
+            rows,
             f"insert into {target} ({columns}, _file, _line, _loaded_at, _batch_id) "
-            f"select {columns}, file, line, to_timestamp_ntz(%s), %s from {table} where plain",
+            f"select {columns}, file, line, to_timestamp_ntz(%s), %s from {table} where plain{is_new}",
             (landed_at, stamp.batch_id),
         ),
         (

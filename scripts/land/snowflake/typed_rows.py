@@ -151,10 +151,12 @@ def _closing(sql: str, start: int) -> int:
     return end - 1
 
 
-def hour_of_row(column: Column, bounds: tuple[int, int]) -> str:
-    """The hour of a row by the rules for its time; null where they reject it."""
+def hour_of_row(column: Column, bounds: tuple[int, int], given: str | None = None) -> str:
+    """The hour of a row by the rules for its time; null where they reject it. `given`: SQL of its seconds."""
     name = quoted(column.name)
-    if column.is_time:
+    if given:
+        seconds = given
+    elif column.is_time:
         seconds = value_of(column)
     elif column.is_number:
         seconds = (
@@ -165,6 +167,12 @@ def hour_of_row(column: Column, bounds: tuple[int, int]) -> str:
         seconds = _seconds(f"({text_of(column)})")
     earliest, latest = bounds
     return f"case when {seconds} between {earliest} and {latest - 1} then floor({seconds} / 3600) end"
+
+
+def file_of_row(root: str, rest: str) -> str:
+    """SQL of the name in the ledger of the part that a row of `hour` belongs to."""
+    name = "to_varchar(to_timestamp_ntz(hour * 3600), 'YYYY/MM/DD/HH24')"
+    return f"{literal(root)} || '/' || coalesce({name}, {literal(rest)})"
 
 
 def check_query(
@@ -201,7 +209,6 @@ def check_query(
         f"case when reason is null then v_{column} end as {column}" for column, _, _ in dataset.table
     )
     data = ", o_data as d" if dataset.members else ""
-    name = "to_varchar(to_timestamp_ntz(hour * 3600), 'YYYY/MM/DD/HH24')"
     return f"""
 with rows_read as (
     select hour, line, {", ".join(fields)}, to_json(object_construct_keep_null({", ".join(raw)})) as raw
@@ -217,7 +224,7 @@ judged as (
     select *, case {reasons} end as reason from typed
 )
 select
-    {literal(root)} || '/' || coalesce({name}, {literal(rest)}) as file, line,
+    {file_of_row(root, rest)} as file, line,
     reason is null as plain, reason, case when reason is not null then raw end as raw, {listed}
 from judged"""
 

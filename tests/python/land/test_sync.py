@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import hypothesis.strategies as st
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -15,7 +14,7 @@ from scripts.land.rules import Dataset
 from scripts.land.sources import list_files, locate
 from scripts.land.sync import by_table, table_of, versions
 from support.land import land_path, landed, rejected, rows, state, warehouse
-from support.sync import TABLES, WRITERS, delivery, metric, moment, write_export
+from support.sync import OTHER_COLUMNS, TABLES, delivery, exports, metric, moment, write_export
 
 DELIVERIES, METRICS, PEOPLE = (TABLES[table] for table in ("deliveries", "metrics", "people"))
 
@@ -57,58 +56,6 @@ def test_the_folder_that_was_named_may_be_a_table() -> None:
     assert found and found.name == "customerio_outputs"
 
 
-KINDS = {
-    "int": st.integers(-(2**31), 2**31 - 1),
-    "text": st.text(
-        st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=9
-    ),
-    "time": st.integers(946_684_800, 4_102_444_799).map(moment),
-    "flag": st.booleans(),
-}
-OTHERS = {
-    "a": pa.int64(),
-    'say "b"\\': pa.string(),
-    "line": pa.float64(),
-    "Sequence": pa.list_(pa.string()),
-    "fault": pa.timestamp("us", "UTC"),
-}
-
-
-@st.composite
-def exports(draw: st.DrawFn) -> tuple[Dataset, list[dict[str, Any]], dict[str, Any]]:
-    """A table of the sync, rows for it, and how a writer gives them."""
-    dataset = draw(st.sampled_from(list(TABLES.values())))
-    required = {field for (field,) in dataset.columns.required}
-    kinds = {field: kind for _, kind, field in dataset.typed}
-    optional = [field for field in kinds if field not in required]
-    there = [*required, *(draw(st.lists(st.sampled_from(optional), unique=True)) if optional else [])]
-    order = draw(st.permutations(sorted(there)))
-    row = st.fixed_dictionaries(
-        {
-            field: KINDS[kinds[field]] if field in required else st.none() | KINDS[kinds[field]]
-            for field in order
-        }
-    )
-    given_rows = draw(st.lists(row, max_size=5))
-    writers = {field: draw(st.sampled_from(list(WRITERS[kinds[field]]))) for field in order}
-    others = {
-        name: draw(
-            st.lists(st.none() | OTHER_VALUES[name], min_size=len(given_rows), max_size=len(given_rows))
-        )
-        for name in draw(st.lists(st.sampled_from(list(OTHERS)), unique=True))
-    }
-    return dataset, given_rows, {"order": order, "writers": writers, "others": others}
-
-
-OTHER_VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "a": st.integers(-9, 9),
-    'say "b"\\': st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5),
-    "line": st.sampled_from([0.5, -2.25]),
-    "Sequence": st.lists(st.sampled_from(["x", 'y"']), max_size=2),
-    "fault": st.just(moment(1_767_268_801)),
-}
-
-
 @settings(max_examples=50, deadline=None, database=None)
 @given(exports())
 def test_a_row_is_the_same_whatever_its_writer(
@@ -117,7 +64,7 @@ def test_a_row_is_the_same_whatever_its_writer(
     """Columns in any order, in types of any writer, some missing, some unknown."""
     dataset, given_rows, how = export
     folder = tmp_path_factory.mktemp("sync")
-    how["others"] = {name: (values, OTHERS[name]) for name, values in how["others"].items()}
+    how["others"] = {name: (values, OTHER_COLUMNS[name]) for name, values in how["others"].items()}
     arrays = {name: pa.array(values, kind) for name, (values, kind) in how["others"].items()}
     write_export(folder / "x_v6_1_9.parquet", dataset, given_rows, how["writers"], how["order"], arrays)
     outcome = land_path(CONNECTION, folder, dataset)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import hypothesis.strategies as st
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -153,3 +154,55 @@ def delivery(number: int, **changes: Any) -> dict[str, Any]:
         "seq_num": number,
     }
     return row | changes
+
+
+VALUES_OF_KINDS = {
+    "int": st.integers(-(2**31), 2**31 - 1),
+    "text": st.text(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=9
+    ),
+    "time": st.integers(946_684_800, 4_102_444_799).map(moment),
+    "flag": st.booleans(),
+}
+OTHER_COLUMNS = {
+    "a": pa.int64(),
+    'say "b"\\': pa.string(),
+    "line": pa.float64(),
+    "Sequence": pa.list_(pa.string()),
+    "fault": pa.timestamp("us", "UTC"),
+}
+VALUES_OF_OTHERS: dict[str, st.SearchStrategy[Any]] = {
+    "a": st.integers(-9, 9),
+    'say "b"\\': st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5),
+    "line": st.sampled_from([0.5, -2.25]),
+    "Sequence": st.lists(st.sampled_from(["x", 'y"']), max_size=2),
+    "fault": st.just(moment(1_767_268_801)),
+}
+
+
+@st.composite
+def exports(draw: st.DrawFn) -> tuple[Dataset, list[dict[str, Any]], dict[str, Any]]:
+    """A table of the sync, rows for it, and how a writer gives them."""
+    dataset = draw(st.sampled_from(list(TABLES.values())))
+    required = {field for (field,) in dataset.columns.required}
+    kinds = {field: kind for _, kind, field in dataset.typed}
+    optional = [field for field in kinds if field not in required]
+    there = [*required, *(draw(st.lists(st.sampled_from(optional), unique=True)) if optional else [])]
+    order = draw(st.permutations(sorted(there)))
+    row = st.fixed_dictionaries(
+        {
+            field: VALUES_OF_KINDS[kinds[field]]
+            if field in required
+            else st.none() | VALUES_OF_KINDS[kinds[field]]
+            for field in order
+        }
+    )
+    given_rows = draw(st.lists(row, max_size=5))
+    writers = {field: draw(st.sampled_from(list(WRITERS[kinds[field]]))) for field in order}
+    others = {
+        name: draw(
+            st.lists(st.none() | VALUES_OF_OTHERS[name], min_size=len(given_rows), max_size=len(given_rows))
+        )
+        for name in draw(st.lists(st.sampled_from(list(OTHER_COLUMNS)), unique=True))
+    }
+    return dataset, given_rows, {"order": order, "writers": writers, "others": others}
