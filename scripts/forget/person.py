@@ -7,6 +7,7 @@ from scripts.console import listed
 from scripts.errors import UserError
 from scripts.land.forgetting import Place
 from scripts.land.forgotten import PREFIX, plain
+from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.tables import API
 
 
@@ -21,18 +22,20 @@ class Person:
 
     @property
     def identifiers(self) -> set[str]:
-        """All that is forgotten."""
-        return self.customer_ids | self.cio_ids | self.emails
+        """All that is forgotten; a source call writes cio_ before a cio_id."""
+        written = {f"{_CIO}{cio_id}" for cio_id in self.cio_ids}
+        return self.customer_ids | self.cio_ids | written | self.emails
 
 
+_CIO = "cio_"
 Triple = tuple[str | None, str | None, str | None]
 
 
 def find(place: Place, customer_id: str | None, email: str | None) -> Person:
     """Find all identifiers of the person with an id or an address.
 
-    Ids and cio_ids that came together are one person's, and so are the addresses that came with them, but
-    for those that came with other ids too.
+    Ids and cio_ids that came together are one person's, so are those that an alias call merges, and so are
+    the addresses that came with them, but for those that came with other ids too.
 
     Raises:
         UserError: several people used the address.
@@ -68,12 +71,38 @@ def _expand(place: Place, person: Person) -> None:
         before = len(person.identifiers)
         for triple in _triples(place, person.customer_ids, person.cio_ids):
             _add(person, triple)
+        for name in _merged(place, person.identifiers):
+            _add(person, _triple_of(name))
 
 
 def _add(person: Person, triple: Triple) -> None:
     for values, value in zip((person.customer_ids, person.cio_ids, person.emails), triple, strict=True):
         if value:
             values.add(value)
+
+
+def _merged(place: Place, identifiers: set[str]) -> set[str]:
+    """What alias calls name beside one of these, as they write it."""
+    if not identifiers:
+        return set()
+    listed_ids = ", ".join(["%s"] * len(identifiers))
+    compared = [
+        f"case when contains({column}, '@') then lower(trim({column})) else {column} end"
+        for column in ("user_id", "previous_id")
+    ]
+    query = (
+        f"select distinct user_id, previous_id from {place.schema}.{PIPELINE_CALLS.name} "
+        f"where type = 'alias' and ({' or '.join(f'{text} in ({listed_ids})' for text in compared)})"
+    )
+    rows = place.run(query, (*sorted(identifiers), *sorted(identifiers)))
+    return {name for row in rows for name in row if name and not name.startswith(PREFIX)}
+
+
+def _triple_of(name: str) -> Triple:
+    """An identifier of a source call: a cio_id behind cio_, an address, or an id."""
+    if name.startswith(_CIO) and len(name) > len(_CIO):
+        return None, name.removeprefix(_CIO), None
+    return (None, None, plain(name)) if "@" in name else (name, None, None)
 
 
 def _is_of(person: Person, ids: tuple[str | None, str | None]) -> bool:
@@ -126,9 +155,18 @@ def _sources(place: Place) -> dict[str, str]:
         f"coalesce({member('data.identifiers.email')}, {member('data.email_address')}, "
         f"case when object_type = 'email' then {recipient} end)"
     )
+    is_cio = f"left(user_id, {len(_CIO)}) = '{_CIO}' and length(user_id) > {len(_CIO)}"
+    # only what identifies somebody says whose an address is
+    of_identify = (
+        f"case when type = 'identify' and not ({is_cio}) and not contains(user_id, '@') then user_id end",
+        f"case when type = 'identify' and {is_cio} then substr(user_id, {len(_CIO) + 1}) end",
+        f"case when type = 'identify' then coalesce({member('traits.email')}, "
+        "case when contains(user_id, '@') then user_id end) end",
+    )
     of_customer = ("payload.id", "payload.cio_id", "payload.email")
     return {
         "customerio_events": named("user_id", member("data.identifiers.cio_id"), of_event),
         "customerio_people": named("customer_id", "internal_customer_id", "email_addr"),
+        PIPELINE_CALLS.name: named(*of_identify),
         API: named(*(f"case when entity = 'customers' then {member(name)} end" for name in of_customer)),
     }

@@ -14,12 +14,15 @@ from scripts.errors import UserError
 from scripts.forget.person import find
 from scripts.forget.rows import count, forget_rows, known_of
 from scripts.land.api import Counts, OnDuckDB, Part, Record, Reject, begin, land, place_of
+from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.rules import EVENTS
 from support.forgotten import (
     CIO,
     EMAIL,
     ID,
     NAMES,
+    NEW_ID,
+    OTHER_EMAIL,
     Files,
     calls,
     events,
@@ -229,4 +232,26 @@ def test_an_address_of_two_people_names_neither(tmp_path: Path) -> None:
         "select user_id, data->>'$.identifiers.email' from staging.customerio_events where event_id = 'e2'"
     )
     assert connection.execute(users).fetchall() == [("bob-9", EMAIL)]
+    connection.close()
+
+
+def test_merges_and_addresses_of_source_calls_are_followed(tmp_path: Path) -> None:
+    """Along a chain of alias calls, in either direction, and to the addresses that came with the others."""
+    connection = warehouse()
+    for path, dataset in (*source_calls(tmp_path, 0), *sync(tmp_path, 0)):
+        land_path(connection, path, dataset)
+    alias = {"type": "alias", "messageId": "a1", "timestamp": 1_767_268_800}
+    first = {**alias, "userId": f"cio_{CIO}", "previousId": "visitor-3"}
+    path = write(tmp_path / "alias/a.jsonl", first, {**alias, "messageId": "a2", "userId": "bob-9"})
+    land_path(connection, path, PIPELINE_CALLS)
+    place = place_of(OnDuckDB(connection))
+    for person in (find(place, "visitor-3", None), find(place, NEW_ID, None), find(place, None, OTHER_EMAIL)):
+        assert person.customer_ids == {ID, NEW_ID, "visitor-3"}
+        assert (person.cio_ids, person.emails) == ({CIO}, {EMAIL.lower(), OTHER_EMAIL})
+    forget_ann(connection, email=OTHER_EMAIL)
+    assert cells(connection, *NAMES, NEW_ID, OTHER_EMAIL, "visitor-3") == []
+    # another row of hers, that no other one leads to
+    later = {**alias, "type": "track", "event": "x", "messageId": "a3", "userId": f"cio_{CIO}"}
+    land_path(connection, write(tmp_path / "later/a.jsonl", later), PIPELINE_CALLS)
+    assert cells(connection, *NAMES) == []
     connection.close()

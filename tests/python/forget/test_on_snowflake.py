@@ -1,7 +1,9 @@
 """On Snowflake a person is forgotten as on DuckDB: the same rows get the same pseudonyms."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,12 +11,16 @@ from scripts.forget import rows
 from scripts.forget.person import find
 from scripts.forget.rows import count, forget_rows, known_of
 from scripts.land.api import OnDuckDB, Warehouse, place_of
+from scripts.land.snowflake import api, transaction
 from scripts.land.snowflake.api import OnSnowflake
 from scripts.land.snowflake.session import Session
-from scripts.land.snowflake.tables import make_tables
+from scripts.land.snowflake.tables import ddl, make_tables
+from scripts.snowflake.names import literal
 from support.emulated_snowflake import connect, differences, land_there
-from support.forgotten import ID, NAMES, calls, events, sync
+from support.forgotten import CIO, ID, NAMES, NEW_ID, OTHER_EMAIL, calls, events, source_calls, sync
 from support.land import land_path, warehouse
+from support.snowflake import built
+from support.strict_account import Refused
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def session(port: int) -> Iterator[Session]:
 def forget_ann(warehouse: Warehouse) -> list[rows.Count]:
     place = place_of(warehouse)
     person = find(place, ID, None)
-    assert person.identifiers == {name.lower() for name in NAMES}
+    assert person.identifiers == {*(name.lower() for name in NAMES), f"cio_{CIO}", NEW_ID, OTHER_EMAIL}
     known = known_of(place, person.identifiers)
     counts = count(place, known, person.identifiers)
     forget_rows(warehouse, known, person.identifiers)
@@ -42,13 +48,13 @@ def test_a_person_is_forgotten_as_on_duckdb(
     """Rows that have landed, and those that land later: calls are lines that Snowflake inserts itself."""
     monkeypatch.setattr(rows, "token_hex", lambda size: "5a17" * (size // 2))
     connection = warehouse()
-    files = [*sync(tmp_path, 0), *events(tmp_path, 0)]
+    files = [*sync(tmp_path, 0), *events(tmp_path, 0), *source_calls(tmp_path, 0)]
     for path, dataset in files:
         land_path(connection, path, dataset)
         land_there(session, path, dataset)
     here, there = forget_ann(OnDuckDB(connection)), forget_ann(OnSnowflake(session))
     assert here == there
-    assert len(here) == 8
+    assert len(here) == 9
     assert differences(connection, session) == {}
     for path, dataset in (*calls(tmp_path, 0), *events(tmp_path, 1), *sync(tmp_path, 1)):
         ours, theirs = land_path(connection, path, dataset), land_there(session, path, dataset)
@@ -57,3 +63,37 @@ def test_a_person_is_forgotten_as_on_duckdb(
     pseudonyms = "select count(*) from staging.justai_calls where user_id like 'forgotten:%'"
     assert connection.execute(pseudonyms).fetchall() == [(2,)]
     connection.close()
+
+
+def test_forgetting_takes_the_rights_of_the_role_that_lands(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It owns the landing tables; roles that only read them, or build on them, are refused."""
+    for path, dataset in (*sync(tmp_path, 0), *events(tmp_path, 0), *source_calls(tmp_path, 0)):
+        land_there(session, path, dataset)
+    statements: list[str] = []
+    run = api.execute
+
+    def noted(session: Session, statement: str, parameters: tuple[Any, ...] | None = None) -> list[Any]:
+        values = tuple(literal(str(value)) for value in parameters or ())
+        statements.append(statement % values if parameters else statement)
+        return run(session, statement, parameters)
+
+    monkeypatch.setattr(api, "execute", noted)
+    monkeypatch.setattr(transaction, "execute", noted)
+    forget_ann(OnSnowflake(session))
+    changes = [text for text in statements if text.split(maxsplit=1)[0] in ("update", "insert", "delete")]
+    assert {text.split()[0] for text in changes} == {"update", "insert"}
+    account = built()
+    account.run('use role "COPYMART_LOADER"')
+    for statement in ddl('"COPYMART"."STAGING"'):
+        account.run(statement)
+    for role in ("LOADER", "TRANSFORMER", "READER"):
+        account.run(f'use role "COPYMART_{role}"')
+        for statement in statements:
+            text = re.sub(r"\bSTAGING\.(?=\w)", '"COPYMART"."STAGING".', statement)
+            if role == "LOADER":
+                account.run(text)
+            elif statement in changes:
+                with pytest.raises(Refused):
+                    account.run(text)

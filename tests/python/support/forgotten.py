@@ -11,6 +11,8 @@ from support.sync import TABLES, delivery, metric, moment, write_export
 
 ID, CIO, EMAIL = "ann-77", "cio-ann-77", "Ann.77@Example.com"
 NAMES = (ID, CIO, EMAIL)
+# what source calls alone say of her
+OTHER_EMAIL, NEW_ID = "ann@other.example", "ann-new"
 Files = list[tuple[Path, Dataset]]
 
 
@@ -53,7 +55,10 @@ def source_calls(folder: Path, version: int) -> Files:
 
     lines = (
         *(said(1, userId=ID), said(2), said(3, userId="bob-9", traits={}, properties={})),
-        said(4, type="alias", userId="ann-new", previousId=ID),
+        said(4, type="alias", userId=NEW_ID, previousId=ID),
+        said(6, userId=NEW_ID, traits={"email": OTHER_EMAIL}, properties={}),
+        said(7, userId=f"cio_{CIO}", traits={}, properties={}),
+        said(8, userId=OTHER_EMAIL.upper(), type="track", traits={}, properties={}),
         said(5, userId=ID, type="rap"),
         *(said(9 + number, userId=ID) for number in range(version)),
     )
