@@ -19,6 +19,12 @@ deliveries as (
 
 ),
 
+apart_days as (
+
+    select * from {{ ref('int_apart_days') }}
+
+),
+
 of_sync as (
 
     select distinct
@@ -86,7 +92,7 @@ waiting as (
 
 ),
 
-final as (
+joined as (
 
     select
         coalesce(counted.event_date, waiting.event_date) as event_date,
@@ -105,6 +111,23 @@ final as (
         on
             counted.event_date = waiting.event_date
             and counted.metric = waiting.metric
+
+),
+
+final as (
+
+    select
+        event_date,
+        metric,
+        webhook_deliveries,
+        sync_deliveries,
+        shared_deliveries,
+        only_webhook_deliveries,
+        only_sync_deliveries,
+        shared_share,
+        waiting_metrics,
+        event_date in (select apart_days.event_date from apart_days) as is_first_feed_alone
+    from joined
 
 )
 

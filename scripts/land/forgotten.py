@@ -218,6 +218,7 @@ PERSONAL: dict[str, Personal] = {
         ("user_id", "data.customer_id", "data.identifiers.cio_id"),
         {"user_id": _pseudonym, "href": _link, "data": scrubbed_json},
         addresses=("data.identifiers.email", "data.email_address", "data.recipient"),
+        removed=("user_id",),
     ),
     "customerio_people": Personal(
         ("customer_id", "internal_customer_id"),

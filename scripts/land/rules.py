@@ -274,7 +274,7 @@ EVENTS = Dataset(
             "v_object_type is null and v_event_type is null and not contains(v_metric, '_')",
         ),
     ),
-    keys=("event_id", "timestamp", "delivery_id", "journey_id"),
+    keys=("event_id", "timestamp", "delivery_id", "journey_id", "user_id"),
     members=json.dumps(
         {
             **dict.fromkeys(("delivery_id", "email_id", "journey_id", "action_id"), "VARCHAR"),

@@ -6,7 +6,7 @@ from scripts.console import console
 from scripts.land.datasets import DATASETS
 from scripts.land.forgotten import COLUMNS as FORGOTTEN_COLUMNS
 from scripts.land.forgotten import TABLE as FORGOTTEN
-from scripts.land.rules import MACROS, Dataset, member_columns, name, quoted
+from scripts.land.rules import EVENTS, MACROS, Dataset, member_columns, name, quoted
 
 TRACE = {"_file": "varchar", "_line": "bigint", "_loaded_at": "timestamp", "_batch_id": "varchar"}
 """The columns, with their types, that say where and when a row landed."""
@@ -43,6 +43,9 @@ API_TABLES = {
 }
 """Columns, with their types, of each landing table of the App API."""
 
+REMOVED_SINCE = {EVENTS.name: {"user_id": "varchar"}}
+"""Columns of tables of removed keys that tables of an earlier version lack."""
+
 _COMPRESSION = {
     # no two alike, so that only the search for a compression costs
     "customerio_events.event_id": "uncompressed",
@@ -68,6 +71,11 @@ def ddl() -> list[str]:
             f"create table if not exists staging.{dataset.name}_removed (batch_id varchar, {keys})",
             f"alter table staging.{dataset.name} add column if not exists _batch_id varchar",
         ]
+    # a warehouse of an earlier version has the keys of removed events without their person
+    for column, kind in REMOVED_SINCE[EVENTS.name].items():
+        statements.append(
+            f"alter table staging.{EVENTS.name}_removed add column if not exists {column} {kind}"
+        )
     for table, types in API_TABLES.items():
         columns = ", ".join(f"{column} {kind}" for column, kind in types.items())
         statements.append(f"create table if not exists staging.{table} ({columns})")

@@ -1,6 +1,7 @@
 {# The events of both feeds, whichever count. Not int_events: its join would read all of them, and a union in one place
    would keep DuckDB from skipping rows that the conditions leave out. #}
 {% set events_of_feeds = ['int_distinct_events', 'int_sync_events'] %}
+{% set later_feed = {'webhooks': 'int_distinct_events', 'sync': 'int_sync_events'}[engagement_feeds()[-1]] %}
 
 with
 
@@ -77,11 +78,29 @@ changed_actions as (
 
 ),
 
+-- days on which the later feed counts no more, or again
+changed_days as (
+
+    select event_date
+    from {{ ref('int_feed_day_changes') }}
+    where batch_id in (select batch_id from pending)
+
+),
+
 message_ids as (
 
     select delivery_id
     from touched_events
     where delivery_id is not null
+
+    union
+
+    select delivery_id
+    from {{ ref(later_feed) }}
+    where
+        is_about_message
+        and metric = 'sent'
+        and event_date in (select event_date from changed_days)
 
     {% for model in events_of_feeds %}
     union

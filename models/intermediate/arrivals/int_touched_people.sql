@@ -1,6 +1,6 @@
 {# People by identifier, from the lines of touched messages: what the tables hold of a message may be newer than what a
-   build that broke off has read. A removed line is known by its key only, which names nobody. So from its day on, all
-   people are touched that were counted on that day or later. #}
+   build that broke off has read. The key of a removed line names its person, where that had an id. For any other, all
+   people are touched that were counted on its day or later. #}
 with
 
 batches as (
@@ -67,10 +67,34 @@ people_without_id as (
 
 ),
 
+removed_lines as (
+
+    select
+        user_id,
+        removed_events.timestamp
+    from removed_events
+    where batch_id in (select batch_id from pending)
+
+),
+
+-- the pseudonym of somebody forgotten does not say who was counted
+named_removals as (
+
+    select distinct user_id
+    from removed_lines
+    where user_id not like 'forgotten:%'
+
+),
+
 identifiers as (
 
     select {{ identifier_of('customer_id', 'user_id') }} as identifier
     from lines_with_id
+
+    union
+
+    select {{ identifier_of('customer_id', 'user_id') }} as identifier
+    from named_removals
 
     union
 
@@ -104,9 +128,11 @@ forgotten_deliveries as (
 
 removals as (
 
-    select {{ unix_to_timestamp('removed_events.timestamp') }} as removed_at
-    from removed_events
-    where batch_id in (select batch_id from pending)
+    select {{ unix_to_timestamp('removed_lines.timestamp') }} as removed_at
+    from removed_lines
+    where
+        user_id is null
+        or user_id like 'forgotten:%'
 
     union all
 

@@ -8,6 +8,15 @@
 
 with
 
+apart_days as (
+
+    select * from {{ ref('int_apart_days') }}
+    {%- if feeds | length == 1 %}
+    where false
+    {%- endif %}
+
+),
+
 webhook_events as (
 
     select * from {{ ref('int_distinct_events') }}
@@ -20,6 +29,18 @@ sync_events as (
     {%- if 'sync' not in feeds %}
     where false
     {%- endif %}
+
+),
+
+-- messages of the later feed on days on which the two share too few: it counts none of them
+left_out as (
+
+    select delivery_id
+    from {{ 'webhook_events' if feeds[-1] == 'webhooks' else 'sync_events' }}
+    where
+        is_about_message
+        and metric = 'sent'
+        and event_date in (select event_date from apart_days)
 
 ),
 
@@ -53,7 +74,9 @@ webhooks as (
         {%- else %}
         not coalesce(webhook_events.delivery_id in (select known.delivery_id from sync_metrics as known), false)
             as is_of_first_feed,
-        sync_metrics.delivery_id is not null as is_in_earlier_feed
+        sync_metrics.delivery_id is not null
+        or coalesce(webhook_events.delivery_id in (select left_out.delivery_id from left_out), false)
+            as is_in_earlier_feed
         {%- endif %}
     from webhook_events
     left join sync_metrics
@@ -75,7 +98,9 @@ syncs as (
         sync_events.is_machine_click,
         {%- if feeds[0] == 'webhooks' %}
         not sync_events.is_message_in_webhooks as is_of_first_feed,
-        sync_events.is_metric_in_webhooks as is_in_earlier_feed
+        sync_events.is_metric_in_webhooks
+        or coalesce(sync_events.delivery_id in (select left_out.delivery_id from left_out), false)
+            as is_in_earlier_feed
         {%- else %}
         true as is_of_first_feed,
         false as is_in_earlier_feed

@@ -1,5 +1,5 @@
-{# A removed line does not say whose it was. So people who were counted on its day or later are summed up again; this
-   table itself knows who they are. #}
+{# A removed line without an id does not say whose it was. So people who were counted on its day or later are summed up
+   again; this table itself knows who they are. #}
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',

@@ -6,7 +6,7 @@ from scripts.land.forgotten import TABLE as FORGOTTEN
 from scripts.land.rules import Dataset
 from scripts.land.snowflake.members import MEMBERS
 from scripts.land.snowflake.session import Session, execute
-from scripts.land.tables import API, API_TABLES, TRACE, say_filling
+from scripts.land.tables import API, API_TABLES, REMOVED_SINCE, TRACE, say_filling
 from scripts.snowflake.names import literal
 
 STAGE = "landing"
@@ -110,6 +110,11 @@ def make_tables(session: Session) -> None:
 def _fill_columns(session: Session) -> None:
     query = "select table_name, column_name from information_schema.columns where table_schema = %s"
     there = {(table, column) for table, column in execute(session, query, (session.schema.upper(),))}
+    for name, columns in REMOVED_SINCE.items():
+        for column, kind in columns.items():
+            if (f"{name}_REMOVED".upper(), column.upper()) not in there:
+                added = f"add column {column} {column_type(kind)}"
+                execute(session, f"alter table {session.schema}.{name}_removed {added}")
     for dataset in DATASETS:
         table = dataset.name.upper()
         missing = [column for column in dataset.types() if (table, column.upper()) not in there]

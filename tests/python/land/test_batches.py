@@ -125,7 +125,7 @@ def test_keys_of_removed_rows_are_kept(tmp_path: Path) -> None:
     write(hour / "b.jsonl", event(event_id="new"))
     land_path(connection, tmp_path, EVENTS, span=(datetime(2026, 9, 1), datetime(2026, 9, 2)))
     _, landing, removal = batches(connection)
-    common = {"batch_id": removal, "timestamp": 1767268806}
+    common = {"batch_id": removal, "timestamp": 1767268806, "user_id": None}
     assert removed(connection, EVENTS) == [
         {**common, "event_id": event()["event_id"], "delivery_id": "d", "journey_id": "j"},
         {**common, "event_id": event()["event_id"], "delivery_id": None, "journey_id": "15"},

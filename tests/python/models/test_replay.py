@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import duckdb
 import pytest
@@ -20,7 +21,7 @@ from scripts.forget.person import find
 from scripts.forget.rows import forget_rows, known_of
 from scripts.land.api import OnDuckDB, place_of
 from scripts.land.rules import CALLS, EVENTS
-from support.land import warehouse
+from support.land import event, warehouse
 from support.project import NO_MANIFEST, PROJECT
 from support.project import settings as environment_of
 from support.replay.builds import (
@@ -64,6 +65,7 @@ from support.replay.steps import (
     land_some,
     land_sync,
 )
+from support.sync import delivery, metric
 
 EXAMPLES = int(os.environ.get("COPYMART_REPLAY_EXAMPLES", "0"))
 SEED = int(os.environ.get("COPYMART_REPLAY_SEED") or time.time())
@@ -75,6 +77,7 @@ SHARES = {
     "a control template is taken back": 0.0,
     "the webhooks count what the sync had counted": 0.05,
     "the sync counts again what the webhooks lost": 0.01,
+    "the feeds of a day share too few, and enough again": 0.02,
 }
 MAPS = ("template_actions", "template_settings")
 # Together they meet every case.
@@ -239,6 +242,46 @@ def test_a_control_template_acts_on_history(example: Example) -> None:
             counts += history.connection.execute(count).fetchall()
             assert unequal_to_full(history, example.recorded) == {}
     assert counts[0] != counts[1] and counts[2] == (None,)
+
+
+def sent_of(feed: str, *deliveries: str) -> list[dict[str, Any]]:
+    """Sent messages of one day, as a feed has them."""
+    if feed == "sync":
+        return [metric(number, delivery_id=name, metric="sent") for number, name in enumerate(deliveries)]
+    data = {"journey_id": "j", "action_id": 42}
+    return [event(event_id=f"e{name}", data={**data, "delivery_id": name}) for name in deliveries]
+
+
+@pytest.mark.parametrize("mutation", [None, "messages of days whose feeds share too few"])
+def test_where_the_feeds_of_a_day_share_too_few_the_first_counts(
+    example: Example, mutation: str | None
+) -> None:
+    """The sync's messages count, not when others come by webhook, and again when more are shared."""
+    recorded = example.recorded.core("int_touched_messages")
+    runs = MUTATIONS[mutation].apply(recorded) if mutation else recorded
+    draw, names = Random(1), ("s1", "s2", "s3", "s4")
+    counted = "select count(*) from marts.fct_engagement_events where feed = 'sync' and uncounted_reason "
+    counted += "is distinct from 'in_other_feed'"
+    with history_of(Plan(0, 1, 5, True, 0.0, ()), runs) as history:
+        folder = history.folder / "customerio/sync"
+        history.export(folder / "metrics/metrics_v4_1_1.parquet", "metrics", sent_of("sync", *names))
+        of_sync = [delivery(number, delivery_id=name) for number, name in enumerate(names)]
+        history.export(folder / "deliveries/deliveries_v4_1_1.parquet", "deliveries", of_sync)
+        history.land_exports()
+        history.build()
+        found, equal = [], []
+        for deliveries in ((), ("w1", "w2"), ("s1", "s2")):
+            if deliveries:
+                lines = [line_of(EVENTS.name, record) for record in sent_of("webhooks", *deliveries)]
+                history.add(draw, EVENTS.name, lines)
+                history.land(draw, EVENTS.name)
+                history.build()
+            found += history.connection.execute(counted).fetchall()
+            equal.append(unequal_to_full(history, recorded) == {})
+    if mutation:
+        assert not all(equal)
+    else:
+        assert (found, equal) == ([(4,), (0,), (2,)], [True] * 3)
 
 
 def test_a_full_refresh_that_dies_forgets_no_action(example: Example) -> None:

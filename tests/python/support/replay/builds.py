@@ -33,6 +33,7 @@ BOOKKEEPING = (
     "int_rewritten_messages",
     "int_settings_changes",
     "int_trigger_changes",
+    "int_feed_day_changes",
 )
 
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)

@@ -163,6 +163,8 @@ CASES = {
                 select delivery_id from staging.customerio_events_removed
                 where batch_id not in {_OLD} and delivery_id is not null
             )""",
+    "the feeds of a day share too few, and enough again": """
+        select 1 from intermediate.int_feed_day_changes where not is_apart""",
     "an edit is reverted": """
         select 1
         from marts.dim_copy_variants as now

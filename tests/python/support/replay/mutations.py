@@ -130,6 +130,11 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
         f"from touched_events\n    where delivery_id is not null and {_since('event_at')}",
         1,
     ),
+    "messages of days whose feeds share too few": Mutation(
+        "int_touched_messages",
+        "and event_date in (select event_date from changed_days)",
+        "and false",
+    ),
     "messages of changed settings, by action": Mutation(
         "int_touched_messages",
         "and action_id in (select action_id from changed_actions)",
@@ -285,6 +290,7 @@ NEEDED = {
     "events that were removed": {"land_moved", "land_undone"},
     "payloads of events that were removed": {"land_gone", "land_edited"},
     "earlier payloads of events that landed": {"land_moved"},
+    "messages of days whose feeds share too few": {"land_sync"},
     "messages of changed settings, by action": {"edit_actions"},
     "messages of changed settings, by parent": {"edit_actions"},
     "templates with changed settings, for messages": {"edit_actions"},

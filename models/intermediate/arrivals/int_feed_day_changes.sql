@@ -1,0 +1,192 @@
+{# A log, as int_settings_changes is one of the templates' settings: a day is logged when it becomes one on which the
+   feeds share under half of the smaller one's sent messages, or ceases to be one. A table of days could not say what a
+   build that broke off has not read yet; a row of this one is of a batch that is pending until all models have. Only days
+   are counted again of which events arrived; a full refresh counts all and keeps the log. #}
+{{ config(materialized='incremental', incremental_strategy='append', full_refresh=false) }}
+
+{% set is_of_arrivals = is_incremental() and not flags.FULL_REFRESH %}
+
+{% set bounds_of_arrivals -%}
+    (
+            true{{ and_between('event_date', 'int_touched_events', 'event_date') }}
+            or true{{ and_between('event_date', 'int_touched_sync_events', 'event_date') }}
+        )
+{%- endset %}
+
+with
+
+batches as (
+
+    select * from {{ ref('int_landed_batches') }}
+
+),
+
+{% if is_incremental() -%}
+logged as (
+
+    select
+        event_date,
+        change_number,
+        is_apart
+    from {{ this }}
+
+),
+
+arrived_days as (
+
+    select event_date from {{ ref('int_touched_events') }}
+
+    union
+
+    select event_date from {{ ref('int_touched_sync_events') }}
+
+),
+{%- else -%}
+logged as (
+
+    select
+        cast(null as date) as event_date,
+        0 as change_number,
+        false as is_apart
+    from batches
+    where false
+
+),
+{%- endif %}
+
+of_sync as (
+
+    select distinct
+        event_date,
+        delivery_id
+    from {{ ref('int_sync_events') }}
+    where
+        is_about_message
+        and metric = 'sent'
+        {% if is_of_arrivals -%}
+        and event_date in (select event_date from arrived_days)
+        and {{ bounds_of_arrivals }}
+        {%- endif %}
+
+),
+
+of_webhooks as (
+
+    select distinct
+        event_date,
+        delivery_id
+    from {{ ref('int_distinct_events') }}
+    where
+        is_about_message
+        and metric = 'sent'
+        and event_date in (select event_date from of_sync)
+        {% if is_of_arrivals -%}
+        and {{ bounds_of_arrivals }}
+        {%- endif %}
+
+),
+
+sync_days as (
+
+    select
+        event_date,
+        count(*) as message_count
+    from of_sync
+    group by event_date
+
+),
+
+webhook_days as (
+
+    select
+        of_webhooks.event_date,
+        count(*) as message_count,
+        count(of_sync.delivery_id) as shared_count
+    from of_webhooks
+    left join of_sync
+        on
+            of_webhooks.event_date = of_sync.event_date
+            and of_webhooks.delivery_id = of_sync.delivery_id
+    group by of_webhooks.event_date
+
+),
+
+apart as (
+
+    select sync_days.event_date
+    from sync_days
+    inner join webhook_days
+        on sync_days.event_date = webhook_days.event_date
+    where 2 * webhook_days.shared_count < least(sync_days.message_count, webhook_days.message_count)
+
+),
+
+ranked as (
+
+    select
+        event_date,
+        is_apart,
+        row_number() over (partition by event_date order by change_number desc) as recency
+    from logged
+
+),
+
+logged_apart as (
+
+    select event_date
+    from ranked
+    where
+        recency = 1
+        and is_apart
+        {% if is_of_arrivals -%}
+        and event_date in (select event_date from arrived_days)
+        {%- endif %}
+
+),
+
+changed as (
+
+    select
+        coalesce(apart.event_date, logged_apart.event_date) as event_date,
+        apart.event_date is not null as is_apart
+    from apart
+    full outer join logged_apart
+        on apart.event_date = logged_apart.event_date
+    where apart.event_date is null or logged_apart.event_date is null
+
+),
+
+numbers as (
+
+    select coalesce(max(change_number), 0) + 1 as change_number
+    from logged
+
+),
+
+-- one of those that the models after this one have not read; a full refresh may be of this model alone
+read_batches as (
+
+    select max(batch_id) as batch_id
+    {% if flags.FULL_REFRESH and this is not none -%}
+    from {{ source('justai', 'landed_batches') }}
+    {%- else -%}
+    from batches
+    where is_pending
+    {%- endif %}
+
+),
+
+final as (
+
+    select
+        read_batches.batch_id,
+        changed.event_date,
+        cast(numbers.change_number as {{ dbt.type_bigint() }}) as change_number,
+        changed.is_apart
+    from changed
+    cross join numbers
+    cross join read_batches
+
+)
+
+select * from final
