@@ -82,6 +82,64 @@
 {%- endmacro %}
 
 
+{# The select of what a day's events count, as person_objects() reads it. `relation` has one row per event, with its
+   person and what int_person_days describes it by. #}
+{% macro members_of_events(relation, keys) -%}
+    {%- set members = [
+        ('campaigns', 'cast(campaign_id as ' ~ dbt.type_string() ~ ')', 'true'),
+        ('journeys', 'journey_id', 'true'),
+        ('channels', 'channel', 'true'),
+        ('subjects', 'subject', 'true'),
+        ('events', 'event_name', 'true'),
+        ('human_events', 'event_name', 'not is_machine'),
+        ('urls', 'url_hash', 'true'),
+        ('human_urls', 'url_hash', 'not is_machine'),
+        ('open_hours', 'hour_of_day', "event_name = 'email_opened'"),
+        ('human_open_hours', 'hour_of_day', "event_name = 'email_opened' and not is_machine"),
+        ('copies', 'copy_id', 'is_copy_sent'),
+    ] -%}
+    {%- set latest = [
+        ('latest_events', 'event_name', 'true', 'moment'),
+        ('latest_events', "'human_' || event_name", "not is_machine and metric in ('opened', 'clicked')", 'moment'),
+        ('latest_events', "'active'", "metric in ('opened', 'clicked')", 'moment'),
+        ('latest_events', "'human_active'", "not is_machine and metric in ('opened', 'clicked')", 'moment'),
+        ('latest_copies', 'template_id', 'is_copy_sent and template_id is not null', 'moment || copy_id'),
+    ] -%}
+    {%- for kind, member, condition in members %}
+    select
+        {{ keys | join(',\n        ') }},
+        '{{ kind }}' as kind,
+        {{ member }} as member,
+        count(*) as amount,
+        null as latest
+    from {{ relation }}
+    where
+        {{ member }} is not null
+        and {{ condition }}
+    group by {{ keys | join(', ') }}, {{ member }}
+
+    union all
+
+    {% endfor -%}
+    {%- for kind, member, condition, moment in latest %}
+    select
+        {{ keys | join(',\n        ') }},
+        '{{ kind }}' as kind,
+        {{ member }} as member,
+        0 as amount,
+        max({{ moment }}) as latest
+    from {{ relation }}
+    where {{ condition }}
+    group by {{ keys | join(', ') }}, {{ member }}
+    {%- if not loop.last %}
+
+    union all
+
+    {% endif -%}
+    {%- endfor -%}
+{%- endmacro %}
+
+
 {# A text as JSON writes it. #}
 {% macro json_string(value) -%}
     {{ adapter.dispatch('json_string')(value) }}

@@ -83,3 +83,108 @@
 
 )
 {%- endmacro %}
+
+
+{# CTEs that end with one of the given name: each identifier that is linked to another one, with the smallest of all
+   that are. `identities` and `pairs` are CTEs. Most are linked to one other, and only the rest is followed. #}
+{% macro linked_identifiers(identities, pairs, name, steps) -%}
+-- an id and a cio_id that came together are one person; an address links nobody
+links as (
+
+    select
+        customer_identifier as identifier_a,
+        cio_identifier as identifier_b
+    from {{ identities }}
+    where
+        customer_identifier is not null
+        and cio_identifier is not null
+
+    union
+
+    select
+        identifier_a,
+        identifier_b
+    from {{ pairs }}
+    where identifier_a != identifier_b
+
+),
+
+both_ends as (
+
+    select
+        identifier_a as identifier,
+        identifier_b as other
+    from links
+
+    union all
+
+    select
+        identifier_b as identifier,
+        identifier_a as other
+    from links
+
+),
+
+-- whose members have several links is one of a group
+groups as (
+
+    select
+        identifier,
+        count(*) as links_counted,
+        min(other) as other
+    from both_ends
+    group by identifier
+
+),
+
+followed as (
+
+    select groups.identifier
+    from groups
+    inner join groups as others
+        on groups.other = others.identifier
+    where groups.links_counted > 1 or others.links_counted > 1
+
+),
+
+followed_links as (
+
+    select
+        identifier_a,
+        identifier_b
+    from links
+    where
+        identifier_a in (select identifier from followed)
+        or identifier_b in (select identifier from followed)
+
+),
+
+members as (
+
+    select
+        identifier_a || ' ' || identifier_b as link_id,
+        identifier_a as identifier
+    from followed_links
+
+    union all
+
+    select
+        identifier_a || ' ' || identifier_b as link_id,
+        identifier_b as identifier
+    from followed_links
+
+),
+
+{{ connected('members', 'connected', steps) }},
+
+{{ name }} as (
+
+    select
+        groups.identifier,
+        coalesce(connected.smallest, least(groups.identifier, groups.other)) as smallest
+    from groups
+    left join connected
+        on groups.identifier = connected.identifier
+
+)
+{%- endmacro %}

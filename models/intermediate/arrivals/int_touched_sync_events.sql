@@ -1,5 +1,5 @@
-{# Metrics of the warehouse sync that changed, and those of deliveries and people that changed. A metric whose message
-   the webhooks touched is one of these too, because what they have decides whether it counts. #}
+{# Metrics of the warehouse sync that changed, and those of deliveries, contents and people that changed. A metric whose
+   message the webhooks touched is one of these too, because what they have decides whether it counts. #}
 with
 
 batches as (
@@ -34,6 +34,8 @@ touched_webhook_events as (
 
 {{ changed_sync_keys('customerio_deliveries', 'delivery_id', 'deliveries') }},
 
+{{ changed_sync_keys('customerio_delivery_content', 'delivery_id', 'contents') }},
+
 {{ changed_sync_keys('customerio_people', 'internal_customer_id', 'people') }},
 
 deliveries_of_people as (
@@ -47,6 +49,10 @@ deliveries_of_people as (
 touched_deliveries as (
 
     select delivery_id from changed_deliveries
+
+    union
+
+    select delivery_id from changed_contents
 
     union
 

@@ -14,26 +14,6 @@
     'metric_date', 'event_at', 'channel', 'metric', 'event_name', 'journey_id', 'campaign_id', 'is_machine', 'is_copy_sent',
     'copy_id', 'template_id', 'subject', 'url_hash', 'hour_of_day', 'moment', 'customer_id', 'cio_id', 'email',
 ] %}
-{% set members = [
-    ('campaigns', 'cast(campaign_id as ' ~ dbt.type_string() ~ ')', 'true'),
-    ('journeys', 'journey_id', 'true'),
-    ('channels', 'channel', 'true'),
-    ('subjects', 'subject', 'true'),
-    ('events', 'event_name', 'true'),
-    ('human_events', 'event_name', 'not is_machine'),
-    ('urls', 'url_hash', 'true'),
-    ('human_urls', 'url_hash', 'not is_machine'),
-    ('open_hours', 'hour_of_day', "event_name = 'email_opened'"),
-    ('human_open_hours', 'hour_of_day', "event_name = 'email_opened' and not is_machine"),
-    ('copies', 'copy_id', 'is_copy_sent'),
-] %}
-{% set latest = [
-    ('latest_events', 'event_name', 'true', 'moment'),
-    ('latest_events', "'human_' || event_name", "not is_machine and metric in ('opened', 'clicked')", 'moment'),
-    ('latest_events', "'active'", "metric in ('opened', 'clicked')", 'moment'),
-    ('latest_events', "'human_active'", "not is_machine and metric in ('opened', 'clicked')", 'moment'),
-    ('latest_copies', 'template_id', 'is_copy_sent and template_id is not null', 'moment || copy_id'),
-] %}
 
 with
 
@@ -88,6 +68,8 @@ landed as (
 {% set is_of_event %}delivery_id in (select delivery_id from events where feed = 'sync'){% endset %}
 {{ latest_sync_rows('customerio_deliveries', ['delivery_id'], is_of_event, 'deliveries', known=true) }},
 
+{{ latest_sync_rows('customerio_delivery_content', ['delivery_id'], is_of_event, 'contents', known=true) }},
+
 sent_copies as (
 
     select
@@ -117,7 +99,7 @@ described as (
         events.is_copy_sent,
         events.copy_id,
         sent_copies.template_id,
-        details.subject,
+        coalesce(details.subject, contents.subject) as subject,
         md5({{ main_url('events.href') }}) as url_hash,
         {{ hour_of_day('events.event_at') }} as hour_of_day,
         {{ ordered_key('events.event_timestamp', "''") }} as moment,
@@ -133,6 +115,10 @@ described as (
         on
             events.feed = 'sync'
             and events.delivery_id = deliveries.delivery_id
+    left join contents
+        on
+            events.feed = 'sync'
+            and events.delivery_id = contents.delivery_id
     left join sent_copies
         on
             events.is_copy_sent
@@ -168,35 +154,8 @@ days as (
 ),
 
 members as (
-    {% for kind, member, condition in members %}
-    select
-        {{ keys | join(',\n        ') }},
-        '{{ kind }}' as kind,
-        {{ member }} as member,
-        count(*) as amount,
-        null as latest
-    from identified
-    where
-        {{ member }} is not null
-        and {{ condition }}
-    group by {{ keys | join(', ') }}, {{ member }}
+{{ members_of_events('identified', keys) }}
 
-    union all
-    {% endfor %}
-    {%- for kind, member, condition, moment in latest %}
-    select
-        {{ keys | join(',\n        ') }},
-        '{{ kind }}' as kind,
-        {{ member }} as member,
-        0 as amount,
-        max({{ moment }}) as latest
-    from identified
-    where {{ condition }}
-    group by {{ keys | join(', ') }}, {{ member }}
-    {% if not loop.last %}
-    union all
-    {% endif %}
-    {%- endfor %}
 ),
 
 {{ person_objects('members', keys, 'objects') }},

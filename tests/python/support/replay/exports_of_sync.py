@@ -23,6 +23,10 @@ def land_sync(history: History, draw: Random) -> None:
             "deliveries",
             [_delivery(draw, line, draw.choice(some)) for line in some if draw.random() < 0.8],
         )
+        # contents draw by themselves, so that a plan's other steps stay what they were
+        own = Random(f"contents {history.step} {len(known)}")
+        contents = [_content(own, line) for line in some if own.random() < 0.5]
+        _export(history, own, "delivery_content", contents)
         _export(history, draw, "people", [_person(draw, line) for line in some if draw.random() < 0.7])
         history.land_exports()
 
@@ -86,6 +90,11 @@ def _delivery(draw: Random, line: Line, other: Line) -> Record:
         "created_at": moment(line.at),
         "seq_num": draw.randrange(4),
     }
+
+
+def _content(draw: Random, line: Line) -> Record:
+    subject = f"a subject {draw.randrange(5)}"
+    return {"delivery_id": str(line.data["delivery_id"]), "subject": subject, "seq_num": draw.randrange(4)}
 
 
 def _person(draw: Random, line: Line) -> Record:
