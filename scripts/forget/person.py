@@ -7,7 +7,6 @@ from scripts.console import listed
 from scripts.errors import UserError
 from scripts.land.forgetting import Place
 from scripts.land.forgotten import PREFIX, plain
-from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.tables import API
 
 
@@ -28,6 +27,7 @@ class Person:
 
 
 _CIO = "cio_"
+_SOURCE_CALLS = "pipeline_calls"
 Triple = tuple[str | None, str | None, str | None]
 
 
@@ -91,7 +91,7 @@ def _merged(place: Place, identifiers: set[str]) -> set[str]:
         for column in ("user_id", "previous_id")
     ]
     query = (
-        f"select distinct user_id, previous_id from {place.schema}.{PIPELINE_CALLS.name} "
+        f"select distinct user_id, previous_id from {place.schema}.{_SOURCE_CALLS} "
         f"where type = 'alias' and ({' or '.join(f'{text} in ({listed_ids})' for text in compared)})"
     )
     rows = place.run(query, (*sorted(identifiers), *sorted(identifiers)))
@@ -167,6 +167,6 @@ def _sources(place: Place) -> dict[str, str]:
     return {
         "customerio_events": named("user_id", member("data.identifiers.cio_id"), of_event),
         "customerio_people": named("customer_id", "internal_customer_id", "email_addr"),
-        PIPELINE_CALLS.name: named(*of_identify),
+        _SOURCE_CALLS: named(*of_identify),
         API: named(*(f"case when entity = 'customers' then {member(name)} end" for name in of_customer)),
     }
