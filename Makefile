@@ -220,9 +220,10 @@ pytest: venv-dev ## all Python tests, on three workers
 	$(call say,"pytest")
 	@$(PYTEST)
 
-truth: venv-dev ## every mart cell against the truth of CALLS simulated calls
+truth: venv-dev ## every mart cell against the truth of CALLS simulated calls, by webhooks, and with the sync beside them
 	$(call say,"$(CALLS) simulated calls against their truth")
-	@COPYMART_TEST_CALLS=$(CALLS) $(BIN)/python -m pytest tests/python/models/test_truth.py tests/python/models/test_answers.py -k "not breaking"
+	@COPYMART_TEST_CALLS=$(CALLS) $(BIN)/python -m pytest tests/python/models/test_truth.py tests/python/models/test_answers.py \
+	  tests/python/models/test_both_feeds.py -k "((test_truth or test_answers) and not breaking) or test_a_second_feed_changes_no_number"
 
 replay: venv-dev ## incremental builds against full ones in EXAMPLES random histories
 	$(call say,"$(EXAMPLES) random histories against full builds")

@@ -26,6 +26,7 @@ from support.replay.builds import (
 )
 from support.replay.cases import Watch
 from support.replay.source_calls import land_source_calls
+from support.replay.two_tables import land_two_tables
 from support.sync import TABLES, write_export
 
 WORLDS = 3
@@ -144,6 +145,7 @@ class History:
     """A warehouse with the folder that it is landed from, which holds the owner's seeds too.
 
     `exports`: files of the warehouse sync, with their table and rows. `calls`: files of source calls.
+    `tables`: files of JustAI's two tables, with which of them each is.
     `settings`: the rows of the seeds by name. `earlier`: rows that a seed had before each time it was saved.
     `is_over`: what is there lands again, and nothing new.
     """
@@ -154,6 +156,7 @@ class History:
     files: dict[Path, list[Line]] = field(default_factory=dict)
     exports: dict[Path, tuple[str, list[Record]]] = field(default_factory=dict)
     calls: dict[Path, datetime] = field(default_factory=dict)
+    tables: dict[Path, str] = field(default_factory=dict)
     settings: dict[str, list[Record]] = field(default_factory=dict)
     earlier: list[tuple[str, list[Record]]] = field(default_factory=list)
     builder: Builder | None = None
@@ -210,6 +213,7 @@ class History:
         if not dataset:
             self.land_exports()
         land_source_calls(self)
+        land_two_tables(self)
 
     def export(self, path: Path, table: str, rows: list[Record]) -> None:
         """Write a file of a table of the warehouse sync."""

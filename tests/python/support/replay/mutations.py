@@ -85,6 +85,12 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
     "calls that were removed": Mutation(
         "int_touched_calls", _PENDING, f"where event_timestamp >= {_SINCE_SECONDS}"
     ),
+    "sends that were removed": Mutation(
+        "int_touched_calls", f"from removed_sends\n    {_PENDING}", "from removed_sends\n    where false"
+    ),
+    "sends whose variant landed or went": Mutation(
+        "int_touched_calls", "from touched_sends\n", "from touched_sends where false\n"
+    ),
     "events that landed": Mutation(
         "int_touched_events",
         _LANDED.replace("batch_id in", "_batch_id in"),
