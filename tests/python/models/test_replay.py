@@ -89,6 +89,7 @@ SHORT_MUTATIONS = {
     "calls that landed": 11,
     "events that landed": 11,
     "calls that were removed": 9,
+    "sends whose variant landed or went": 2,
     "events of the sync whose messages the webhooks touched": 5,
 }
 
