@@ -11,7 +11,7 @@ from scripts.land.tables import removed_keys
 def keep_same_rows(
     connection: duckdb.DuckDBPyConnection, dataset: Dataset, uris: list[str], stamp: Stamp
 ) -> None:
-    """Of replaced parts, whose rows this batch has brought anew, keep the old form of those that were there
+    """Of replaced parts, whose rows this batch has brought again, keep the old form of those that were there
     before, and delete the old rows that are gone, whose keys stay.
 
     A row that was there before has the same number, and may have got a pseudonym since.
