@@ -12,7 +12,7 @@ import typer
 
 from scripts.console import WHAT, WHERE_TO, console, progress
 from scripts.errors import UserError
-from scripts.simulate import files, junk, lines, tables, truth
+from scripts.simulate import customers, files, junk, lines, source_calls, source_lines, tables, truth
 from scripts.simulate import plan as planning
 from scripts.simulate import sync as exports
 from scripts.simulate.plan import Plan
@@ -21,7 +21,7 @@ from scripts.simulate.plan import Plan
 MARKER = "simulation.txt"
 UNFINISHED = "unfinished: run copymart simulate again\n"
 EXPERIMENTS = "Experiments"
-OURS = (".work", "justai", "customerio", "truth")
+OURS = (".work", "justai", "customerio", "pipelines", "truth")
 STORIES_AT_ONCE = 250_000
 EARLIEST, LATEST = datetime(2000, 6, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
 
@@ -106,12 +106,13 @@ def simulate(
         ),
     ] = None,
 ) -> None:
-    """Write sample call logs and Customer.io events, with the truth that every mart must show.
+    """Write sample call logs, Customer.io events and source calls, with the truth that every mart must show.
 
-    `OUT` gets `justai/calls/YYYY/MM/DD/HH/` and `customerio/events/YYYY/MM/DD/HH/` (JSON lines, gzip), and
-    `truth/` (Parquet). The logs have flaws on purpose: retries, repeated and late lines, malformed lines,
-    unknown metrics. With `--sync`, `customerio/sync/` gets the exports of the warehouse sync (Parquet): the
-    same messages and events, in tables. The result depends on the arguments alone.
+    `OUT` gets `justai/calls/YYYY/MM/DD/HH/`, `customerio/events/YYYY/MM/DD/HH/` and, of one person for every
+    400 calls, `pipelines/calls/YYYY/MM/DD/HH/` (JSON lines, gzip), and `truth/` (Parquet). The logs have
+    flaws on purpose: retries, repeated and late lines, malformed lines, unknown metrics. With `--sync`,
+    `customerio/sync/` gets the exports of the warehouse sync (Parquet): the same messages and events, in
+    tables. The result depends on the arguments alone.
 
     `--drift` and `--person-effect` make experiments harder to read: `truth/` says what each copy, day and
     person does to the base rate (`copy_effects`, `day_effects`, `person_effects`). A chance ends at 1.
@@ -183,13 +184,21 @@ def run(plan: Plan, out: Path) -> tuple[dict[str, int], int]:
             written, rejects = files.write(con, out, advance)
             if plan.sync:
                 exports.write(con, out, advance)
-        truth.finish(con, out / "truth", rejects, written)
+        source_cases = write_source_calls(plan, out, total)
+        truth.finish(con, out / "truth", rejects, written, source_cases)
     except (duckdb.IOException, OSError) as error:
         raise UserError(f"cannot write to {out}: {error}") from error
     finally:
         con.close()
     shutil.rmtree(work)
     return written, len(rejects)
+
+
+def write_source_calls(plan: Plan, out: Path, stories: int) -> dict[str, int]:
+    """Write source calls and what Customer.io must hold after them; return how many hard cases there are."""
+    calls = source_calls.plan_calls(plan, stories)
+    customers.write(calls, out / "truth")
+    return customers.cases(calls) | source_lines.write(calls, plan.seed, out)
 
 
 def plan_all(

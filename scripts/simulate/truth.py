@@ -200,9 +200,13 @@ def add_up(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def finish(
-    con: duckdb.DuckDBPyConnection, folder: Path, rejects: list[Reject], lines: dict[str, int]
+    con: duckdb.DuckDBPyConnection,
+    folder: Path,
+    rejects: list[Reject],
+    lines: dict[str, int],
+    source_cases: dict[str, int],
 ) -> None:
-    """Write the truth of all marts but the facts."""
+    """Write the truth of all marts but the facts; `source_cases`: the hard cases of source calls."""
     con.execute(VERSIONS)
     con.execute(DAILY.format(metrics=metric_columns("m")))
     con.execute(COHORT.format(metrics=metric_columns("m"), rates=rate_columns()))
@@ -210,6 +214,8 @@ def finish(
     con.execute(LINKS)
     experiments.finish(con)
     con.execute(EFFECTS)
+    con.execute("create temp table source_case (name varchar, n bigint)")
+    con.executemany("insert into source_case values (?, ?)", list(source_cases.items()))
     con.execute(HARD_CASES)
     marts = {
         "dim_copy_variants": "order by copy_id, version_number",
@@ -395,6 +401,7 @@ select name, sum(n)::bigint as cases from (
     union all select 'event of a customer', count(*) from event_line where channel = 'customer'
     union all select 'event of a ' || kind, count(*) from event_line group by all
     union all select 'version ' || change_type, count(*) from dim_copy_variants group by all
+    union all from source_case
     union all select 'junk ' || dataset || ' ' || coalesce(reason, 'blank'), count(*) from junk group by all
 ) group by name
 """

@@ -126,8 +126,7 @@ def built(for_all_workers: Path, tmp_path_factory: pytest.TempPathFactory) -> Bu
         if not (folder / "complete").exists():
             calls = os.environ.get("COPYMART_TEST_CALLS", "6000")
             run(environment, "copymart", "simulate", landing, "--calls", calls, "--days", "20", "--seed", "7")
-            logs = ("--calls", landing / "justai/calls", "--events", landing / "customerio/events")
-            run(environment, "copymart", "land", *logs)
+            run(environment, "copymart", "land", "--landing", landing)
             run(environment, "dbt", "build", "--resource-type", "seed", "--resource-type", "model")
             (folder / "complete").touch()
     if "PYTEST_XDIST_WORKER" in os.environ:

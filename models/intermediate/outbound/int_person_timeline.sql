@@ -81,13 +81,14 @@ placed as (
         requests.happened_at,
         requests.action,
         requests.payload,
-        last_merges.request_number as merge_number,
-        case when last_merges.merged_identifier is not null then chain_{{ steps }}.depth else 0 end as merge_depth
+        case when requests.request_number < last_merges.request_number then last_merges.request_number end
+            as merge_number,
+        case when requests.request_number < last_merges.request_number then chain_{{ steps }}.depth else 0 end
+            as merge_depth,
+        coalesce(chain_{{ steps }}.depth, 0) as name_depth
     from requests
     left join last_merges
-        on
-            requests.identifier = last_merges.merged_identifier
-            and requests.request_number < last_merges.request_number
+        on requests.identifier = last_merges.merged_identifier
     left join chain_{{ steps }}
         on last_merges.merged_identifier = chain_{{ steps }}.merged_identifier
 
@@ -106,6 +107,7 @@ ends as (
         payload,
         merge_number,
         merge_depth,
+        name_depth,
         max(case when action in ('delete_person', 'suppress_person') and merge_depth = 0 then request_number end)
             over (partition by person_key) as last_end,
         max(case when action in ('delete_person', 'suppress_person') then request_number end)
@@ -129,6 +131,7 @@ final as (
         action,
         payload,
         merge_depth,
+        name_depth,
         coalesce(last_suppressed, 0) > coalesce(last_unsuppressed, 0)
         or request_number <= coalesce(last_own_end, 0)
         or (merge_depth = 0 and request_number <= coalesce(last_end, 0))

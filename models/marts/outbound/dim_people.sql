@@ -79,6 +79,7 @@ people as (
 
 ),
 
+-- a name that was merged into another may come back, and is not who stayed
 ranked_identifiers as (
 
     select
@@ -87,7 +88,7 @@ ranked_identifiers as (
         {{ identifier_value('identifier') }} as identifier_value,
         row_number() over (
             partition by person_key, {{ identifier_kind('identifier') }}
-            order by merge_depth, request_number desc
+            order by name_depth, request_number desc
         ) as recency
     from timeline
 

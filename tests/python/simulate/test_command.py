@@ -20,7 +20,7 @@ def test_same_arguments_same_bytes(tmp_path: Path, tiny: Path) -> None:
     again = make(tmp_path / "again", 400)
     other = make(tmp_path / "other", 400, seed=2)
     assert hashes(again) == hashes(tiny)
-    for folder in ("justai", "customerio"):
+    for folder in ("justai", "customerio", "pipelines"):
         assert hashes(other, folder) != hashes(tiny, folder)
 
 
@@ -28,7 +28,7 @@ def test_work_in_pieces_makes_one_world(tmp_path: Path, tiny: Path, monkeypatch:
     monkeypatch.setattr(simulator, "STORIES_AT_ONCE", 130)
     monkeypatch.setattr(simulator.files, "LINES_AT_ONCE", 200)
     pieces = make(tmp_path / "pieces", 400)
-    for folder in ("justai", "customerio"):
+    for folder in ("justai", "customerio", "pipelines"):
         assert hashes(pieces, folder) == hashes(tiny, folder)
     for path in (tiny / "truth").glob("*.parquet"):
         whole_rows, rows_of_pieces = (rows(out, f"from {path.stem} order by all") for out in (tiny, pieces))

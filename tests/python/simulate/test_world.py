@@ -6,6 +6,7 @@ from pathlib import Path
 from scripts.simulate import command as simulator
 from scripts.simulate import world
 from scripts.simulate.scenarios import scenarios
+from scripts.simulate.source_calls import STORIES
 from support.project import PROJECT
 from support.simulated import cases, rows
 
@@ -78,6 +79,10 @@ REASONS = (
     *("no_journey_id", "no_action_id", "no_call_in_journey"),
     *("call_out_of_range", "action_not_mapped", "map_disagrees"),
 )
+HELD_BACK = (
+    *("anonymous_identify", "merged_with_itself", "missing_object_id", "missing_token", "no_identifier"),
+    *("switched_off", "too_many_attributes", "unknown_metric", "value_too_long"),
+)
 JUNK = [
     f"junk {dataset} {reason or 'blank'}"
     for dataset, kinds in simulator.junk.JUNK.items()
@@ -119,6 +124,11 @@ PLANNED = {
     **dict.fromkeys(("method " + name for name in METHODS), 100),
     **dict.fromkeys(("method " + name for name in REASONS), 40),
     **dict.fromkeys(JUNK, 3),
+    **{f"source call {story.__name__}": 5 for story in STORIES},
+    **dict.fromkeys((f"source call {reason}" for reason in HELD_BACK), 1),
+    **dict.fromkeys(
+        (f"source call {what}" for what in ("weeks late", "of a wrong clock", "delivered again")), 3
+    ),
 }
 
 
