@@ -1,7 +1,8 @@
-"""copymart status: what has landed, what waits for a build, how the last build went, what audits say."""
+"""copymart status: what landed, what waits for a build or was not sent to its end, and what audits say."""
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ from rich.table import Table
 from scripts import warehouse
 from scripts.answers import Answer, answers
 from scripts.console import WHAT, console, error_console, listed
+from scripts.customerio.outbound.options import DEFAULT_SPOOL, Spool
+from scripts.customerio.outbound.spool import Unfinished, unfinished
 from scripts.errors import UserError
 
 EXAMPLES = """
@@ -97,10 +100,14 @@ class Build:
 
 @dataclass(frozen=True)
 class Status:
-    """All of it; `problems` are sentences, each a reason for exit status 1."""
+    """All of it; `problems` are sentences, each a reason for exit status 1.
+
+    `sending`: the runs of send and activate on this machine that have not ended.
+    """
 
     feeds: list[Feed]
     build: Build | None
+    sending: list[Unfinished]
     expected_events: int
     matched_events: int
     problems: list[str]
@@ -128,22 +135,24 @@ def status(
             rich_help_panel=WHAT,
         ),
     ] = None,
+    spool: Spool = DEFAULT_SPOOL,
     project_dir: warehouse.ProjectDir = Path(),
     profiles_dir: warehouse.ProfilesDir = None,
     target: warehouse.Target = None,
 ) -> None:
     """Show what has landed, what waits for a build, how the last build went and what audits say.
 
-    Changes nothing. Exit status 1 when something is wrong: the last build failed, or a feed is older than
-    --max-age. What audits warn of is shown, and no reason for status 1.
+    Also the runs of `copymart send` and `activate` on this machine that have not ended. Changes nothing.
+    Exit status 1 when something is wrong: the last build failed, a feed is older than --max-age, or a run
+    that sends was killed. What audits warn of is shown, and no reason for status 1.
 
     \f
     Raises:
-        UserError: the warehouse cannot be opened, or nothing has landed yet.
+        UserError: the warehouse or the spool cannot be read, or nothing has landed yet.
     """
     build = last_build((target_path or project_dir / "target") / "run_results.json")
     with answers(project_dir, profiles_dir, target, "status") as answer:
-        found = read(answer, build, datetime.now(UTC).replace(tzinfo=None), max_age)
+        found = read(answer, build, datetime.now(UTC).replace(tzinfo=None), max_age, unfinished(spool))
     if as_json:
         print(json.dumps(asdict(found), default=_as_text, indent=2))
     else:
@@ -157,8 +166,9 @@ def read(
     build: Build | None,
     now: datetime,
     max_age: float | None,
+    sending: Sequence[Unfinished] = (),
 ) -> Status:
-    """Read the state of the warehouse; `now` is UTC, `max_age` hours.
+    """Read the state of the warehouse; `now` is UTC, `max_age` hours, `sending` runs that have not ended.
 
     Raises:
         UserError: nothing has landed yet.
@@ -177,7 +187,20 @@ def read(
     ]
     if build and build.failed:
         problems.append(f"dbt {build.command} failed: {listed(sorted(build.failed))}")
-    return Status(feeds, build, int(expected or 0), round(matched or 0), problems)
+    problems += [
+        f"{run.command} of {run.started_at:%Y-%m-%d %H:%M} UTC did not end: {_left(run)}. Run it again, "
+        "which begins with them"
+        for run in sending
+        if not run.is_running
+    ]
+    return Status(feeds, build, list(sending), int(expected or 0), round(matched or 0), problems)
+
+
+def _left(run: Unfinished) -> str:
+    return (
+        f"{run.in_flight:,} of {run.planned:,} requests were in flight, and {run.unwritten:,} answers are "
+        "not in the ledger yet"
+    )
 
 
 def _last_landings(feeds: list[Feed]) -> dict[str, datetime]:
@@ -249,5 +272,11 @@ def _show(found: Status) -> None:
     if found.expected_events:
         share = found.matched_events / found.expected_events
         console.print(f"Matched: {share:.1%} of {found.expected_events:,} events of campaigns with JustAI")
+    for run in found.sending:
+        if run.is_running:
+            console.print(
+                f"{run.command}: running since {run.started_at:%Y-%m-%d %H:%M} UTC, {run.planned:,} requests "
+                f"planned, {run.in_flight:,} in flight"
+            )
     for problem in found.problems:
         error_console.print(f"problem: {problem}", soft_wrap=True)

@@ -27,10 +27,10 @@ COMMANDS = {
     "unload.verify",
 }
 # What verbs share beyond the files beside their folders: the statements and names of a Snowflake account, and
-# the landing of what comes from an API, the landing tables with what of them is personal, and the ledger of
-# what was sent.
+# the landing of what comes from an API, the landing tables with what of them is personal, and the ledger and
+# the spool of what was sent.
 SHARED_IN_ROOMS = {
-    "customerio.outbound.ledger",
+    *("customerio.outbound.ledger", "customerio.outbound.options", "customerio.outbound.spool"),
     *("land.api", "land.snowflake.api", "snowflake.account", "snowflake.names"),
     *("land.datasets", "land.engine", "land.forgetting", "land.forgotten", "land.rules", "land.tables"),
 }

@@ -15,6 +15,7 @@ from scripts.customerio.outbound.ledger import Table, Where
 from scripts.customerio.outbound.pace import Pace
 from scripts.customerio.outbound.sending import Totals, send_all
 from scripts.customerio.outbound.spool import (
+    RUN_TIME,
     Answered,
     Item,
     Journal,
@@ -70,7 +71,7 @@ def credentials() -> tuple[str, str]:
 
 def new_run_id(now: datetime) -> str:
     """An id by which runs sort in time."""
-    return f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
+    return f"{now:{RUN_TIME}}-{secrets.token_hex(4)}"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ not depend on each other: many may stand in a batch, and an old one may follow a
 barrier: after a deletion or a merge it would make the person or object again."""
 
 BATCH, METRICS = "batch", "metrics"
+RUN_TIME = "%Y%m%dT%H%M%S%f"
+"""How the id of a run begins: the time in UTC."""
 _PLAN, _JOURNAL, _LOCK = "plan.jsonl", "journal.jsonl", ".lock"
 
 
@@ -55,6 +58,22 @@ class Leftover:
     run_id: str
     answers: list[Answered] = field(default_factory=list)
     unanswered: int = 0
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run that has begun and not ended; `is_running`: it goes on, otherwise it was killed.
+
+    `command` as it is called, `started_at` in UTC. Of `planned` items, `unwritten` have an answer that the
+    ledger lacks and `in_flight` were sent without one.
+    """
+
+    command: str
+    started_at: datetime
+    is_running: bool
+    planned: int
+    unwritten: int
+    in_flight: int
 
 
 @contextmanager
@@ -131,6 +150,54 @@ def left_over(folder: Path) -> Leftover | None:
             sent.difference_update(answer.number for answer in answers)
     found.unanswered = len(sent)
     return found
+
+
+def unfinished(spool: Path) -> list[Unfinished]:
+    """The runs in a spool that have not ended, one of them perhaps still running.
+
+    Raises:
+        UserError: the spool cannot be read.
+    """
+    found = []
+    try:
+        is_held = _is_held(spool)
+        for folder in sorted(path.parent for path in spool.glob(f"*/{_PLAN}")):
+            left = left_over(folder)
+            if left is not None:
+                with (folder / _PLAN).open(encoding="utf-8") as file:
+                    planned = sum(1 for _ in file) - 1
+                found.append(
+                    Unfinished(
+                        f"copymart {folder.name.replace('-', ' ', 1)}",
+                        datetime.strptime(left.run_id.partition("-")[0], RUN_TIME),
+                        is_held,
+                        *(planned, len(left.answers), left.unanswered),
+                    )
+                )
+    except OSError as error:
+        raise UserError(
+            f"cannot read {spool} ({error.strerror}): only who sends may. Name another --spool"
+        ) from error
+    return found
+
+
+def _is_held(spool: Path) -> bool:
+    """Whether a run holds the spool; nobody is kept from it."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        handle = os.open(spool / _LOCK, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _journal_lines(folder: Path) -> Iterator[tuple[str, Any]]:

@@ -9,6 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from scripts.customerio.outbound.spool import (
+    Answered,
+    Item,
+    Journal,
+    Unfinished,
+    forget,
+    locked,
+    unfinished,
+    write_plan,
+)
 from scripts.dev.check_grammar import faults
 from scripts.errors import UserError
 from scripts.status.command import _FEEDS, _MATCHES, Build, last_build, read
@@ -53,6 +63,53 @@ def test_a_build_that_failed_is_a_problem_and_a_warning_is_none() -> None:
     assert read(answering(FEEDS), warned, NOW, None).problems == []
     failed = Build(ended, "build", {"error": 1}, {"fct_calls": "no disk"}, {})
     assert read(answering(FEEDS), failed, NOW, None).problems == ["dbt build failed: fct_calls"]
+
+
+def begun(spool: Path, verb: str, items: int) -> Path:
+    """A run that has written its plan and sent three of its items; one of them was answered."""
+    folder = spool / verb
+    folder.mkdir(parents=True)
+    plan = [Item(number, (), (), "batch", "{}") for number in range(items)]
+    write_plan(folder, "20260902T083000123456-0a1b2c3d", plan)
+    journal = Journal(folder)
+    journal.sent(plan[:3])
+    journal.answered([Answered(0, "acknowledged", None, "2026-09-02T08:31:00")])
+    journal.close()
+    return folder
+
+
+def test_a_run_that_was_killed_is_a_problem_until_another_one_ended(tmp_path: Path) -> None:
+    assert unfinished(tmp_path / "none") == []
+    folder = begun(tmp_path, "send", 5)
+    (killed,) = unfinished(tmp_path)
+    started = datetime(2026, 9, 2, 8, 30, 0, 123456)
+    assert killed == Unfinished("copymart send", started, False, 5, 1, 2)
+    assert read(answering(FEEDS), None, NOW, None, [killed]).problems == [
+        "copymart send of 2026-09-02 08:30 UTC did not end: 2 of 5 requests were in flight, and 1 answers "
+        "are not in the ledger yet. Run it again, which begins with them"
+    ]
+    Journal(folder).written()
+    assert [(run.unwritten, run.in_flight) for run in unfinished(tmp_path)] == [(0, 2)]
+    forget(folder)
+    assert unfinished(tmp_path) == []
+
+
+def test_a_run_that_goes_on_is_no_problem_and_is_not_disturbed(tmp_path: Path) -> None:
+    begun(tmp_path, "activate-winning-copy", 4)
+    with locked(tmp_path):
+        (running,) = unfinished(tmp_path)
+    assert (running.command, running.is_running) == ("copymart activate winning-copy", True)
+    found = read(answering(FEEDS), None, NOW, None, [running])
+    assert (found.problems, found.sending) == ([], [running])
+    with locked(tmp_path):
+        assert unfinished(tmp_path)[0].is_running
+
+
+def test_a_spool_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "send").mkdir()
+    (tmp_path / "send/plan.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"cannot read .*: only who sends may. Name another --spool"):
+        unfinished(tmp_path)
 
 
 def test_before_anything_landed_it_says_what_to_run() -> None:
@@ -108,7 +165,9 @@ def test_what_waits_for_a_build_is_counted(built: Built, tmp_path: Path) -> None
     assert [(feed["name"], feed["pending"]) for feed in found["feeds"]] == [
         ("customerio_events", 0),
         ("justai_calls", 0),
+        ("pipeline_calls", 0),
     ]
+    assert found["sending"] == []
     with built.connect() as connection:
         ((calls,),) = connection.execute("select count(*) from staging.justai_calls").fetchall()
         query = "select sum(event_count), sum(event_count * match_rate) from audit.audit_match_rate"
@@ -119,7 +178,22 @@ def test_what_waits_for_a_build_is_counted(built: Built, tmp_path: Path) -> None
 
     write(tmp_path / "late/2026/09/01/00/calls.jsonl", call())
     run(environment, "copymart", "land", "--calls", tmp_path / "late")
-    shown = attempt(environment, "copymart", "status", "--max-age", "0")
+    begun(tmp_path / "spool", "send", 4)
+    sending = ("--spool", tmp_path / "spool")
+    told = attempt(environment, "copymart", "status", "--json", *sending)
+    assert told.status == 1
+    assert json.loads(told.output)["sending"] == [
+        {
+            "command": "copymart send",
+            "started_at": "2026-09-02T08:30:00.123456",
+            "is_running": False,
+            "planned": 4,
+            "unwritten": 1,
+            "in_flight": 2,
+        }
+    ]
+    shown = attempt(environment, "copymart", "status", "--max-age", "0", *sending)
     assert shown.status == 1
+    assert "problem: copymart send of 2026-09-02 08:30 UTC did not end: 2 of 4 requests" in shown.output
     assert "problem: justai_calls: the last landing was 0.0 hours ago" in shown.output
     assert json.loads(attempt(environment, "copymart", "status", "--json").output)["feeds"][1]["pending"] == 1
