@@ -132,6 +132,7 @@
                 having count(distinct model) = {{ above | length }}
             )
             {%- endif %};
+        {{- consume_queues() }}
 {% endmacro %}
 
 

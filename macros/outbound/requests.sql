@@ -63,3 +63,18 @@
         {{ relation }}.person_id,
         {{ relation }}.payload
 {%- endmacro %}
+
+
+{# Text that sorts requests as they happened: by time, then messageId, then action. It is that of a request alone, while
+   a number would change with every request that lands late. 14 digits hold every time that landing accepts. #}
+{% macro request_order(relation) -%}
+    lpad(cast({{ relation }}.happened_ms as {{ dbt.type_string() }}), 14, '0')
+        || ' ' || {{ relation }}.message_id || ' ' || {{ relation }}.action
+{%- endmacro %}
+
+
+{# The person of an identifier: who is known by source calls alone, and linked to nobody, has the key that
+   int_person_ids would give. #}
+{% macro person_key_of(person_ids, identifier) -%}
+    coalesce({{ person_ids }}.person_key, md5({{ identifier }}))
+{%- endmacro %}

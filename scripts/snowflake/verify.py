@@ -37,8 +37,16 @@ from scripts.warehouse import connect_snowflake
 SKIPPED = 3
 """Exit status when there are no credentials: neither passed (0) nor failed (1)."""
 
-# Columns that differ between any two landings of the same files, and the relation that has only such.
-_OF_THE_LANDING = {"loaded_at", "_loaded_at", "landed_at", "batch_id", "_batch_id", "invocation_id"}
+# Columns that differ between any two landings or builds of the same files, and a relation of only such.
+_OF_THE_LANDING = {
+    "loaded_at",
+    "_loaded_at",
+    "landed_at",
+    "batch_id",
+    "_batch_id",
+    "invocation_id",
+    "queue_id",
+}
 _NOT_COMPARED = {"audit_arrival_lag"}
 _DATASETS = (
     *("justai_calls", "justai_sends", "justai_variants", "customerio_events"),
@@ -232,8 +240,7 @@ def _land_and_build(duck: Side, landing: Path, far: str | None, removed: list[Pa
 
 def _land(side: Side, landing: str, removed: list[Path]) -> None:
     """Land a folder or s3://bucket/prefix, then the hours of files that are gone."""
-    logs = ("--calls", f"{landing}/justai/calls", "--events", f"{landing}/customerio/events")
-    done = sides.start(side, "copymart", "land", *logs, "--copies")
+    done = sides.start(side, "copymart", "land", "--landing", landing, "--copies")
     # landing refuses some files of the sample as a whole, which is exit status 1
     if "error:" in done.stderr or done.returncode > 1:
         raise UserError(f"{side.name}: copymart land failed:\n{done.stdout}{done.stderr}")

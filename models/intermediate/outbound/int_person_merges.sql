@@ -18,6 +18,7 @@ final as (
 
     select
         requests.request_id,
+        {{ request_order('requests') }} as request_order,
         {{ person_of_request('requests.person_id_type', 'requests.person_id') }} as kept_identifier,
         {{ person_of_request(identifier_type('calls.previous_id'), 'calls.previous_id') }} as merged_identifier
     from requests

@@ -1,3 +1,11 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    cluster_by=['object_key'],
+    meta={'touched': [{'model': 'int_touched_request_objects', 'on': {'object_key': 'object_key'}}], 'queues': ['int_touched_request_objects']}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
 with
 
 timeline as (
@@ -8,22 +16,24 @@ timeline as (
         and not is_object_gone
         and not is_person_gone
         and action != 'delete_object'
+        {% if is_incremental() -%}
+        and object_key in (select object_key from {{ ref('int_touched_request_objects') }})
+        {%- endif %}
 
 ),
 
 ended as (
 
     select
-        object_type_id,
-        object_id,
+        object_key,
         person_key,
-        request_number,
+        request_order,
         happened_at,
         relationship_attributes,
-        request_number <= coalesce(
-            max(case when action = 'delete_relationship' then request_number end)
-                over (partition by object_type_id, object_id, person_key),
-            0
+        request_order <= coalesce(
+            max(case when action = 'delete_relationship' then request_order end)
+                over (partition by object_key, person_key),
+            ''
         ) as is_gone
     from timeline
 
@@ -32,10 +42,9 @@ ended as (
 written as (
 
     select
-        object_type_id,
-        object_id,
+        object_key,
         person_key,
-        request_number,
+        request_order,
         happened_at,
         coalesce(relationship_attributes, '{}') as relationship_attributes
     from ended
@@ -46,7 +55,7 @@ written as (
 opened as (
 
     {{ json_entries(
-        'written', ['object_type_id', 'object_id', 'person_key', 'request_number'], 'relationship_attributes'
+        'written', ['object_key', 'person_key', 'request_order'], 'relationship_attributes'
     ) }}
 
 ),
@@ -54,14 +63,13 @@ opened as (
 ranked as (
 
     select
-        object_type_id,
-        object_id,
+        object_key,
         person_key,
         member_name,
         member_json,
         row_number() over (
-            partition by object_type_id, object_id, person_key, member_name
-            order by request_number desc
+            partition by object_key, person_key, member_name
+            order by request_order desc
         ) as recency
     from opened
 
@@ -70,33 +78,31 @@ ranked as (
 attributes as (
 
     select
-        object_type_id,
-        object_id,
+        object_key,
         person_key,
         {{ json_object_agg('member_name', 'member_json') }} as attributes
     from ranked
     where recency = 1
-    group by object_type_id, object_id, person_key
+    group by object_key, person_key
 
 ),
 
 relationships as (
 
     select
-        object_type_id,
-        object_id,
+        object_key,
         person_key,
         min(happened_at) as first_request_at,
         max(happened_at) as last_request_at
     from written
-    group by object_type_id, object_id, person_key
+    group by object_key, person_key
 
 ),
 
 final as (
 
     select
-        {{ surrogate_key(['relationships.object_type_id', 'relationships.object_id']) }} as object_key,
+        relationships.object_key,
         relationships.person_key,
         coalesce(attributes.attributes, '{}') as attributes,
         relationships.first_request_at,
@@ -104,8 +110,7 @@ final as (
     from relationships
     left join attributes
         on
-            relationships.object_type_id = attributes.object_type_id
-            and relationships.object_id = attributes.object_id
+            relationships.object_key = attributes.object_key
             and relationships.person_key = attributes.person_key
 
 )

@@ -1,9 +1,21 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    cluster_by=['person_key'],
+    meta={'touched': [{'model': 'int_touched_request_people', 'on': {'person_key': 'person_key'}}], 'queues': ['int_touched_request_people']}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
 with
 
 timeline as (
 
     select * from {{ ref('int_person_timeline') }}
-    where action in ('create_or_update_device', 'delete_device')
+    where
+        action in ('create_or_update_device', 'delete_device')
+        {% if is_incremental() -%}
+        and person_key in (select person_key from {{ ref('int_touched_request_people') }})
+        {%- endif %}
 
 ),
 
@@ -11,7 +23,7 @@ written as (
 
     select
         person_key,
-        request_number,
+        request_order,
         happened_at,
         action,
         is_gone,
@@ -24,7 +36,7 @@ named as (
 
     select
         person_key,
-        request_number,
+        request_order,
         happened_at,
         action,
         is_gone,
@@ -45,7 +57,7 @@ ranked as (
         happened_at,
         action,
         is_gone,
-        row_number() over (partition by person_key, token order by request_number desc) as recency
+        row_number() over (partition by person_key, token order by request_order desc) as recency
     from named
 
 ),

@@ -1,18 +1,29 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    cluster_by=['object_key'],
+    meta={'touched': [{'model': 'int_touched_request_objects', 'on': {'object_key': 'object_key'}}], 'queues': ['int_touched_request_objects']}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
 with
 
 timeline as (
 
     select * from {{ ref('int_object_timeline') }}
-    where not is_object_gone
+    where
+        not is_object_gone
+        {% if is_incremental() -%}
+        and object_key in (select object_key from {{ ref('int_touched_request_objects') }})
+        {%- endif %}
 
 ),
 
 written as (
 
     select
-        object_type_id,
-        object_id,
-        request_number,
+        object_key,
+        request_order,
         attributes
     from timeline
     where action = 'create_or_update_object'
@@ -21,20 +32,19 @@ written as (
 
 opened as (
 
-    {{ json_entries('written', ['object_type_id', 'object_id', 'request_number'], 'attributes') }}
+    {{ json_entries('written', ['object_key', 'request_order'], 'attributes') }}
 
 ),
 
 ranked as (
 
     select
-        object_type_id,
-        object_id,
+        object_key,
         member_name,
         member_json,
         row_number() over (
-            partition by object_type_id, object_id, member_name
-            order by request_number desc
+            partition by object_key, member_name
+            order by request_order desc
         ) as recency
     from opened
 
@@ -43,32 +53,32 @@ ranked as (
 attributes as (
 
     select
-        object_type_id,
-        object_id,
+        object_key,
         {{ json_object_agg('member_name', 'member_json') }} as attributes
     from ranked
     where recency = 1
-    group by object_type_id, object_id
+    group by object_key
 
 ),
 
 objects as (
 
     select
+        object_key,
         object_type_id,
         object_id,
         min(happened_at) as first_request_at,
         max(happened_at) as last_request_at
     from timeline
     where action in ('create_or_update_object', 'create_or_update_person')
-    group by object_type_id, object_id
+    group by object_key, object_type_id, object_id
 
 ),
 
 final as (
 
     select
-        {{ surrogate_key(['objects.object_type_id', 'objects.object_id']) }} as object_key,
+        objects.object_key,
         objects.object_type_id,
         objects.object_id,
         coalesce(attributes.attributes, '{}') as attributes,
@@ -76,9 +86,7 @@ final as (
         objects.last_request_at
     from objects
     left join attributes
-        on
-            objects.object_type_id = attributes.object_type_id
-            and objects.object_id = attributes.object_id
+        on objects.object_key = attributes.object_key
 
 )
 

@@ -1,9 +1,21 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_touched',
+    cluster_by=['person_key'],
+    meta={'touched': [{'model': 'int_touched_request_people', 'on': {'person_key': 'person_key'}}], 'queues': ['int_touched_request_people']}
+) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
 with
 
 timeline as (
 
     select * from {{ ref('int_person_timeline') }}
-    where not is_gone
+    where
+        not is_gone
+        {% if is_incremental() -%}
+        and person_key in (select person_key from {{ ref('int_touched_request_people') }})
+        {%- endif %}
 
 ),
 
@@ -11,7 +23,7 @@ written as (
 
     select
         person_key,
-        request_number,
+        request_order,
         merge_depth,
         {{ json_value('payload', 'attributes') }} as attributes
     from timeline
@@ -21,7 +33,7 @@ written as (
 
 opened as (
 
-    {{ json_entries('written', ['person_key', 'request_number', 'merge_depth'], 'attributes') }}
+    {{ json_entries('written', ['person_key', 'request_order', 'merge_depth'], 'attributes') }}
 
 ),
 
@@ -35,7 +47,7 @@ ranked as (
         member_text,
         row_number() over (
             partition by person_key, member_name
-            order by merge_depth, request_number desc
+            order by merge_depth, request_order desc
         ) as recency
     from opened
     -- an address cannot be taken away by null: it identifies the person
@@ -88,7 +100,7 @@ ranked_identifiers as (
         {{ identifier_value('identifier') }} as identifier_value,
         row_number() over (
             partition by person_key, {{ identifier_kind('identifier') }}
-            order by name_depth, request_number desc
+            order by name_depth, request_order desc
         ) as recency
     from timeline
 

@@ -227,13 +227,13 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "a merge links nobody": ("int_person_links", "from merge_requests", "from merge_requests where false"),
     "what is said last of a merged person wins": (
         "dim_people",
-        "order by merge_depth, request_number desc",
-        "order by request_number desc",
+        "order by merge_depth, request_order desc",
+        "order by request_order desc",
     ),
     "a merged name that comes back names the person": (
         "dim_people",
-        "order by name_depth, request_number desc",
-        "order by request_number desc",
+        "order by name_depth, request_order desc",
+        "order by request_order desc",
     ),
     "null takes an attribute away": ("dim_people", "member_name != 'email'", "false"),
     "a deletion ends nothing": (
@@ -243,10 +243,14 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "who is suppressed takes all": (
         "int_person_timeline",
-        "coalesce(last_suppressed, 0) > coalesce(last_unsuppressed, 0)",
+        "coalesce(last_suppressed, '') > coalesce(last_unsuppressed, '')",
         "false",
     ),
-    "an object is never deleted": ("int_object_timeline", "action = 'delete_object' then", "false then"),
+    "an object is never deleted": (
+        "int_object_timeline",
+        "objects.action = 'delete_object' then",
+        "false then",
+    ),
     "a relationship never ends": (
         "bridge_relationships",
         "action = 'delete_relationship' then",
@@ -260,8 +264,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "the first call of a device counts": (
         "dim_devices",
-        "order by request_number desc",
-        "order by request_number",
+        "order by request_order desc",
+        "order by request_order",
     ),
 }
 

@@ -30,11 +30,19 @@ BOOKKEEPING = (
     "int_touched_hours",
     "int_touched_journeys",
     "int_touched_templates",
+    "int_touched_request_people",
+    "int_touched_request_objects",
     "int_rewritten_messages",
     "int_settings_changes",
     "int_trigger_changes",
     "int_feed_day_changes",
 )
+
+# A model that a later run looks at before it builds it again; without it that run is like the first.
+FOUND = {
+    "int_touched_request_people": "int_person_timeline",
+    "int_touched_request_objects": "int_object_timeline",
+}
 
 _COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 _TEMPORARY = re.compile(r'create temporary table\s+("[^"]+")')
@@ -281,7 +289,9 @@ class Builder:
         views = {model.name for model in self.recorded.models.values() if model.materialized == "view"}
         # making a view again that is there changes nothing and takes half of the time
         return [
-            node if node.name in there or node.name not in known else first[node.name]
+            node
+            if {node.name, FOUND.get(node.name, node.name)} <= there or node.name not in known
+            else first[node.name]
             for node in (self.recorded.refresh if refresh else self.recorded.later)
             if not (node.name in views and node.name in there)
         ]

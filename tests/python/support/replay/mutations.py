@@ -258,6 +258,32 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
     ),
     "source calls that were removed": Mutation("int_touched_pipeline_calls", _PENDING, "where false", 0),
     "source calls whose triggers changed": Mutation("int_touched_pipeline_calls", _PENDING, "where false", 1),
+    "people whom calls named before": Mutation(
+        "int_touched_request_people",
+        "select person_key from earlier_named",
+        "select person_key from earlier_named where false",
+    ),
+    "people whose names were linked otherwise": Mutation(
+        "int_touched_request_people", "earlier_key != current_key", "false"
+    ),
+    "people that a build which broke off has not read": Mutation(
+        "int_touched_request_people", "queue_id not in (", "false and queue_id not in ("
+    ),
+    "objects that calls named before": Mutation(
+        "int_touched_request_objects",
+        "message_id in (select message_id",
+        "false and message_id in (select message_id",
+        1,
+    ),
+    "objects of people": Mutation(
+        "int_touched_request_objects",
+        "or person_key in (select person_key",
+        "or false and person_key in (select person_key",
+        1,
+    ),
+    "objects that a build which broke off has not read": Mutation(
+        "int_touched_request_objects", "queue_id not in (", "false and queue_id not in ("
+    ),
     # what each model takes from them
     **{
         f"what {model} builds again": Lookback(model, touched)

@@ -1,0 +1,69 @@
+{# What was touched is found here by comparing what a model holds with what it must hold. Once the model was built, the
+   next build finds nothing, while others that read the same may have broken off. So a table of such rows is a queue: a
+   row stays until all of its readers have marked its queue_id as read, beside the batches. #}
+
+{# The id of the rows that this build adds. #}
+{% macro queue_id() -%}
+    {{ dbt.string_literal((model.name if execute else '') ~ ' ') }} || cast({{ dbt.current_timestamp() }} as {{ dbt.type_string() }})
+{%- endmacro %}
+
+
+{# The rows of the queue that one of these models has not read. #}
+{% macro unread_of_queue(column, readers) -%}
+    {%- set earlier = earlier_relation(model.name, [column, 'queue_id']) -%}
+    {%- if earlier -%}
+    union
+
+    select
+        {{ column }},
+        queue_id
+    from {{ earlier }}
+    where
+        queue_id not in (
+            select batch_id
+            from {{ state_table('consumed_batches') }}
+            where model in ({{ quoted_list(readers) }})
+            group by batch_id
+            having count(distinct model) = {{ readers | length }}
+        )
+    {%- endif %}
+{%- endmacro %}
+
+
+{# What an earlier build made of a model, without the dependency that ref() would add; none if there is nothing with
+   these columns. #}
+{% macro earlier_relation(name, columns) -%}
+    {%- if not execute or this is none or flags.WHICH not in ('build', 'run') -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {%- set known = relation_of(name) -%}
+    {%- set relation = adapter.get_relation(known.database, known.schema, known.identifier) -%}
+    {%- if relation is none -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {%- set there = adapter.get_columns_in_relation(relation) | map(attribute='name') | map('lower') | list -%}
+    {{ return(none if columns | reject('in', there) | list else relation) }}
+{%- endmacro %}
+
+
+{# Statements by which a model marks what it has read of queues; what is in a queue no more is forgotten. #}
+{% macro consume_queues() %}
+    {%- for queue in config.get('meta').get('queues', []) %}
+        delete from {{ state_table('consumed_batches') }}
+        where
+            model = '{{ this.identifier }}'
+            and left(batch_id, {{ queue | length + 1 }}) = '{{ queue }} '
+            and batch_id not in (select queue_id from {{ ref(queue) }});
+        insert into {{ state_table('consumed_batches') }} (model, batch_id)
+        select distinct
+            '{{ this.identifier }}',
+            queue_id
+        from {{ ref(queue) }}
+        where
+            queue_id not in (
+                select batch_id
+                from {{ state_table('consumed_batches') }}
+                where model = '{{ this.identifier }}'
+            );
+    {%- endfor %}
+{% endmacro %}

@@ -1,0 +1,76 @@
+{{ config(materialized='view') }}
+
+{% set steps = 8 %}
+
+with
+
+merges as (
+
+    select * from {{ ref('int_person_merges') }}
+    where
+        kept_identifier is not null
+        and merged_identifier is not null
+
+),
+
+ranked as (
+
+    select
+        merged_identifier,
+        kept_identifier,
+        request_order,
+        row_number() over (partition by merged_identifier order by request_order desc) as recency
+    from merges
+
+),
+
+last_merges as (
+
+    select
+        merged_identifier,
+        kept_identifier,
+        request_order
+    from ranked
+    where recency = 1
+
+),
+
+chain_1 as (
+
+    select
+        merged_identifier,
+        kept_identifier as at_identifier,
+        1 as depth
+    from last_merges
+
+),
+
+-- a circle ends with the steps
+{% for step in range(2, steps + 1) -%}
+chain_{{ step }} as (
+
+    select
+        chain.merged_identifier,
+        coalesce(last_merges.kept_identifier, chain.at_identifier) as at_identifier,
+        chain.depth + case when last_merges.kept_identifier is not null then 1 else 0 end as depth
+    from chain_{{ step - 1 }} as chain
+    left join last_merges
+        on chain.at_identifier = last_merges.merged_identifier
+
+),
+
+{% endfor -%}
+
+final as (
+
+    select
+        last_merges.merged_identifier as identifier,
+        last_merges.request_order as merge_order,
+        chain_{{ steps }}.depth as name_depth
+    from last_merges
+    inner join chain_{{ steps }}
+        on last_merges.merged_identifier = chain_{{ steps }}.merged_identifier
+
+)
+
+select * from final

@@ -1,0 +1,49 @@
+{# Objects that touched calls or touched people name, or named; a queue like int_touched_request_people. #}
+{% set readers = ['int_object_timeline', 'dim_objects', 'bridge_relationships'] %}
+{% set earlier = earlier_relation('int_object_timeline', ['message_id', 'person_key', 'object_key']) %}
+
+with
+
+objects as (
+
+    select * from {{ ref('int_objects_of_requests') }}
+
+),
+
+touched as (
+
+    select object_key
+    from objects
+    {% if not flags.FULL_REFRESH -%}
+    where
+        message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
+        or person_key in (select person_key from {{ ref('int_touched_request_people') }})
+    {%- endif %}
+    {%- if earlier %}
+
+    union
+
+    select object_key
+    from {{ earlier }}
+    {% if not flags.FULL_REFRESH -%}
+    where
+        message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
+        or person_key in (select person_key from {{ ref('int_touched_request_people') }})
+    {%- endif %}
+    {%- endif %}
+
+),
+
+final as (
+
+    select
+        object_key,
+        {{ queue_id() }} as queue_id
+    from touched
+    where object_key is not null
+
+    {{ unread_of_queue('object_key', readers) }}
+
+)
+
+select * from final
