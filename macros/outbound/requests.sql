@@ -25,10 +25,69 @@
         {%- endfor %}
         {%- for name in attributes %}
         when {{ name }}.longest_name > 150 or {{ name }}.longest_value > 1000 then 'value_too_long'
-        when {{ name }}.member_count > 300 then 'too_many_attributes'
+        when {{ name }}.member_count > {{ most_attributes() }} then 'too_many_attributes'
         {%- endfor %}
         when {{ byte_length('payload') }} > 32768 then 'item_too_large'
     end
+{%- endmacro %}
+
+
+{# How many attributes Customer.io holds of a person, an object or a relationship, and takes in a call. #}
+{% macro most_attributes() -%}
+    {{ return(300) }}
+{%- endmacro %}
+
+
+{# The CTEs that make requests of `identified`, with attributes of their own (`own`) and of a relationship (`related`),
+   as the CTE `attributes` has them: `payload` is their body, `columns` are what else it reads of `identified`, and
+   `conditions` and `ids` as in held_back. The last is `final`. #}
+{% macro requests_with_attributes(payload, columns, conditions, ids) -%}
+own as (
+
+    select * from attributes
+    where part = 'attributes'
+
+),
+
+related as (
+
+    select * from attributes
+    where part = 'relationship'
+
+),
+
+written as (
+
+    select
+        {{ call_columns('identified') }},
+        {{ columns_of('identified', columns + ['person_id_type', 'person_id']) }},
+        {{ payload }} as payload
+    from identified
+    left join own
+        on identified.request_id = own.request_id
+    left join related
+        on identified.request_id = related.request_id
+
+),
+
+final as (
+
+    select
+        {{ request_columns('batch', is_event=false, relation='written') }},
+        {{ held_back(conditions, ids=ids, attributes=['own', 'related']) }} as held_back_reason
+    from written
+    left join own
+        on written.request_id = own.request_id
+    left join related
+        on written.request_id = related.request_id
+
+)
+{%- endmacro %}
+
+
+{# The one relationship of a request, in an array: to whom or what, with the attributes of `related`. #}
+{% macro relationship_to(identifiers) -%}
+    '[' || {{ json_object([['identifiers', identifiers], ['relationship_attributes', 'related.members']]) }} || ']'
 {%- endmacro %}
 
 

@@ -257,6 +257,11 @@ def careless(_: Random, number: int) -> Iterator[Said]:
     yield track(None, "User Deleted", "delete_person", held_back="no_identifier")
     many = {f"a{place}": place for place in range(301)}
     yield identify(who, many, held_back="too_many_attributes")
+    yield identify(who, {f"b{place}": place for place in range(200)})
+    other = {f"c{place}": place for place in range(200)}
+    yield identify(who, {"plan": "full", **other}, held_back="too_many_attributes")
+    yield identify(who, {"plan": "paid", "b0": "known"})
+    yield identify(who, {"plan": "fuller", "one_more": 1}, held_back="too_many_attributes")
 
 
 def reporter(_: Random, number: int) -> Iterator[Said]:

@@ -88,117 +88,44 @@ identified as (
 ),
 
 parts as (
-
+    {% for text, precedence, part, condition in [
+        ['traits', 1, 'attributes', "action = 'create_or_update_object'"],
+        ['object_attributes', 2, 'attributes', "action = 'create_or_update_object' and left(object_attributes, 1) = '{'"],
+        [json_object([['anonymous_id', json_text('anonymous_id')]]), 3, 'attributes', "action != 'delete_object'"],
+        ['relationship_attributes', 1, 'relationship', "action = 'create_or_update_object' and left(relationship_attributes, 1) = '{'"],
+    ] %}
     select
         request_id,
-        'attributes' as part,
-        1 as precedence,
-        traits as json_text
+        '{{ part }}' as part,
+        {{ precedence }} as precedence,
+        {{ text }} as json_text
     from identified
-    where action = 'create_or_update_object'
-
-    union all
-
-    select
-        request_id,
-        'attributes' as part,
-        2 as precedence,
-        object_attributes as json_text
-    from identified
-    where
-        action = 'create_or_update_object'
-        and left(object_attributes, 1) = '{'
-
-    union all
-
-    select
-        request_id,
-        'attributes' as part,
-        3 as precedence,
-        {{ json_object([['anonymous_id', json_text('anonymous_id')]]) }} as json_text
-    from identified
-    where action != 'delete_object'
-
-    union all
-
-    select
-        request_id,
-        'relationship' as part,
-        1 as precedence,
-        relationship_attributes as json_text
-    from identified
-    where
-        action = 'create_or_update_object'
-        and left(relationship_attributes, 1) = '{'
-
+    where {{ condition }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 ),
 
 {{ attributes_of('parts', ignored={
     'attributes': ['object_type_id', 'objectTypeId', 'objectAttributes', 'relationshipAttributes'],
 }) }},
 
-own as (
-
-    select * from attributes
-    where part = 'attributes'
-
-),
-
-related as (
-
-    select * from attributes
-    where part = 'relationship'
-
-),
-
-written as (
-
-    select
-        {{ call_columns('identified') }},
-        identified.user_id,
-        identified.object_id,
-        identified.person_id_type,
-        identified.person_id,
-        {{ json_object([
-            ['type', "'\"object\"'"],
-            ['action', "case"
-                ~ " when action = 'delete_object' then '\"delete\"'"
-                ~ " when action = 'delete_relationship' then '\"delete_relationships\"'"
-                ~ " when person_id_type = 'anonymous_id' then '\"identify_anonymous\"' else '\"identify\"' end"],
-            ['identifiers', object_identifiers('object_type_id', 'object_id')],
-            ['attributes', "case when action = 'create_or_update_object' then coalesce(own.members, '{}') else own.members end"],
-            ['cio_relationships', "case when person_id is not null then '['"
-                ~ ' || ' ~ json_object([
-                    ['identifiers', 'identifiers'],
-                    ['relationship_attributes', 'related.members'],
-                ]) ~ " || ']' end"],
-        ]) }} as payload
-    from identified
-    left join own
-        on identified.request_id = own.request_id
-    left join related
-        on identified.request_id = related.request_id
-
-),
-
-final as (
-
-    select
-        {{ request_columns('batch', is_event=false, relation='written') }},
-        {{ held_back(
-            [
-                ['missing_object_id', 'object_id is null'],
-                ['no_identifier', "action = 'delete_relationship' and person_id is null"],
-            ],
-            ids=['user_id', 'object_id'],
-            attributes=['own', 'related'],
-        ) }} as held_back_reason
-    from written
-    left join own
-        on written.request_id = own.request_id
-    left join related
-        on written.request_id = related.request_id
-
-)
+{{ requests_with_attributes(
+    json_object([
+        ['type', "'\"object\"'"],
+        ['action', "case"
+            ~ " when action = 'delete_object' then '\"delete\"'"
+            ~ " when action = 'delete_relationship' then '\"delete_relationships\"'"
+            ~ " when person_id_type = 'anonymous_id' then '\"identify_anonymous\"' else '\"identify\"' end"],
+        ['identifiers', object_identifiers('object_type_id', 'object_id')],
+        ['attributes', "case when action = 'create_or_update_object' then coalesce(own.members, '{}') else own.members end"],
+        ['cio_relationships', 'case when person_id is not null then ' ~ relationship_to('identifiers') ~ ' end'],
+    ]),
+    columns=['user_id', 'object_id'],
+    conditions=[
+        ['missing_object_id', 'object_id is null'],
+        ['no_identifier', "action = 'delete_relationship' and person_id is null"],
+    ],
+    ids=['user_id', 'object_id'],
+) }}
 
 select * from final

@@ -5,7 +5,9 @@ with
 requests as (
 
     select * from {{ ref('int_named_requests') }}
-    where held_back_reason is null
+    where
+        held_back_reason is null
+        and request_id not in (select request_id from {{ ref('int_overfull_requests') }})
 
 ),
 

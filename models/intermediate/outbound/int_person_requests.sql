@@ -118,75 +118,29 @@ parts as (
     'attributes': ['created_at', 'createdAt', 'object_type_id', 'objectTypeId', 'relationshipAttributes'],
 }) }},
 
-own as (
-
-    select * from attributes
-    where part = 'attributes'
-
-),
-
-related as (
-
-    select * from attributes
-    where part = 'relationship'
-
-),
-
-written as (
-
-    select
-        {{ call_columns('identified') }},
-        identified.user_id,
-        identified.anonymous_id,
-        identified.previous_id,
-        identified.object_id,
-        identified.person_id_type,
-        identified.person_id,
-        {{ json_object([
-            ['type', "'\"person\"'"],
-            ['action', "case action"
-                ~ " when 'create_or_update_person' then '\"identify\"' when 'delete_person' then '\"delete\"'"
-                ~ " when 'suppress_person' then '\"suppress\"' when 'unsuppress_person' then '\"unsuppress\"'"
-                ~ " else '\"merge\"' end"],
-            ['identifiers', "case when action != 'merge_people' and person_id is not null then identifiers end"],
-            ['primary', "case when action = 'merge_people' then " ~ person_identifier('user_id') ~ ' end'],
-            ['secondary', "case when action = 'merge_people' then " ~ person_identifier('previous_id') ~ ' end'],
-            ['attributes', "case when action = 'create_or_update_person' then coalesce(own.members, '{}') end"],
-            ['cio_relationships', "case when action = 'create_or_update_person' and object_id is not null then '['"
-                ~ ' || ' ~ json_object([
-                    ['identifiers', object_identifiers('object_type_id', 'object_id')],
-                    ['relationship_attributes', 'related.members'],
-                ]) ~ " || ']' end"],
-            ['timestamp', "case when action = 'create_or_update_person' then " ~ unix_text('happened_ms') ~ ' end'],
-        ]) }} as payload
-    from identified
-    left join own
-        on identified.request_id = own.request_id
-    left join related
-        on identified.request_id = related.request_id
-
-),
-
-final as (
-
-    select
-        {{ request_columns('batch', is_event=false, relation='written') }},
-        {{ held_back(
-            [
-                ['anonymous_identify', "action = 'create_or_update_person' and person_id is null and anonymous_id is not null"],
-                ['no_identifier', 'person_id is null'],
-                ['no_identifier', "action = 'merge_people' and previous_id is null"],
-                ['merged_with_itself', "action = 'merge_people' and previous_id = user_id"],
-            ],
-            ids=['user_id', 'previous_id', 'object_id'],
-            attributes=['own', 'related'],
-        ) }} as held_back_reason
-    from written
-    left join own
-        on written.request_id = own.request_id
-    left join related
-        on written.request_id = related.request_id
-
-)
+{{ requests_with_attributes(
+    json_object([
+        ['type', "'\"person\"'"],
+        ['action', "case action"
+            ~ " when 'create_or_update_person' then '\"identify\"' when 'delete_person' then '\"delete\"'"
+            ~ " when 'suppress_person' then '\"suppress\"' when 'unsuppress_person' then '\"unsuppress\"'"
+            ~ " else '\"merge\"' end"],
+        ['identifiers', "case when action != 'merge_people' and person_id is not null then identifiers end"],
+        ['primary', "case when action = 'merge_people' then " ~ person_identifier('user_id') ~ ' end'],
+        ['secondary', "case when action = 'merge_people' then " ~ person_identifier('previous_id') ~ ' end'],
+        ['attributes', "case when action = 'create_or_update_person' then coalesce(own.members, '{}') end"],
+        ['cio_relationships', "case when action = 'create_or_update_person' and object_id is not null then "
+            ~ relationship_to(object_identifiers('object_type_id', 'object_id')) ~ ' end'],
+        ['timestamp', "case when action = 'create_or_update_person' then " ~ unix_text('happened_ms') ~ ' end'],
+    ]),
+    columns=['user_id', 'anonymous_id', 'previous_id', 'object_id'],
+    conditions=[
+        ['anonymous_identify', "action = 'create_or_update_person' and person_id is null and anonymous_id is not null"],
+        ['no_identifier', 'person_id is null'],
+        ['no_identifier', "action = 'merge_people' and previous_id is null"],
+        ['merged_with_itself', "action = 'merge_people' and previous_id = user_id"],
+    ],
+    ids=['user_id', 'previous_id', 'object_id'],
+) }}
 
 select * from final

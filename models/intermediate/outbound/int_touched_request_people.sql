@@ -1,6 +1,6 @@
 {# What int_person_timeline holds of these people may be newer than what a build that broke off has read: so they stay
    until every model has read them, as macros/incremental/queues.sql says. A full refresh queues everybody. #}
-{% set readers = ['int_person_timeline', 'int_object_timeline', 'dim_people', 'dim_devices'] %}
+{% set readers = ['int_person_timeline', 'int_overfull_requests', 'int_object_timeline', 'dim_people', 'dim_devices'] %}
 {% set earlier = earlier_relation(
     'int_person_timeline', ['message_id', 'identifier', 'person_key', 'merge_order', 'name_depth']
 ) %}

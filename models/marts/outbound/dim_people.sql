@@ -13,6 +13,7 @@ timeline as (
     select * from {{ ref('int_person_timeline') }}
     where
         not is_gone
+        and request_id not in (select request_id from {{ ref('int_overfull_requests') }})
         {% if is_incremental() -%}
         and person_key in (select person_key from {{ ref('int_touched_request_people') }})
         {%- endif %}
@@ -128,7 +129,6 @@ final as (
         coalesce(attributes.email, identifiers.email) as email,
         coalesce(attributes.attributes, '{}') as attributes,
         coalesce(attributes.attribute_count, 0) as attribute_count,
-        coalesce(attributes.attribute_count, 0) > 300 as has_too_many_attributes,
         people.first_request_at,
         people.last_request_at,
         people.request_count

@@ -78,11 +78,14 @@ def call(draw: Random) -> dict[str, Any]:
         "metric": draw.choice(("opened", "seen")),
         "actionType": "viewed_content",
     }
+    letter = draw.choice("xy")
     traits = {
         draw.choice("abc"): draw.choice((1, "2026-03-01", None, "x" * 1001)),
         "email": draw.choice(("mia@example.com", "Ann@Example.com", None)),
         "relationshipAttributes": {"role": draw.choice("abc")},
         **draw.choice(({}, {"objectId": f"o-{draw.randrange(OBJECTS)}"})),
+        # of two such calls the later has too many for one person
+        **(dict.fromkeys((f"{number}{letter}" for number in range(160)), 1) if draw.random() < 0.1 else {}),
     }
     seconds = 86_400 * draw.randrange(DAYS) + draw.randrange(86_400)
     return {
