@@ -3,14 +3,14 @@
    row stays until all of its readers have marked its queue_id as read, beside the batches. #}
 
 {# The id of the rows that this build adds. #}
-{% macro queue_id() -%}
-    {{ dbt.string_literal((model.name if execute else '') ~ ' ') }} || cast({{ dbt.current_timestamp() }} as {{ dbt.type_string() }})
+{% macro queue_id(queue) -%}
+    '{{ queue }} ' || cast({{ dbt.current_timestamp() }} as {{ dbt.type_string() }})
 {%- endmacro %}
 
 
 {# The rows of the queue that one of these models has not read. #}
-{% macro unread_of_queue(column, readers) -%}
-    {%- set earlier = earlier_relation(model.name, [column, 'queue_id']) -%}
+{% macro unread_of_queue(queue, column, readers) -%}
+    {%- set earlier = earlier_relation(queue, [column, 'queue_id']) -%}
     {%- if earlier -%}
     union
 
@@ -21,7 +21,7 @@
     where
         queue_id not in (
             select batch_id
-            from {{ state_table('consumed_batches') }}
+            from {{ source('copymart', 'consumed_batches') }}
             where model in ({{ quoted_list(readers) }})
             group by batch_id
             having count(distinct model) = {{ readers | length }}
@@ -31,12 +31,17 @@
 
 
 {# What an earlier build made of a model, without the dependency that ref() would add; none if there is nothing with
-   these columns. #}
+   these columns. While dbt parses it is there, as is_incremental() is true then. #}
 {% macro earlier_relation(name, columns) -%}
-    {%- if not execute or this is none or flags.WHICH not in ('build', 'run') -%}
-        {{ return(none) }}
+    {%- if not execute -%}
+        {{ return(name) }}
     {%- endif -%}
     {%- set known = relation_of(name) -%}
+    {%- if var('compile_incremental', none) is not none -%}
+        {{ return(known if var('compile_incremental') else none) }}
+    {%- elif this is none or flags.WHICH not in ('build', 'run') -%}
+        {{ return(none) }}
+    {%- endif -%}
     {%- set relation = adapter.get_relation(known.database, known.schema, known.identifier) -%}
     {%- if relation is none -%}
         {{ return(none) }}

@@ -1,10 +1,11 @@
 {{ config(materialized='view') }}
 
+{# A circle of merges ends with the steps. #}
 {% set steps = 8 %}
 
 with
 
-merges as (
+merge_requests as (
 
     select * from {{ ref('int_person_merges') }}
     where
@@ -20,7 +21,7 @@ ranked as (
         kept_identifier,
         request_order,
         row_number() over (partition by merged_identifier order by request_order desc) as recency
-    from merges
+    from merge_requests
 
 ),
 
@@ -45,7 +46,6 @@ chain_1 as (
 
 ),
 
--- a circle ends with the steps
 {% for step in range(2, steps + 1) -%}
 chain_{{ step }} as (
 

@@ -38,11 +38,11 @@ final as (
 
     select
         object_key,
-        {{ queue_id() }} as queue_id
+        {{ queue_id('int_touched_request_objects') }} as queue_id
     from touched
     where object_key is not null
 
-    {{ unread_of_queue('object_key', readers) }}
+    {{ unread_of_queue('int_touched_request_objects', 'object_key', readers) }}
 
 )
 

@@ -13,18 +13,6 @@ requests as (
 
 ),
 
-person_ids as (
-
-    select * from {{ ref('int_person_ids') }}
-
-),
-
-last_merges as (
-
-    select * from {{ ref('int_last_merges') }}
-
-),
-
 now_named as (
 
     select person_key
@@ -37,6 +25,18 @@ now_named as (
 
 ),
 {% if earlier %}
+person_ids as (
+
+    select * from {{ ref('int_person_ids') }}
+
+),
+
+last_merges as (
+
+    select * from {{ ref('int_last_merges') }}
+
+),
+
 earlier as (
 
     select * from {{ earlier }}
@@ -116,11 +116,11 @@ final as (
 
     select
         person_key,
-        {{ queue_id() }} as queue_id
+        {{ queue_id('int_touched_request_people') }} as queue_id
     from touched
     where person_key is not null
 
-    {{ unread_of_queue('person_key', readers) }}
+    {{ unread_of_queue('int_touched_request_people', 'person_key', readers) }}
 
 )
 
