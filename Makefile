@@ -77,7 +77,7 @@ help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
 	@echo "Variables:"
-	@echo "  LANDING=DIR  make run on your own files: a folder or s3://bucket/prefix that holds justai/calls, justai/sends with justai/variants, customerio/events or customerio/sync"
+	@echo "  LANDING=DIR  make run on your own files: a folder or s3://bucket/prefix that holds justai/calls, justai/sends with justai/variants, customerio/events, customerio/sync or pipelines/calls"
 	@echo "  EXPORT=DIR   make daily: the folder to unload to; default export. UNLOAD_OPTIONS='--start 2026-01-01' and more"
 	@echo "  LAND_OPTIONS='--role-arn ARN --region R'  more options of copymart land"
 	@echo "  PYTHON=/usr/bin/python3.12  the Python that makes .venv; default: the newest of 3.11 to 3.14 on the path"

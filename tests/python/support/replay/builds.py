@@ -132,6 +132,16 @@ class Recorded:
         )
         return replace(self, first=first, later=later, refresh=refresh, models=models)
 
+    def only(self, *names: str) -> "Recorded":
+        """The same runs with these models and what they need."""
+        wanted = self.above(*names)
+        models = {name: model for name, model in self.models.items() if name in wanted}
+        first, later, refresh = (
+            tuple(node for node in run if node.name in models or node.name not in self.models)
+            for run in (self.first, self.later, self.refresh)
+        )
+        return replace(self, first=first, later=later, refresh=refresh, models=models)
+
     def changed(self, name: str, change: Callable[[Node], Node]) -> "Recorded":
         """The same runs with another node in the later one."""
         return replace(self, later=tuple(change(node) if node.name == name else node for node in self.later))

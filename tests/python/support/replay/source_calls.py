@@ -56,6 +56,21 @@ def land_source_calls(history: "History") -> None:
         land_path(history.connection, history.folder / FOLDER, PIPELINE_CALLS)
 
 
+def say(history: "History", hour: int, *records: dict[str, Any]) -> None:
+    """Land these calls as the one file of an hour; with none, remove the file that is there."""
+    folder = history.folder / FOLDER
+    path = folder / f"2026/01/01/{hour:02}/calls.jsonl"
+    if not records:
+        path.unlink()
+        begin = datetime(2026, 1, 1, hour)
+        land_path(history.connection, folder, PIPELINE_CALLS, (begin, begin + timedelta(hours=1)), True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [{"timestamp": 1767225600 + 3600 * hour} | record for record in records]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    land_path(history.connection, folder, PIPELINE_CALLS)
+
+
 def write(history: "History", path: Path, draw: Random) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     calls = [call(draw) for _ in range(1 + draw.randrange(15))]
