@@ -51,9 +51,11 @@
 {%- endmacro %}
 
 
-{# Statements by which a model marks what it has read of queues; what is in a queue no more is forgotten. #}
+{# Statements by which a model marks what it has read of queues; what is in a queue no more is forgotten. A build that
+   did not make the queue has read nothing of it, nor has one whose queue another build made again. #}
 {% macro consume_queues() %}
-    {%- for queue in config.get('meta').get('queues', []) %}
+    {%- for queue in config.get('meta').get('queues', [])
+        if 'model.' ~ project_name ~ '.' ~ queue in selected_resources %}
         delete from {{ state_table('consumed_batches') }}
         where
             model = '{{ this.identifier }}'
@@ -69,6 +71,11 @@
                 select batch_id
                 from {{ state_table('consumed_batches') }}
                 where model = '{{ this.identifier }}'
+            )
+            and exists (
+                select 1
+                from {{ ref('int_landed_batches') }}
+                where invocation_id = '{{ invocation_id }}'
             );
     {%- endfor %}
 {% endmacro %}

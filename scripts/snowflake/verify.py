@@ -83,7 +83,7 @@ def verify(
     sample: Annotated[
         Path | None,
         typer.Option(
-            help="Logs to land, with justai/calls and customerio/events, instead of simulated ones."
+            help="Logs to land, in the folders of `copymart land --landing`, instead of simulated ones."
         ),
     ] = None,
     profiles_dir: Annotated[

@@ -126,6 +126,7 @@ def test_a_model_marks_as_read_the_batches_of_its_own_build(incremental: bool, s
         "return": lambda value: value,
         "tojson": lambda values, sort_keys: "{}",
         "var": str,
+        "consume_queues": str,
         "api": SimpleNamespace(Relation=relation),
         "target": SimpleNamespace(database="d"),
         "layer_schema": str,
@@ -146,6 +147,33 @@ def test_a_model_marks_as_read_the_batches_of_its_own_build(incremental: bool, s
     assert ("invocation_id = 'ours' and" in conditions) == (incremental or selected)
     assert ("is_pending" in conditions) == incremental
     assert faults(insert) == []
+
+
+@pytest.mark.parametrize(("made", "marks"), [(["int_touched_people"], 0), (["q"], 2), (["q", "r"], 4)])
+def test_a_model_marks_as_read_the_queues_of_its_own_build(made: list[str], marks: int) -> None:
+    """What an earlier build queued, this one's tables above may not have read."""
+    environment = Environment(extensions=["jinja2.ext.do"])
+    environment.globals |= {
+        "config": SimpleNamespace(get=lambda _: {"queues": ["q", "r"]}),
+        "selected_resources": [f"model.copymart.{name}" for name in made],
+        "project_name": "copymart",
+        "state_table": "d.staging.{}".format,
+        "ref": "d.intermediate.{}".format,
+        "this": SimpleNamespace(identifier="dim_people"),
+        "invocation_id": "ours",
+    }
+    text = (PROJECT / "macros/incremental/queues.sql").read_text()
+    macros: Any = environment.from_string(text).module
+    statements = [
+        statement
+        for statement in SnowflakeConnectionManager._split_queries(str(macros.consume_queues()))
+        if statement
+    ]
+    assert [faults(statement) for statement in statements] == [[]] * marks
+    for delete, insert in zip(statements[::2], statements[1::2], strict=True):
+        assert "model = 'dim_people'" in delete and "not in (select queue_id from d.intermediate." in delete
+        assert "from d.intermediate.int_landed_batches" in insert
+        assert "where invocation_id = 'ours'" in insert
 
 
 def test_the_transaction_is_one_statement_of_snowflake() -> None:
