@@ -10,6 +10,12 @@ objects as (
 
 ),
 
+touched_people as (
+
+    select * from {{ ref('int_touched_request_people') }}
+
+),
+
 touched as (
 
     select object_key
@@ -17,7 +23,7 @@ touched as (
     {% if not flags.FULL_REFRESH -%}
     where
         message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
-        or person_key in (select person_key from {{ ref('int_touched_request_people') }})
+        or person_key in (select person_key from touched_people)
     {%- endif %}
     {%- if earlier %}
 
@@ -28,7 +34,7 @@ touched as (
     {% if not flags.FULL_REFRESH -%}
     where
         message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
-        or person_key in (select person_key from {{ ref('int_touched_request_people') }})
+        or person_key in (select person_key from touched_people)
     {%- endif %}
     {%- endif %}
 

@@ -277,9 +277,8 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
     ),
     "objects of people": Mutation(
         "int_touched_request_objects",
-        "or person_key in (select person_key",
-        "or false and person_key in (select person_key",
-        1,
+        '"int_touched_request_people"',
+        '"int_touched_request_people" where false',
     ),
     "objects that a build which broke off has not read": Mutation(
         "int_touched_request_objects", "queue_id not in (", "false and queue_id not in ("
