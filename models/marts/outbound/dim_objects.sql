@@ -1,7 +1,6 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
-    cluster_by=['object_key'],
     meta={'touched': [{'model': 'int_touched_request_objects', 'on': {'object_key': 'object_key'}}], 'queues': ['int_touched_request_objects']}
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}

@@ -1,7 +1,6 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
-    cluster_by=['person_key'],
     meta={'touched': [{'model': 'int_touched_request_people', 'on': {'person_key': 'person_key'}}], 'queues': ['int_touched_request_people']}
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
