@@ -79,7 +79,7 @@ names as (
 
 ),
 
--- a link or a merge that came or went, whoever told of it
+-- a link or a merge that came or went, whichever feed brought it
 renamed as (
 
     select

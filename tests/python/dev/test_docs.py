@@ -5,9 +5,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
 
-from support.project import PROJECT, TESTS
+from support.project import PROJECT, TESTS, read_yaml
 
 DOCUMENTS = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").glob("**/*.md"))]
 DECISIONS = [page for page in sorted((PROJECT / "docs/decisions").glob("*.md")) if page.name != "README.md"]
@@ -51,7 +50,7 @@ def known_tests() -> set[str]:
     }
     known |= {file.stem for file in (PROJECT / "tests/assertions").glob("*.sql")}
     for file in (PROJECT / "models").glob("**/*.yml"):
-        known |= {test["name"] for test in yaml.safe_load(file.read_text()).get("unit_tests", ())}
+        known |= {test["name"] for test in read_yaml(file).get("unit_tests", ())}
     targets = re.findall(r"^([a-z][a-z-]*):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
     return known | {f"make {target}" for target in targets}
 

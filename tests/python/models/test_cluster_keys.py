@@ -6,11 +6,10 @@ from typing import Any
 
 import dbt.include.snowflake
 import pytest
-import yaml
 from dbt.adapters.snowflake.connections import SnowflakeConnectionManager
 from jinja2 import Environment
 
-from support.project import PROJECT
+from support.project import PROJECT, read_yaml
 
 MACROS = Path(next(iter(dbt.include.snowflake.__path__))) / "macros/relations/table/create.sql"
 
@@ -55,6 +54,4 @@ def test_a_table_is_sorted_and_has_no_clustering_key_unless_asked_for(automatic:
 
 
 def test_clustering_keys_are_off_by_default() -> None:
-    assert (
-        yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["snowflake_cluster_keys"] is False
-    )
+    assert read_yaml(PROJECT / "dbt_project.yml")["vars"]["snowflake_cluster_keys"] is False

@@ -6,7 +6,6 @@ from pathlib import Path
 import duckdb
 import hypothesis.strategies as st
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from jinja2 import Environment
@@ -15,7 +14,7 @@ from scripts.land.datasets import DATASETS
 from scripts.land.sync import SYNC
 from scripts.land.tables import ddl
 from support.land import call, event, write
-from support.project import NO_MANIFEST, PROJECT, run, settings
+from support.project import NO_MANIFEST, PROJECT, read_yaml, run, settings
 from support.sync import TABLES, delivery, metric, write_export
 
 BUILD = ("build", "--resource-type", "seed", "--resource-type", "model")
@@ -60,7 +59,7 @@ def test_a_build_of_each_feed_alone(tmp_path: Path, feed: str) -> None:
 def test_a_build_makes_the_tables_that_a_landing_makes() -> None:
     """Where they are missing; both have the columns and types of one list."""
     path = PROJECT / "models/staging/customerio_sync/_customerio_sync.yml"
-    (source,) = yaml.safe_load(path.read_text())["sources"]
+    (source,) = read_yaml(path)["sources"]
     connection = duckdb.connect()
     for statement in ddl():
         connection.execute(statement)

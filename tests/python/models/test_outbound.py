@@ -1,4 +1,4 @@
-"""What Customer.io is told: what only Python can say of the models' cases and of their documentation."""
+"""Requests to Customer.io: what only Python can say of the cases of the models and of their documentation."""
 
 import hashlib
 import json
@@ -7,15 +7,14 @@ from typing import Any
 
 import duckdb
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
 
-from support.project import PROJECT
+from support.project import PROJECT, read_yaml
 
 FOLDER = PROJECT / "models/intermediate/outbound"
-UNIT_TESTS = yaml.safe_load((FOLDER / "_outbound.yml").read_text())["unit_tests"]
+UNIT_TESTS = read_yaml(FOLDER / "_outbound.yml")["unit_tests"]
 CASES = [
     (case["name"], row)
     for case in UNIT_TESTS

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from support.emulated_snowflake import PROFILE, connect
-from support.project import NO_MANIFEST, PROJECT, attempt, run, settings
+from support.project import NO_MANIFEST, PROJECT, attempt, read_yaml, run, settings
 
 SAMPLE = PROJECT / "scripts/simulate/sample_seeds"
 SEEDS = ("engagement_metrics", "template_actions", "template_settings")
@@ -256,7 +256,7 @@ REFUSED = {
 
 def test_faulty_seeds_are_refused_with_file_line_and_remedy(owner: Owner) -> None:
     """All at once, each case as a seed with the columns and data tests of the one that it stands for."""
-    known = {seed["name"]: seed for seed in yaml.safe_load((SAMPLE / "_seeds.yml").read_text())["seeds"]}
+    known = {seed["name"]: seed for seed in read_yaml(SAMPLE / "_seeds.yml")["seeds"]}
     expected, described = [], []
     for number, (seed, content, message) in enumerate(REFUSED.values()):
         owner.write(f"case_{number}", content)

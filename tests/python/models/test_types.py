@@ -5,19 +5,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import yaml
 from snowflake.connector.errors import ProgrammingError
 
 from scripts.dev.check_grammar import times_from_text
 from scripts.land.snowflake.tables import LONG
 from support.emulated_snowflake import connect
-from support.project import PROJECT
+from support.project import PROJECT, read_yaml
 
 COLUMNS = [
     (path.name, model["name"], column)
     for path in sorted(PROJECT.glob("models/**/_*.yml")) + sorted(PROJECT.glob("seeds/_*.yml"))
     for kind in ("models", "seeds")
-    for model in yaml.safe_load(path.read_text()).get(kind, ())
+    for model in read_yaml(path).get(kind, ())
     for column in model.get("columns", ())
     if "data_type" in column
 ]

@@ -8,7 +8,6 @@ from typing import Any
 
 import fakesnow
 import pytest
-import yaml
 from snowflake import connector
 from sqlfluff.core import FluffConfig, Linter
 
@@ -26,7 +25,7 @@ from scripts.unload.engines.snowflake_stage import find_stage
 from scripts.unload.manifest import shape_of
 from scripts.unload.places.s3 import Bucket
 from scripts.unload.publish import Contents, Plan
-from support.project import PROJECT
+from support.project import PROJECT, read_yaml
 from support.snowflake import CONSUMER, SETUP, built, empty_account, statements, view_statement
 from support.strict_account import RULES, Refused
 from support.strict_snowflake import StrictSnowflake, run_all
@@ -371,7 +370,7 @@ def schemas_of(folder: dict[str, Any]) -> Iterator[str]:
 
 
 def test_the_schemas_are_the_layers_of_the_project() -> None:
-    layers = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["models"]["copymart"]
+    layers = read_yaml(PROJECT / "dbt_project.yml")["models"]["copymart"]
     assert {schema.upper() for schema in schemas_of(layers)} == set(SCHEMAS)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -18,11 +17,11 @@ from scripts.snowflake import share as share_verb
 from scripts.snowflake.names import account, identifier, literal, parts
 from scripts.snowflake.share import Grant, reviewed
 from scripts.snowflake.share_plan import View
-from support.project import PROJECT
+from support.project import PROJECT, read_yaml
 from support.snowflake import CONSUMER, built, dbt_environment, empty_account, read_manifest, view_statement
 from support.strict_snowflake import StrictSnowflake, run_all
 
-REVIEWED = yaml.safe_load((PROJECT / "models/shares/_shares.yml").read_text())["models"]
+REVIEWED = read_yaml(PROJECT / "models/shares/_shares.yml")["models"]
 # To let one of these leave with the metrics, change this test too.
 PERSONAL = {"user_id", "attrs", "journey_id", "delivery_key", "delivery_id", "event_id"}
 WORDS = {"vars", "subject", "preheader", "body", "content_hash"}

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import duckdb
+import yaml
 
 from support.warm import Done, start
 
@@ -91,6 +93,11 @@ def run(environment: dict[str, str], *command: str | Path, project: Path = PROJE
     """Run `copymart` or `dbt` in the project; a failure's message holds its output."""
     done = attempt(environment, *command, project=project)
     assert done.status == 0, f"{' '.join(map(str, command))}\n{done.output}"
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds, read by libyaml where it is there: ten times as fast."""
+    return yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def models_in_order(target: Path) -> dict[str, tuple[str, str, str]]:

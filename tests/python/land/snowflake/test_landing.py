@@ -16,7 +16,6 @@ from unittest.mock import patch
 import duckdb
 import pyarrow as pa
 import pytest
-import yaml
 import zstandard
 from jinja2 import Environment
 from snowflake.connector import Error
@@ -46,7 +45,7 @@ from support.emulated_snowflake import PROFILE, connect, differences, everything
 from support.event_lines import EVENT_LINES
 from support.formats import avro, parquet
 from support.land import HOURS, SPAN, call, event, hourly, land_path, text, warehouse, write
-from support.project import PROJECT
+from support.project import PROJECT, read_yaml
 from support.s3_servers import aws, environment
 from support.sync import TABLES, delivery, moment, write_export
 from support.warm import start
@@ -536,7 +535,7 @@ def test_developers_have_schemas_of_their_own() -> None:
     sources = [
         source["schema"]
         for path in (PROJECT / "models").glob("**/_*.yml")
-        for source in yaml.safe_load(path.read_text()).get("sources", ())
+        for source in read_yaml(path).get("sources", ())
     ]
     assert len(sources) == 6
     for own, expected in cases.items():
