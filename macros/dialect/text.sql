@@ -135,13 +135,20 @@
 
 
 {# Aggregate: the texts of the rows that meet a condition, in order, with commas between them; null if there are none.
-   DuckDB keeps every row of an ordered aggregate until the end, also those whose text is null. #}
+   DuckDB keeps every row of an ordered aggregate until the end, also those whose text is null, and a list that is
+   sorted afterwards takes three quarters of its time. #}
 {% macro listagg_where(condition, text, order) -%}
     {{ adapter.dispatch('listagg_where')(condition, text, order) }}
 {%- endmacro %}
 
 {% macro duckdb__listagg_where(condition, text, order) -%}
-    string_agg({{ text }}, ',' order by {{ order }}) filter (where {{ condition }})
+    array_to_string(
+            list_transform(
+                list_sort(list({'place': {{ order }}, 'written': {{ text }}}) filter (where {{ condition }})),
+                lambda listed: listed.written
+            ),
+            ','
+        )
 {%- endmacro %}
 
 {% macro snowflake__listagg_where(condition, text, order) -%}

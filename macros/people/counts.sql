@@ -14,8 +14,10 @@
 
 
 {# CTEs that end with one of the given name: of the rows of `members` (the keys, kind, member, amount, latest) one row
-   per keys, with an object per kind. Members stand in order, so that equal content is equal text. #}
-{% macro person_objects(members, keys, name) -%}
+   per keys, with an object per kind. Members stand in order, so that equal content is equal text. `summed` says that
+   `members` has a member of a kind once per keys. #}
+{% macro person_objects(members, keys, name, summed=false) -%}
+{% if not summed -%}
 {{ name }}_summed as (
 
     select
@@ -29,6 +31,7 @@
 
 ),
 
+{% endif -%}
 {{ name }}_written as (
 
     select
@@ -36,7 +39,7 @@
         kind,
         member,
         {{ json_string('member') }} || ':' || coalesce({{ json_string('latest') }}, cast(amount as {{ dbt.type_string() }})) as written
-    from {{ name }}_summed
+    from {{ members if summed else name ~ '_summed' }}
 
 ),
 
@@ -82,35 +85,37 @@
 {%- endmacro %}
 
 
-{# The select of what a day's events count, as person_objects() reads it. `relation` has one row per event, with its
-   person and what int_person_days describes it by. #}
-{% macro members_of_events(relation, keys) -%}
+{# The select of what the rows of int_person_days count, as person_objects() reads it. A member of a kind is one row per
+   keys. #}
+{% macro members_of_days(relation, keys) -%}
+    {%- set name = "channel || '_' || metric" -%}
+    {%- set is_open = "channel = 'email' and metric = 'opened'" -%}
+    {%- set is_active = "metric in ('opened', 'clicked')" -%}
     {%- set members = [
         ('campaigns', 'cast(campaign_id as ' ~ dbt.type_string() ~ ')', 'true'),
         ('journeys', 'journey_id', 'true'),
         ('channels', 'channel', 'true'),
         ('subjects', 'subject', 'true'),
-        ('events', 'event_name', 'true'),
-        ('human_events', 'event_name', 'not is_machine'),
+        ('events', name, 'true'),
+        ('human_events', name, 'not is_machine'),
         ('urls', 'url_hash', 'true'),
         ('human_urls', 'url_hash', 'not is_machine'),
-        ('open_hours', 'hour_of_day', "event_name = 'email_opened'"),
-        ('human_open_hours', 'hour_of_day', "event_name = 'email_opened' and not is_machine"),
+        ('open_hours', 'hour_of_day', is_open),
+        ('human_open_hours', 'hour_of_day', 'not is_machine and ' ~ is_open),
         ('copies', 'copy_id', 'is_copy_sent'),
     ] -%}
     {%- set latest = [
-        ('latest_events', 'event_name', 'true', 'moment'),
-        ('latest_events', "'human_' || event_name", "not is_machine and metric in ('opened', 'clicked')", 'moment'),
-        ('latest_events', "'active'", "metric in ('opened', 'clicked')", 'moment'),
-        ('latest_events', "'human_active'", "not is_machine and metric in ('opened', 'clicked')", 'moment'),
-        ('latest_copies', 'template_id', 'is_copy_sent and template_id is not null', 'moment || copy_id'),
+        (name, 'true'),
+        ("'human_' || " ~ name, 'not is_machine and ' ~ is_active),
+        ("'active'", is_active),
+        ("'human_active'", 'not is_machine and ' ~ is_active),
     ] -%}
     {%- for kind, member, condition in members %}
     select
         {{ keys | join(',\n        ') }},
         '{{ kind }}' as kind,
         {{ member }} as member,
-        count(*) as amount,
+        sum(events_counted) as amount,
         null as latest
     from {{ relation }}
     where
@@ -121,22 +126,43 @@
     union all
 
     {% endfor -%}
-    {%- for kind, member, condition, moment in latest %}
     select
         {{ keys | join(',\n        ') }},
-        '{{ kind }}' as kind,
-        {{ member }} as member,
+        'latest_events' as kind,
+        member,
         0 as amount,
-        max({{ moment }}) as latest
-    from {{ relation }}
-    where {{ condition }}
-    group by {{ keys | join(', ') }}, {{ member }}
-    {%- if not loop.last %}
+        {{ ordered_key(timestamp_to_unix('max(last_event_at)'), "''") }} as latest
+    from (
+        {%- for member, condition in latest %}
+        select
+            {{ keys | join(',\n            ') }},
+            {{ member }} as member,
+            last_event_at
+        from {{ relation }}
+        where {{ condition }}
+        {%- if not loop.last %}
+
+        union all
+
+        {% endif -%}
+        {%- endfor %}
+    ) as named
+    where member is not null
+    group by {{ keys | join(', ') }}, member
 
     union all
 
-    {% endif -%}
-    {%- endfor -%}
+    select
+        {{ keys | join(',\n        ') }},
+        'latest_copies' as kind,
+        template_id as member,
+        0 as amount,
+        max({{ ordered_key(timestamp_to_unix('last_event_at'), 'copy_id') }}) as latest
+    from {{ relation }}
+    where
+        template_id is not null
+        and is_copy_sent
+    group by {{ keys | join(', ') }}, template_id
 {%- endmacro %}
 
 

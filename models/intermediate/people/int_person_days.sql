@@ -2,18 +2,15 @@
     materialized='incremental',
     incremental_strategy='replace_touched',
     cluster_by=['metric_date'],
-    meta={
-        'touched': [{'model': 'int_touched_dates', 'on': {'metric_date': 'metric_date'}}],
-        'pieces': {'model': 'fct_engagement_events', 'by': 'metric_date'},
-    }
+    meta={'touched': [{'model': 'int_touched_dates', 'on': {'metric_date': 'metric_date'}}]}
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
 
-{% set keys = ['metric_date', 'identity_key'] %}
 {% set described = [
-    'metric_date', 'event_at', 'channel', 'metric', 'event_name', 'journey_id', 'campaign_id', 'is_machine', 'is_copy_sent',
-    'copy_id', 'template_id', 'subject', 'url_hash', 'hour_of_day', 'moment', 'customer_id', 'cio_id', 'email',
+    'metric_date', 'channel', 'metric', 'is_machine', 'is_copy_sent', 'campaign_id', 'journey_id', 'subject', 'url_hash',
+    'hour_of_day', 'copy_id', 'template_id',
 ] %}
+{% set grain = ['identity_key'] + described %}
 
 with
 
@@ -37,11 +34,10 @@ events as (
         delivery_key,
         delivery_date,
         copy_id,
-        copy_id is not null and counts_as = 'sent' and is_first as is_copy_sent
+        coalesce(copy_id is not null and counts_as = 'sent' and is_first, false) as is_copy_sent
     from {{ ref('fct_engagement_events') }}
     where
         coalesce(uncounted_reason, '') != 'in_other_feed'
-        {{ and_in_piece() }}
         {% if is_incremental() -%}
         and metric_date in (select metric_date from {{ ref('int_touched_dates') }})
         {{- and_between('metric_date', 'int_touched_dates', 'metric_date') }}
@@ -92,17 +88,15 @@ described as (
         events.event_at,
         events.channel,
         events.metric,
-        events.channel || '_' || events.metric as event_name,
-        events.journey_id,
-        events.campaign_id,
         events.is_machine,
         events.is_copy_sent,
+        events.campaign_id,
+        events.journey_id,
         events.copy_id,
         sent_copies.template_id,
         coalesce(details.subject, contents.subject) as subject,
         md5({{ main_url('events.href') }}) as url_hash,
         {{ hour_of_day('events.event_at') }} as hour_of_day,
-        {{ ordered_key('events.event_timestamp', "''") }} as moment,
         details.user_id as customer_id,
         coalesce(details.cio_id, deliveries.internal_customer_id) as cio_id,
         {{ email_of_event('details.channel', 'details.email', 'details.email_address', 'details.recipient') }} as email
@@ -129,7 +123,7 @@ described as (
 identified as (
 
     select
-        {{ columns_of('described', described) }},
+        {{ columns_of('described', described + ['event_at', 'customer_id', 'cio_id', 'email']) }},
         {{ strongest_identifier('customer_id', 'cio_id', 'email') }} as identifier,
         {{ surrogate_key(['customer_id', 'cio_id', 'email']) }} as identity_key
     from described
@@ -137,47 +131,19 @@ identified as (
 
 ),
 
-days as (
+final as (
 
     select
-        {{ keys | join(',\n        ') }},
+        {{ grain | join(',\n        ') }},
         max(identifier) as identifier,
         max(customer_id) as customer_id,
         max(cio_id) as cio_id,
         max(email) as email,
         min(event_at) as first_event_at,
         max(event_at) as last_event_at,
-        count(*) as events_counted
+        cast(count(*) as {{ dbt.type_bigint() }}) as events_counted
     from identified
-    group by {{ keys | join(', ') }}
-
-),
-
-members as (
-{{ members_of_events('identified', keys) }}
-
-),
-
-{{ person_objects('members', keys, 'objects') }},
-
-final as (
-
-    select
-        days.metric_date,
-        days.identity_key,
-        days.identifier,
-        days.customer_id,
-        days.cio_id,
-        days.email,
-        days.first_event_at,
-        days.last_event_at,
-        cast(days.events_counted as {{ dbt.type_bigint() }}) as events_counted,
-        {{ columns_of('objects', person_counts() + person_latest()) }}
-    from days
-    inner join objects
-        on
-            days.metric_date = objects.metric_date
-            and days.identity_key = objects.identity_key
+    group by {{ grain | join(', ') }}
 
 )
 

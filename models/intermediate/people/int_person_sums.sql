@@ -18,7 +18,6 @@
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
 
 {% set keys = ['identity_key'] %}
-{% set objects = person_counts() + person_latest() %}
 
 with
 
@@ -60,52 +59,19 @@ identities as (
         min(first_event_at) as first_event_at,
         max(last_event_at) as last_event_at,
         max(metric_date) as last_metric_date,
-        sum(events_counted) as events_counted,
-        count(*) as days_counted
+        sum(events_counted) as events_counted
     from days
     group by identity_key
 
 ),
 
--- a single day is its own sum, and most costs are those of taking objects apart
-days_to_sum as (
-
-    select
-        days.identity_key,
-        {{ columns_of('days', objects) }}
-    from days
-    inner join identities
-        on days.identity_key = identities.identity_key
-    where identities.days_counted > 1
-
-),
-
 members as (
 
-    {{ person_members('days_to_sum', keys) }}
+    {{ members_of_days('days', keys) }}
 
 ),
 
-{{ person_objects('members', keys, 'sums') }},
-
-summed_or_single as (
-
-    select
-        identity_key,
-        {{ columns_of('sums', objects) }}
-    from sums
-
-    union all
-
-    select
-        days.identity_key,
-        {{ columns_of('days', objects) }}
-    from days
-    inner join identities
-        on days.identity_key = identities.identity_key
-    where identities.days_counted = 1
-
-),
+{{ person_objects('members', keys, 'objects', summed=true) }},
 
 final as (
 
@@ -120,10 +86,10 @@ final as (
         identities.last_event_at,
         identities.last_metric_date,
         cast(identities.events_counted as {{ dbt.type_bigint() }}) as events_counted,
-        {{ columns_of('summed_or_single', objects) }}
+        {{ columns_of('objects', person_counts() + person_latest()) }}
     from identities
-    inner join summed_or_single
-        on identities.identity_key = summed_or_single.identity_key
+    inner join objects
+        on identities.identity_key = objects.identity_key
 
 )
 
