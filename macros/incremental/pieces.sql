@@ -1,7 +1,8 @@
-{# A model whose intermediate rows are many times those that it reads may build its rows in pieces, so that its memory
-   does not grow with history: that of a full refresh, or of a backfill. Its config names the model that it reads, and an
-   expression over its columns that is never null and by which nothing depends on other rows, such as a date:
-       meta={'pieces': {'model': 'fct_engagement_events', 'by': 'metric_date'}}
+{# A model that needs much memory for each row that it reads may build its rows in pieces, so that its memory does not
+   grow with history: that of a full refresh, or of a backfill. Its config names the model that it reads, an expression
+   over its columns that is never null and by which nothing depends on other rows, such as a date, and how many times
+   var('rows_of_a_piece') rows a piece has, 1 unless it says so:
+       meta={'pieces': {'model': 'fct_engagement_events', 'by': 'metric_date', 'times': 6}}
    Its select has and_in_piece() beside its predicates of that model, which has the columns of the first of its touched.
    Snowflake spreads and spills by itself, so there it is one statement. #}
 {% macro and_in_piece() -%}
@@ -13,7 +14,7 @@
 {%- endmacro %}
 
 
-{# The spans that hold about var('rows_of_a_piece') rows each, as SQL conditions; none for one span. Rows of one value
+{# The spans that hold about so many rows each, as SQL conditions; none for one span. Rows of one value
    stay together, and the first and the last span are open, so that the spans hold every value whatever was counted.
    Values are read behind a letter, so that dbt does not take them for something else. #}
 {% macro pieces() -%}
@@ -29,10 +30,11 @@
         group by {{ found['by'] }}
         order by {{ found['by'] }}
     {%- endset -%}
+    {%- set most = var('rows_of_a_piece') * found.get('times', 1) -%}
     {%- set ends = [] -%}
     {%- set counted = namespace(rows=0) -%}
     {%- for value, rows in run_query(query).rows -%}
-        {%- if counted.rows and counted.rows + rows > var('rows_of_a_piece') -%}
+        {%- if counted.rows and counted.rows + rows > most -%}
             {%- do ends.append(value[1:]) -%}
             {%- set counted.rows = 0 -%}
         {%- endif -%}

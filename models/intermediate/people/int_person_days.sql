@@ -2,7 +2,10 @@
     materialized='incremental',
     incremental_strategy='replace_touched',
     cluster_by=['metric_date'],
-    meta={'touched': [{'model': 'int_touched_dates', 'on': {'metric_date': 'metric_date'}}]}
+    meta={
+        'touched': [{'model': 'int_touched_dates', 'on': {'metric_date': 'metric_date'}}],
+        'pieces': {'model': 'fct_engagement_events', 'by': 'metric_date', 'times': 6},
+    }
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
 
@@ -38,6 +41,7 @@ events as (
     from {{ ref('fct_engagement_events') }}
     where
         coalesce(uncounted_reason, '') != 'in_other_feed'
+        {{ and_in_piece() }}
         {% if is_incremental() -%}
         and metric_date in (select metric_date from {{ ref('int_touched_dates') }})
         {{- and_between('metric_date', 'int_touched_dates', 'metric_date') }}
