@@ -115,7 +115,7 @@
         {{ keys | join(',\n        ') }},
         '{{ kind }}' as kind,
         {{ member }} as member,
-        sum(events_counted) as amount,
+        cast(sum(events_counted) as {{ dbt.type_bigint() }}) as amount,
         null as latest
     from {{ relation }}
     where
