@@ -45,7 +45,9 @@
         {%- if is_date -%}
             {%- do bounds.append('date_from_parts(' ~ text[1:].split('-') | map('int') | join(', ') ~ ')') -%}
         {%- else -%}
-            {%- set moment = text[1:] | int + (0 if loop.first else seconds) -%}
+            {# a time may have a fraction, which the upper bound must not cut off #}
+            {%- set later = seconds + (1 if touched_column.endswith('_at') else 0) -%}
+            {%- set moment = text[1:] | int + (0 if loop.first else later) -%}
             {%- do bounds.append('to_timestamp_ntz(' ~ moment ~ ')' if is_time else moment | string) -%}
         {%- endif -%}
     {%- endfor -%}

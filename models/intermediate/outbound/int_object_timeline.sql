@@ -5,7 +5,7 @@
     meta={'touched': [{'model': 'int_touched_request_objects', 'on': {'object_key': 'object_key'}}],
         'queues': ['int_touched_request_people', 'int_touched_request_objects']}
 ) }}
-{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
 
 with
 

@@ -94,6 +94,12 @@ def test_a_column_may_lie_so_many_seconds_behind_what_was_touched() -> None:
     assert said == " and last_called_at between to_timestamp_ntz(0) and to_timestamp_ntz(7200)"
 
 
+def test_the_last_touched_time_may_have_a_fraction() -> None:
+    """They are read in whole seconds: up to 7.0, what happened at 7.591 would be left out for ever."""
+    said, _ = between(["s5", "s7"], "happened_at", "t", "happened_at")
+    assert said == " and happened_at between to_timestamp_ntz(5) and to_timestamp_ntz(8)"
+
+
 def test_bounds_are_read_once() -> None:
     GRAPH.clear()
     for asked in (1, 0, 0):
