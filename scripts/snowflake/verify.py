@@ -394,7 +394,8 @@ def as_text(engine: str, relation: str, columns: dict[str, str]) -> str:
 
 def _text(engine: str, column: str, kind: str) -> str:
     if kind.startswith("TIMESTAMP"):
-        seconds = f"epoch({column})" if engine == "duckdb" else f"date_part(epoch_second, {column})"
+        # Snowflake's function cuts a fraction off
+        seconds = f"floor(epoch({column}))" if engine == "duckdb" else f"date_part(epoch_second, {column})"
         return f"cast(cast({seconds} as bigint) as varchar)"
     if kind in ("DOUBLE", "FLOAT"):
         return f"cast(cast(round({column} * 1000000000) as bigint) as varchar)"

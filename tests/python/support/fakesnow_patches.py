@@ -137,7 +137,7 @@ def transform(self: FakeSnowflakeCursor, expression: exp.Expression, *args: Any)
                 msg="a text is a time by DATE_INPUT_FORMAT, TIMESTAMP_INPUT_FORMAT", errno=1
             )
     # in place: copies of the tree were two fifths of a statement's time
-    for change in (text_in_a_format, kind_of_variant, text_of_variant, try_parse_json):
+    for change in (text_in_a_format, kind_of_variant, text_of_variant, try_parse_json, whole_seconds):
         expression = expression.transform(change, copy=False)
     return _transform(self, expression, *args).transform(md5_number_lower64, copy=False)
 
@@ -151,6 +151,14 @@ def text_in_a_format(node: exp.Expression) -> exp.Expression:
         return node
     format = re.sub("|".join(_FORMATS), lambda found: _FORMATS[found[0]], node.args["format"].name)
     return exp.func("STRFTIME", node.this, exp.Literal.string(format))
+
+
+def whole_seconds(node: exp.Expression) -> exp.Expression:
+    """DATE_PART(EPOCH_SECOND) cuts a fraction off, as functions/date_part says: sqlglot rounds it."""
+    if not isinstance(node, exp.Extract) or node.name.upper() not in ("EPOCH_SECOND", "EPOCH"):
+        return node
+    moment = node.expression.transform(whole_seconds)
+    return exp.cast(exp.Floor(this=exp.func("EPOCH", moment)), "bigint")
 
 
 _KINDS = {
