@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import count as count_up
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,13 @@ from support.land import land_path, warehouse
 from support.snowflake import built
 from support.strict_account import Refused
 
+# who is forgotten in a database stays so for the next test
+DATABASES = (f"FORGET_{number}" for number in count_up())
+
 
 @pytest.fixture
 def session(port: int) -> Iterator[Session]:
-    connection = connect(port, "FORGET")
+    connection = connect(port, next(DATABASES))
     session = Session(connection, "STAGING")
     make_tables(session)
     yield session
