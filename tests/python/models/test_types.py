@@ -3,8 +3,11 @@
 import re
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
+from jinja2 import Environment
 from snowflake.connector.errors import ProgrammingError
 
 from scripts.dev.check_grammar import times_from_text
@@ -65,3 +68,14 @@ def test_the_emulated_snowflake_refuses_a_time_from_text(port: int) -> None:
         for kind in ("date", "timestamp_ntz"):
             with pytest.raises(ProgrammingError, match="INPUT_FORMAT"):
                 cursor.execute(f"select cast('2000-01-01' as {kind}) {by_dbt}")
+
+
+def test_unix_seconds_cut_a_fraction_off_on_both_engines(port: int) -> None:
+    """functions/date_part; a cast of DuckDB's epoch() would round to the next second."""
+    macros: Any = Environment().from_string((PROJECT / "macros/dialect/time.sql").read_text()).module
+    moment = "cast('2026-01-01 00:00:00.591' as {})"
+    duck, snow = macros.duckdb__timestamp_to_unix, macros.snowflake__timestamp_to_unix
+    assert duckdb.execute(f"select {duck(moment.format('timestamp'))}").fetchall() == [(1767225600,)]
+    with closing(connect(port, "SECONDS")) as connection, connection.cursor() as cursor:
+        found = cursor.execute(f"select {snow(moment.format('timestamp_ntz'))}").fetchall()
+    assert found == [(1767225600,)]
