@@ -204,10 +204,10 @@ unit: venv-dev ## dbt's unit tests of what changed, on models built without rows
 	  diff -qr $(SEEDS) $(UNIT_STATE)/seeds >/dev/null 2>&1; then \
 	  changed="--select state:modified+ --state $(UNIT_STATE)"; \
 	else \
-	  rm -rf data/unit/unit.duckdb data/unit/unit.duckdb.wal && mkdir -p data/unit/landing && \
-	  echo '{}' >data/unit/landing/lines.jsonl && \
-	  $(UNIT) $(COPYMART) land --calls data/unit/landing --events data/unit/landing >/dev/null || exit 1; \
+	  rm -rf data/unit/unit.duckdb data/unit/unit.duckdb.wal; \
 	fi; \
+	mkdir -p data/unit/landing && echo '{}' >data/unit/landing/lines.jsonl && \
+	$(UNIT) $(COPYMART) land --calls data/unit/landing --events data/unit/landing >/dev/null && \
 	$(UNIT) $(DBT) --log-level error build --empty --full-refresh --exclude-resource-type test $$changed && \
 	rm -rf $(UNIT_STATE) && mkdir -p $(UNIT_STATE) && \
 	cp dbt_project.yml data/unit/target/manifest.json $(UNIT_STATE) && cp -RL $(SEEDS) $(UNIT_STATE)/seeds
