@@ -14,6 +14,7 @@ from scripts import warehouse
 from scripts.errors import UserError
 from scripts.plain_profile import plain_target
 from support.project import PROJECT
+from support.quick import examples
 
 EXAMPLE = (PROJECT / "profiles.yml.example").read_text(encoding="utf-8")
 # most of them plain, so that both readers read some
@@ -94,7 +95,7 @@ def test_what_is_read_without_dbt_is_what_dbt_reads(tmp_path: Path, monkeypatch:
 
     @seed(7)
     @hypothesis_settings(
-        max_examples=300, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples(300), deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     @given(
         TARGETS,
@@ -114,7 +115,7 @@ def test_what_is_read_without_dbt_is_what_dbt_reads(tmp_path: Path, monkeypatch:
             assert not any(found[key] for key in ("attach", "extensions", "secrets", "plugins", "remote"))
 
     same()
-    assert read > 30
+    assert read > examples(30)
 
 
 def test_the_example_needs_no_dbt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

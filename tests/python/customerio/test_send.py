@@ -30,6 +30,7 @@ from support.outbound import (
     project,
 )
 from support.project import PROJECT
+from support.quick import examples
 from support.track_server import World, served
 from support.warm import start
 
@@ -324,7 +325,9 @@ FAULTS = (None, None, None, "503", "429", "429 0.01", "cut before", "cut after",
 
 
 # an example takes seconds, and a smaller one would show no more
-@hypothesis_settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@hypothesis_settings(
+    max_examples=examples(8), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate]
+)
 @given(seed=st.integers(0, 2**32), deaths=st.lists(st.integers(1, 60), max_size=4))
 def test_after_any_history_faults_and_kills_the_workspace_is_that_of_the_ordered_requests(
     tmp_path_factory: pytest.TempPathFactory,

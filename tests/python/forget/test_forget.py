@@ -32,6 +32,7 @@ from support.forgotten import (
     two_tables,
 )
 from support.land import call, land_path, land_table, rows, warehouse, write
+from support.quick import examples
 
 AT = datetime(2026, 1, 1)
 Landing = Callable[[duckdb.DuckDBPyConnection, Path, int], None]
@@ -134,7 +135,7 @@ def counted(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 @given(order=st.permutations(WAYS), before=st.integers(0, len(WAYS)), again=st.permutations(WAYS))
 @settings(
-    max_examples=6,
+    max_examples=examples(6),
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],

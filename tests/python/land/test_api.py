@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from scripts.land.api import API, Counts, Extent, OnDuckDB, Part, Record, begin, land, positions
 from scripts.land.tables import ddl
+from support.quick import examples
 
 AT = datetime(2026, 1, 1)
 Rows = dict[str, tuple[str, int, int, str]]
@@ -39,7 +40,7 @@ def landed(tables: OnDuckDB) -> Rows:
 
 
 @given(readings=READINGS, by_window=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_readings_of_any_kind_leave_what_they_say(
     tables: OnDuckDB, readings: list[tuple[dict[str, tuple[int, int, str]], bool, int, int]], by_window: bool
 ) -> None:

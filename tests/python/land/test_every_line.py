@@ -13,6 +13,7 @@ from scripts.land.rules import CALLS
 from support.formats import parquet
 from support.json_texts import VALUES, exact, members
 from support.land import call, land_path, text, warehouse, write
+from support.quick import examples
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ RAW = (
     good=GOOD,
     piece=st.sampled_from([200, 1 << 20]),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_line_ends_in_one_place(
     tmp_path_factory: pytest.TempPathFactory,
     shared: duckdb.DuckDBPyConnection,
@@ -87,7 +88,7 @@ def test_every_line_ends_in_one_place(
 
 
 @given(maps=st.lists(st.tuples(members(VALUES), members(VALUES)), min_size=1, max_size=8))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_strings_and_whole_numbers_in_maps_are_exact(
     tmp_path_factory: pytest.TempPathFactory,
     shared: duckdb.DuckDBPyConnection,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scripts.land import checks, chunks, maps, parquet, records, straight
 from scripts.land.rules import EVENTS
 from support.land import COPY, call, event, land_path, state, warehouse, write
+from support.quick import QUICK, examples
 
 TEXTS = st.one_of(
     st.none(),
@@ -74,7 +75,7 @@ def test_typed_columns_and_maps_land_as_by_the_long_way(
 
     @seed(5)
     @hypothesis_settings(
-        max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples(25), deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     @given(st.lists(RECORDS, min_size=1, max_size=30), st.integers(1, 3))
     def same(given_records: list[dict[str, Any]], times: int) -> None:
@@ -98,6 +99,8 @@ def test_typed_columns_and_maps_land_as_by_the_long_way(
         counts["landed"] += len(short[0])
 
     same()
+    if QUICK:
+        return
     assert counts["landed"] > 20
     assert {"duplicate_key_in_vars", "missing_template_id", "bad_copy_id"} <= counts.keys()
 

@@ -16,6 +16,7 @@ from scripts.land.rules import EVENTS
 from support.event_lines import EVENT_LINES
 from support.json_texts import SPACE, VALUES, in_json, members
 from support.land import event, land_path, text, warehouse, write
+from support.quick import QUICK, examples
 
 FIELDS = st.sampled_from([*EVENTS.columns.fields, "received", "Data"])
 PLAIN = st.builds(
@@ -66,7 +67,7 @@ def test_lines_land_straight_as_by_the_long_way(tmp_path: Path, monkeypatch: pyt
 
     @seed(11)
     @hypothesis_settings(
-        max_examples=30, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples(30), deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     @given(
         st.lists(st.lists(BYTES, max_size=12), min_size=1, max_size=3),
@@ -89,6 +90,8 @@ def test_lines_land_straight_as_by_the_long_way(tmp_path: Path, monkeypatch: pyt
         reasons["unknown"] += sum(file[-1] is not None for file in ledger)
 
     same()
+    if QUICK:
+        return
     assert reasons["landed"] > 100
     assert reasons["unknown"] > 10
     assert {

@@ -14,6 +14,7 @@ from scripts.land.rules import Dataset
 from scripts.land.sources import list_files, locate
 from scripts.land.sync import by_table, table_of, versions
 from support.land import land_path, landed, rejected, rows, state, warehouse
+from support.quick import examples
 from support.sync import OTHER_COLUMNS, TABLES, delivery, exports, metric, moment, write_export
 
 DELIVERIES, METRICS, PEOPLE = (TABLES[table] for table in ("deliveries", "metrics", "people"))
@@ -56,7 +57,7 @@ def test_the_folder_that_was_named_may_be_a_table() -> None:
     assert found and found.name == "customerio_outputs"
 
 
-@settings(max_examples=50, deadline=None, database=None)
+@settings(max_examples=examples(50), deadline=None, database=None)
 @given(exports())
 def test_a_row_is_the_same_whatever_its_writer(
     tmp_path_factory: pytest.TempPathFactory, export: tuple[Dataset, list[dict[str, Any]], dict[str, Any]]

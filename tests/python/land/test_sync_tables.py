@@ -19,6 +19,7 @@ from scripts.land.sources import locate
 from scripts.land.sync_tables import plan_sync_tables
 from scripts.land.transaction import Outcome, run
 from support.land import BOUNDS, land_path, landed, rejected, rows, state, warehouse
+from support.quick import examples
 from support.sync import OTHER_COLUMNS, TABLES, delivery, exports, metric, moment, write_export
 
 DELIVERIES, METRICS, PEOPLE = (TABLES[table] for table in ("deliveries", "metrics", "people"))
@@ -209,7 +210,7 @@ def test_a_schema_that_cannot_land(connection: duckdb.DuckDBPyConnection, schema
 
 
 @given(exports())
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_row_lands_as_the_same_row_of_parquet(
     tmp_path_factory: pytest.TempPathFactory, export: tuple[Dataset, list[dict[str, Any]], dict[str, Any]]
 ) -> None:

@@ -28,6 +28,7 @@ from support.land import (
     state,
     warehouse,
 )
+from support.quick import examples
 
 HOUR = 1_788_220_800  # 2026-09-01T00Z
 TABLE = "raw.justai.calls"
@@ -490,7 +491,7 @@ def call_tables(draw: st.DrawFn) -> pa.Table:
 
 
 @given(call_tables())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_row_lands_as_the_same_row_of_parquet(
     tmp_path_factory: pytest.TempPathFactory, table: pa.Table
 ) -> None:

@@ -15,6 +15,7 @@ from scripts.land.sync import SYNC
 from scripts.land.tables import ddl
 from support.land import call, event, write
 from support.project import NO_MANIFEST, PROJECT, read_yaml, run, settings
+from support.quick import examples
 from support.sync import TABLES, delivery, metric, write_export
 
 BUILD = ("build", "--resource-type", "seed", "--resource-type", "model")
@@ -130,7 +131,7 @@ def sync_tables() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-@hypothesis_settings(max_examples=200, deadline=None, database=None)
+@hypothesis_settings(max_examples=examples(200), deadline=None, database=None)
 @given(batches=BATCHES, read=st.integers(0, 5), broken=st.integers(0, 5))
 def test_a_key_is_touched_if_what_a_model_may_hold_of_it_changed(
     sync_tables: duckdb.DuckDBPyConnection,

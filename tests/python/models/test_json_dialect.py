@@ -11,6 +11,7 @@ from jinja2 import Environment
 from support.emulated_snowflake import connect
 from support.json_texts import VALUES, exact, members
 from support.project import PROJECT
+from support.quick import examples
 
 MACROS = (
     Environment(extensions=["jinja2.ext.do"])
@@ -34,7 +35,7 @@ def member(text: str, key: str) -> str | None:
 
 
 @given(text=members(VALUES))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_canonical_json_loses_only_order_and_space(canonical: Callable[[str], str], text: str) -> None:
     written = canonical(text)
     expected = {key: value for key, value in exact(text).items() if value is not None}
@@ -44,7 +45,7 @@ def test_canonical_json_loses_only_order_and_space(canonical: Callable[[str], st
 
 
 @given(text=members(VALUES))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_numbers_landed_as_logged_and_as_the_parser_writes_them_are_one_content(
     canonical: Callable[[str], str], text: str
 ) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jinja2 import Environment
 
 from support.project import PROJECT, read_yaml
+from support.quick import examples
 
 FOLDER = PROJECT / "models/intermediate/outbound"
 UNIT_TESTS = read_yaml(FOLDER / "_outbound.yml")["unit_tests"]
@@ -82,7 +83,7 @@ def made() -> duckdb.DuckDBPyConnection:
 
 
 @given(millis=st.integers(946684800000, 4102444799999), text=st.text(max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_an_event_id_is_the_ulid_of_time_and_hash(
     made: duckdb.DuckDBPyConnection, millis: int, text: str
 ) -> None:

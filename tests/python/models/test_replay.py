@@ -464,15 +464,16 @@ def test_who_is_no_longer_one_person_is_built_again(
 def cells_of(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[tuple[str, str]]:
     """Columns of all tables and views, with the text of cells that are or hold one of the names."""
     found = []
-    for schema, table, column in connection.execute(
-        f"select table_schema, table_name, column_name from information_schema.columns "
-        f"where table_catalog = '{WAREHOUSE}' and data_type in ('VARCHAR', 'JSON')"
+    for schema, table, columns in connection.execute(
+        f"select table_schema, table_name, list(column_name) from information_schema.columns "
+        f"where table_catalog = '{WAREHOUSE}' and data_type in ('VARCHAR', 'JSON') group by all"
     ).fetchall():
         wanted = " or ".join(["cell = ? or contains(cell, ?) or contains(cell, ?)"] * len(names))
         forms = [form for name in names for form in (name, f'"{name}"', f":{name}")]
-        query = f'select cell from (select cast("{column}" as varchar) as cell from {schema}.{table})'
-        texts = connection.execute(f"{query} where {wanted}", forms).fetchall()
-        found += [(f"{schema}.{table}.{column}", text) for (text,) in texts]
+        cells = ", ".join(f'cast("{column}" as varchar)' for column in columns)
+        query = f"select unnest(?) as name, unnest([{cells}]) as cell from {schema}.{table}"
+        texts = connection.execute(f"select name, cell from ({query}) where {wanted}", [columns, *forms])
+        found += [(f"{schema}.{table}.{column}", text) for column, text in texts.fetchall()]
     return found
 
 

@@ -15,6 +15,7 @@ from scripts.errors import UserError
 from scripts.land.rules import SENDS, VARIANTS
 from support.land import COPY, HOUR, land_path, land_table, landed, rejected, send, variant, warehouse, write
 from support.project import NO_MANIFEST, run, settings
+from support.quick import examples
 
 OTHER = COPY.replace("3f", "4f")
 
@@ -193,7 +194,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings_of(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings_of(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
 def test_what_a_send_says_changes_only_where_it_was_touched(
     small: tuple[duckdb.DuckDBPyConnection, str],
     tmp_path_factory: pytest.TempPathFactory,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scripts.errors import UserError
 from scripts.unload.datasets import Format, Layout
 from scripts.unload.encode import Compression
+from support.quick import examples
 from support.unload import CALLS, HOUR, NOON, Warehouse, at, call, snapshot
 
 VENDOR_FIELDS = [
@@ -223,7 +224,9 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     yield Warehouse(tmp_path_factory.mktemp("property"))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.lists(CALL, min_size=1, max_size=20), st.lists(CALL, max_size=20), EDGE, EDGE)
 def test_files_hold_the_table_and_a_range_its_part(
     scratch: Warehouse,

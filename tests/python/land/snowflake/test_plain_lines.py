@@ -19,6 +19,7 @@ from scripts.land.snowflake.plain_lines import FIELDS, LONGEST, classify_query, 
 from support import fakesnow_patches
 from support.land import BOUNDS, COPY, call, event, land_path, text, warehouse
 from support.project import run, settings
+from support.quick import examples
 
 # fakesnow's own: how it fetches rows
 pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result:UserWarning")
@@ -181,7 +182,7 @@ def test_a_plain_line_lands_as_by_the_rules_of_duckdb(cursor: Any, tmp_path: Pat
     @hypothesis_settings(
         # the lines that are wrong are shown alone: nothing is to be made smaller
         phases=(Phase.generate,),
-        max_examples=5,
+        max_examples=examples(5),
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),

@@ -28,6 +28,7 @@ from scripts.land.transaction import Outcome, run
 from scripts.snowflake.names import literal
 from support.emulated_snowflake import connect, everything
 from support.land import BOUNDS, COPY, land_table, landed, rejected, warehouse
+from support.quick import examples
 from support.snowflake import built
 from support.strict_account import Refused
 from support.strict_snowflake import run_all
@@ -406,7 +407,7 @@ def tables(draw: st.DrawFn) -> tuple[Dataset, dict[str, str], list[dict[str, Any
 
 @given(tables())
 @settings(
-    max_examples=8,
+    max_examples=examples(8),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
