@@ -8,7 +8,10 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -37,11 +40,11 @@ from support.replay.builds import (
     models_of,
 )
 from support.replay.cases import ALL_CASES
-from support.replay.exports import check_export, export, land_columns, land_export, move_files
+from support.replay.exports import whole_way
 from support.replay.histories import HOURS, History, Line, Plan, Step, line_of
 from support.replay.mutations import MUTATIONS, NEEDED
 from support.replay.plans import (
-    Played,
+    check,
     empty_warehouse,
     history_of,
     is_noticed,
@@ -49,12 +52,11 @@ from support.replay.plans import (
     plan_of,
     plans,
     play,
-    reduced,
+    unequal,
     unequal_to_full,
 )
 from support.replay.source_calls import say
 from support.replay.steps import (
-    LANDINGS,
     edit_actions,
     edit_control,
     hour_of,
@@ -176,39 +178,13 @@ def test_a_fast_build_is_what_dbt_builds(example: Example) -> None:
             assert differences(connection, tables, state.name, WAREHOUSE) == {}
 
 
-def unequal(played: Played) -> bool:
-    return bool(played.unequal or played.unequal_relanded)
-
-
-def check(recorded: Recorded, plan: Plan) -> frozenset[str]:
-    """Play a plan, fail with a small one like it when builds differ, and return the cases that it met."""
-    played = play(plan, recorded)
-    if unequal(played):
-        small = reduced(plan, lambda fewer: unequal(play(fewer, recorded)))
-        played = play(small, recorded)
-        pytest.fail(
-            f"{small}\nunlike a full build: {played.unequal}\nunlike one relanded: {played.unequal_relanded}"
-        )
-    return played.cases
-
-
 def test_incremental_builds_equal_a_full_refresh(
     example: Example, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    met: Counter[str] = Counter()
-    examples = 0
-
-    def one(plan: Plan) -> None:
-        nonlocal examples
-        met.update(check(example.recorded, plan))
-        examples += 1
-
     began = time.monotonic()
-    if EXAMPLES:
-        many(one, EXAMPLES)
-    else:
-        for number in SHORT:
-            one(plan_of(number))
+    plans = drawn(EXAMPLES) if EXAMPLES else [plan_of(number) for number in SHORT]
+    met = Counter(case for cases in on_all_cores(partial(check, example.recorded), plans) for case in cases)
+    examples = len(plans)
     with capsys.disabled():
         print(f"\n{examples} histories in {time.monotonic() - began:.0f} s, seed {SEED}: none unequal")
         for case in ALL_CASES:
@@ -333,38 +309,9 @@ def test_an_action_map_that_goes_back_after_a_refresh_of_some_models_applies(exa
         assert unequal_to_full(history, recorded) == {}
 
 
-def whole_way(plan: Plan, recorded: Recorded, out: Path) -> None:
-    """Files to an export and back, with unloads between the builds, of which some are killed.
-
-    The export is as `verify --deep` wants it, and its calls give the same marts in an empty warehouse.
-    """
-    draw = Random(plan.seed)
-    with history_of(plan, recorded) as history:
-        land_some(history, draw)
-        for act in (land_columns, draw.choice(list(LANDINGS)), move_files, draw.choice(list(LANDINGS))):
-            act(history, draw)
-            history.build()
-            export(history, out, draw.choice((None, 0, 3, 20)))
-        export(history, out)
-        check_export(history, out)
-        empty_warehouse(history.connection, "again")
-        land_export(history, out)
-        Builder(recorded, history.connection, "again", history.seeds).build()
-        marts = [model for model in recorded.compared() if model.schema == "marts"]
-        unlike = differences(history.connection, marts, WAREHOUSE, "again")
-        assert not unlike, f"{plan}\nunlike the marts of the exported calls: {unlike}"
-
-
 def test_the_whole_way_from_files_to_an_export_and_back(example: Example, tmp_path: Path) -> None:
-    numbers = iter(range(max(EXAMPLES, 1)))
-
-    def one(plan: Plan) -> None:
-        whole_way(plan, example.recorded, tmp_path / f"{next(numbers)}")
-
-    if EXAMPLES:
-        many(one, EXAMPLES)
-    else:
-        one(plan_of(SHORT[0]))
+    plans = drawn(EXAMPLES) if EXAMPLES else [plan_of(SHORT[0])]
+    on_all_cores(partial(whole_way, example.recorded, tmp_path), plans)
 
 
 def test_a_removed_event_takes_the_message_that_its_older_fields_name(example: Example) -> None:
@@ -506,8 +453,9 @@ def test_what_lands_after_a_build_of_nothing_is_built(example: Example) -> None:
     assert not unequal(play(Plan(0, 1, 80, True, 0.0, steps, bare=True), example.recorded))
 
 
-def many(test: Callable[[Plan], object], examples: int) -> None:
-    """Call `test` with random plans."""
+def drawn(examples: int) -> list[Plan]:
+    """Random plans of this run's seed."""
+    found: list[Plan] = []
     quiet = settings(
         max_examples=examples,
         deadline=None,
@@ -515,7 +463,19 @@ def many(test: Callable[[Plan], object], examples: int) -> None:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    seed(SEED)(quiet(given(plans)(test)))()
+    seed(SEED)(quiet(given(plans)(found.append)))()
+    return found
+
+
+def on_all_cores(work: Callable[[Plan], Any], plans: list[Plan]) -> list[Any]:
+    """What `work` makes of each plan; of many, as many at once as there are processors."""
+    if len(plans) <= len(SHORT):
+        return list(map(work, plans))
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        try:
+            return list(pool.map(work, plans))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def test_every_mutation_finds_its_text(example: Example) -> None:
@@ -547,15 +507,9 @@ def few(number: int) -> Iterator[Plan]:
 
 def likely(mutation: str) -> list[Plan]:
     """The plans of the long form, first those with what the mutation needs, many journeys and few steps."""
-    found: list[Plan] = []
-
-    def keep_it(plan: Plan) -> None:
-        found.append(plan)
-
-    many(keep_it, EXAMPLES)
     needed = NEEDED.get(mutation, set())
     return sorted(
-        found,
+        drawn(EXAMPLES),
         key=lambda plan: (
             bool(needed) and plan.steps[-1].kind not in needed,
             bool(needed - {step.kind for step in plan.steps}),

@@ -1,5 +1,6 @@
 """The way out of a history: its marts to a folder, runs that are killed, and whole calls back in."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,8 +20,10 @@ from scripts.unload.places.folder import Folder
 from scripts.unload.publish import Publisher
 from scripts.unload.verify import verify
 from support.land import land_path
-from support.replay.builds import WAREHOUSE
-from support.replay.histories import FOLDERS, HOURS, History, Line, line_of
+from support.replay.builds import WAREHOUSE, Builder, Recorded, differences
+from support.replay.histories import FOLDERS, HOURS, History, Line, Plan, line_of
+from support.replay.plans import empty_warehouse, history_of
+from support.replay.steps import LANDINGS, land_some
 
 BEYOND_DOUBLES = 10**18
 """Added to ids, so that a double would hold neighbours as one number."""
@@ -148,3 +151,27 @@ def land_export(history: History, out: Path) -> None:
     land_path(history.connection, out / "calls", CALLS)
     land_path(history.connection, history.folder / FOLDERS[EVENTS.name], EVENTS)
     history.land_exports()
+
+
+def whole_way(recorded: Recorded, folder: Path, plan: Plan) -> None:
+    """Files to an export and back, with unloads between the builds, of which some are killed.
+
+    The export in a folder below `folder` is as `verify --deep` wants it, and its calls give the same marts in
+    an empty warehouse.
+    """
+    out = Path(tempfile.mkdtemp(dir=folder))
+    draw = Random(plan.seed)
+    with history_of(plan, recorded) as history:
+        land_some(history, draw)
+        for act in (land_columns, draw.choice(list(LANDINGS)), move_files, draw.choice(list(LANDINGS))):
+            act(history, draw)
+            history.build()
+            export(history, out, draw.choice((None, 0, 3, 20)))
+        export(history, out)
+        check_export(history, out)
+        empty_warehouse(history.connection, "again")
+        land_export(history, out)
+        Builder(recorded, history.connection, "again", history.seeds).build()
+        marts = [model for model in recorded.compared() if model.schema == "marts"]
+        unlike = differences(history.connection, marts, WAREHOUSE, "again")
+        assert not unlike, f"{plan}\nunlike the marts of the exported calls: {unlike}"

@@ -147,6 +147,27 @@ def play(plan: Plan, recorded: Recorded) -> Played:
         return Played(unequal, differences(connection, tables, WAREHOUSE, "relanded"), history.watch.seen)
 
 
+def unequal(played: Played) -> bool:
+    """Whether a plan ended otherwise than full builds."""
+    return bool(played.unequal or played.unequal_relanded)
+
+
+def check(recorded: Recorded, plan: Plan) -> frozenset[str]:
+    """Play a plan and return the cases that it met.
+
+    Raises:
+        AssertionError: builds differ; its message has a small plan like it.
+    """
+    played = play(plan, recorded)
+    if unequal(played):
+        small = reduced(plan, lambda fewer: unequal(play(fewer, recorded)))
+        played = play(small, recorded)
+        raise AssertionError(
+            f"{small}\nunlike a full build: {played.unequal}\nunlike one relanded: {played.unequal_relanded}"
+        )
+    return played.cases
+
+
 def is_noticed(plan: Plan, recorded: Recorded, mutated: Recorded) -> bool:
     """Whether a plan shows that `mutated` does not build what `recorded` builds."""
     with history_of(plan, mutated) as history:
