@@ -134,23 +134,24 @@
 {%- endmacro %}
 
 
-{# Aggregate: the texts of the rows that meet a condition, in order, with commas between them; null if there are none.
-   DuckDB keeps every row of an ordered aggregate until the end, also those whose text is null, and a list that is
-   sorted afterwards takes three quarters of its time. #}
-{% macro listagg_where(condition, text, order) -%}
-    {{ adapter.dispatch('listagg_where')(condition, text, order) }}
+{# Aggregate: texts in the order of other ones, with commas between them. DuckDB sorts a list faster than it orders what
+   an aggregate reads, and a list of texts twice as fast as one of structures. So each text stands behind the one that
+   it is ordered by. The character between them sorts before all others, and a text to list must not have it: the last
+   one is where it begins. #}
+{% macro listagg_in_order(text, order) -%}
+    {{ adapter.dispatch('listagg_in_order')(text, order) }}
 {%- endmacro %}
 
-{% macro duckdb__listagg_where(condition, text, order) -%}
+{% macro duckdb__listagg_in_order(text, order) -%}
     array_to_string(
             list_transform(
-                list_sort(list({'place': {{ order }}, 'written': {{ text }}}) filter (where {{ condition }})),
-                lambda listed: listed.written
+                list_sort(list({{ order }} || chr(0) || {{ text }})),
+                lambda listed: split_part(listed, chr(0), -1)
             ),
             ','
         )
 {%- endmacro %}
 
-{% macro snowflake__listagg_where(condition, text, order) -%}
-    {{ dbt.listagg('case when ' ~ condition ~ ' then ' ~ text ~ ' end', "','", 'order by ' ~ order) }}
+{% macro snowflake__listagg_in_order(text, order) -%}
+    {{ dbt.listagg(text, "','", 'order by ' ~ order) }}
 {%- endmacro %}

@@ -13,91 +13,92 @@
 {%- endmacro %}
 
 
-{# CTEs that end with one of the given name: of the rows of `members` (the keys, kind, member, amount, latest) one row
-   per keys, with an object per kind. Members stand in order, so that equal content is equal text. `summed` says that
-   `members` has a member of a kind once per keys. #}
-{% macro person_objects(members, keys, name, summed=false) -%}
-{% if not summed -%}
-{{ name }}_summed as (
+{# CTEs that end with one of the given name: each row of `people`, which has the keys, with the given columns and an
+   object per kind. `members` has, by kind, a select of the keys, member and amount, or latest; a member is there once
+   per keys. Members stand in order, so that equal content is equal text. #}
+{% macro person_objects(people, columns, keys, name, members) -%}
+{%- set kinds = person_counts() + person_latest() -%}
+{%- for kind in kinds -%}
+{%- set value = json_string('latest') if kind in person_latest() else 'cast(amount as ' ~ dbt.type_string() ~ ')' -%}
+{{ name }}_{{ kind }} as (
 
     select
         {{ keys | join(',\n        ') }},
-        kind,
-        member,
-        sum(amount) as amount,
-        max(latest) as latest
-    from {{ members }}
-    group by {{ keys | join(', ') }}, kind, member
+        {{ listagg_in_order(json_string('member') ~ " || ':' || " ~ value, 'member') }} as members
+    from (
+        {{ members[kind] | trim | indent(4) }}
+    ) as members
+    group by {{ keys | join(', ') }}
 
 ),
 
-{% endif -%}
-{{ name }}_written as (
-
-    select
-        {{ keys | join(',\n        ') }},
-        kind,
-        member,
-        {{ json_string('member') }} || ':' || coalesce({{ json_string('latest') }}, cast(amount as {{ dbt.type_string() }})) as written
-    from {{ members if summed else name ~ '_summed' }}
-
-),
-
+{% endfor -%}
 {{ name }} as (
 
     select
-        {{ keys | join(',\n        ') }}
-        {%- for kind in person_counts() + person_latest() %},
-        '{' || coalesce(
-            {{ listagg_where("kind = '" ~ kind ~ "'", 'written', 'member') }}, ''
-        ) || '}' as {{ kind }}
+        {{ columns_of(people, columns) }}
+        {%- for kind in kinds %},
+        '{' || coalesce({{ name }}_{{ kind }}.members, '') || '}' as {{ kind }}
         {%- endfor %}
-    from {{ name }}_written
-    group by {{ keys | join(', ') }}
+    from {{ people }}
+    {%- for kind in kinds %}
+    left join {{ name }}_{{ kind }}
+        on {% for key in keys %}{{ people }}.{{ key }} = {{ name }}_{{ kind }}.{{ key }}{{ ' and ' if not loop.last }}{% endfor %}
+    {%- endfor %}
 
 )
 {%- endmacro %}
 
 
-{# The select of the members of all objects of a relation's rows, as person_objects() reads them. #}
+{# By kind, the select of the members of that object of a relation's rows, summed up, as person_objects() reads them. #}
 {% macro person_members(relation, keys) -%}
-    {%- for kind in person_counts() + person_latest() %}
-    {%- if not loop.first %}
-
-    union all
-
-    {% endif %}
+    {%- set members = {} -%}
+    {%- for kind in person_counts() + person_latest() -%}
+        {%- set select -%}
     select
         {{ keys | join(',\n        ') }},
-        '{{ kind }}' as kind,
         member_key as member,
-        {%- if kind in person_latest() %}
-        0 as amount,
-        member_value as latest
-        {%- else %}
-        cast(member_value as {{ dbt.type_bigint() }}) as amount,
-        null as latest
-        {%- endif %}
+        {{ 'max(member_value) as latest' if kind in person_latest()
+            else 'sum(cast(member_value as ' ~ dbt.type_bigint() ~ ')) as amount' }}
     from (
         {{ json_members(relation, keys, kind) }}
     ) as {{ kind }}_members
-    {%- endfor %}
+    group by {{ keys | join(', ') }}, member_key
+        {%- endset -%}
+        {%- do members.update({kind: select}) -%}
+    {%- endfor -%}
+    {{ return(members) }}
 {%- endmacro %}
 
 
-{# The select of what the rows of int_person_days count, as person_objects() reads it. A member of a kind is one row per
-   keys. #}
-{% macro members_of_days(relation, keys) -%}
+{# The select of the events by name of the rows of int_person_days, which members_of_days() reads. Four times as many
+   names as one grouping gives would be grouped, if each object had its own. #}
+{% macro names_of_days(relation, keys) -%}
     {%- set name = "channel || '_' || metric" -%}
-    {%- set is_open = "channel = 'email' and metric = 'opened'" -%}
     {%- set is_active = "metric in ('opened', 'clicked')" -%}
-    {%- set members = [
+    select
+        {{ keys | join(',\n        ') }},
+        {{ name }} as member,
+        sum(events_counted) as amount,
+        sum(case when not is_machine then events_counted end) as human_amount,
+        max(last_event_at) as last_event_at,
+        max(case when {{ is_active }} then last_event_at end) as last_active_at,
+        max(case when not is_machine and {{ is_active }} then last_event_at end) as last_human_active_at
+    from {{ relation }}
+    where {{ name }} is not null
+    group by {{ keys | join(', ') }}, {{ name }}
+{%- endmacro %}
+
+
+{# By kind, the select of what the rows of int_person_days count, as person_objects() reads it. `names` is the CTE of
+   names_of_days(). #}
+{% macro members_of_days(relation, names, keys) -%}
+    {%- set is_open = "channel = 'email' and metric = 'opened'" -%}
+    {%- set counted = [
         ('campaigns', 'cast(campaign_id as ' ~ dbt.type_string() ~ ')', 'true'),
         ('journeys', 'journey_id', 'true'),
         ('channels', 'channel', 'true'),
         ('subjects', 'subject', 'true'),
-        ('events', name, 'true'),
-        ('human_events', name, 'not is_machine'),
         ('urls', 'url_hash', 'true'),
         ('human_urls', 'url_hash', 'not is_machine'),
         ('open_hours', 'hour_of_day', is_open),
@@ -105,41 +106,50 @@
         ('copies', 'copy_id', 'is_copy_sent'),
     ] -%}
     {%- set latest = [
-        (name, 'true'),
-        ("'human_' || " ~ name, 'not is_machine and ' ~ is_active),
-        ("'active'", is_active),
-        ("'human_active'", 'not is_machine and ' ~ is_active),
+        ('member', 'last_event_at'),
+        ("'human_' || member", 'last_human_active_at'),
+        ("'active'", 'last_active_at'),
+        ("'human_active'", 'last_human_active_at'),
     ] -%}
-    {%- for kind, member, condition in members %}
+    {%- set members = {} -%}
+    {%- for kind, member, condition in counted -%}
+        {%- set select -%}
     select
         {{ keys | join(',\n        ') }},
-        '{{ kind }}' as kind,
         {{ member }} as member,
-        cast(sum(events_counted) as {{ dbt.type_bigint() }}) as amount,
-        null as latest
+        cast(sum(events_counted) as {{ dbt.type_bigint() }}) as amount
     from {{ relation }}
     where
         {{ member }} is not null
         and {{ condition }}
     group by {{ keys | join(', ') }}, {{ member }}
-
-    union all
-
-    {% endfor -%}
+        {%- endset -%}
+        {%- do members.update({kind: select}) -%}
+    {%- endfor -%}
+    {%- for kind, amount in [('events', 'amount'), ('human_events', 'human_amount')] -%}
+        {%- set select -%}
     select
         {{ keys | join(',\n        ') }},
-        'latest_events' as kind,
         member,
-        0 as amount,
-        {{ ordered_key(timestamp_to_unix('max(last_event_at)'), "''") }} as latest
+        cast({{ amount }} as {{ dbt.type_bigint() }}) as amount
+    from {{ names }}
+    where {{ amount }} is not null
+        {%- endset -%}
+        {%- do members.update({kind: select}) -%}
+    {%- endfor -%}
+    {%- set latest_events -%}
+    select
+        {{ keys | join(',\n        ') }},
+        member,
+        {{ ordered_key(timestamp_to_unix('max(last_at)'), "''") }} as latest
     from (
-        {%- for member, condition in latest %}
+        {%- for member, moment in latest %}
         select
             {{ keys | join(',\n            ') }},
             {{ member }} as member,
-            last_event_at
-        from {{ relation }}
-        where {{ condition }}
+            {{ moment }} as last_at
+        from {{ names }}
+        where {{ moment }} is not null
         {%- if not loop.last %}
 
         union all
@@ -147,22 +157,21 @@
         {% endif -%}
         {%- endfor %}
     ) as named
-    where member is not null
     group by {{ keys | join(', ') }}, member
-
-    union all
-
+    {%- endset -%}
+    {%- set latest_copies -%}
     select
         {{ keys | join(',\n        ') }},
-        'latest_copies' as kind,
         template_id as member,
-        0 as amount,
         max({{ ordered_key(timestamp_to_unix('last_event_at'), 'copy_id') }}) as latest
     from {{ relation }}
     where
         template_id is not null
         and is_copy_sent
     group by {{ keys | join(', ') }}, template_id
+    {%- endset -%}
+    {%- do members.update({'latest_events': latest_events, 'latest_copies': latest_copies}) -%}
+    {{ return(members) }}
 {%- endmacro %}
 
 

@@ -18,6 +18,10 @@
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
 
 {% set keys = ['identity_key'] %}
+{% set of_identities = [
+    'identity_key', 'identifier', 'customer_id', 'cio_id', 'email', 'is_anybody', 'first_event_at', 'last_event_at',
+    'last_metric_date', 'events_counted',
+] %}
 
 with
 
@@ -56,41 +60,22 @@ identities as (
         max(customer_id) as customer_id,
         max(cio_id) as cio_id,
         max(email) as email,
+        true as is_anybody,
         min(first_event_at) as first_event_at,
         max(last_event_at) as last_event_at,
         max(metric_date) as last_metric_date,
-        sum(events_counted) as events_counted
+        cast(sum(events_counted) as {{ dbt.type_bigint() }}) as events_counted
     from days
     group by identity_key
 
 ),
 
-members as (
+names as (
 
-    {{ members_of_days('days', keys) }}
+    {{ names_of_days('days', keys) }}
 
 ),
 
-{{ person_objects('members', keys, 'objects', summed=true) }},
-
-final as (
-
-    select
-        identities.identity_key,
-        identities.identifier,
-        identities.customer_id,
-        identities.cio_id,
-        identities.email,
-        true as is_anybody,
-        identities.first_event_at,
-        identities.last_event_at,
-        identities.last_metric_date,
-        cast(identities.events_counted as {{ dbt.type_bigint() }}) as events_counted,
-        {{ columns_of('objects', person_counts() + person_latest()) }}
-    from identities
-    inner join objects
-        on identities.identity_key = objects.identity_key
-
-)
+{{ person_objects('identities', of_identities, keys, 'final', members_of_days('days', 'names', keys)) }}
 
 select * from final

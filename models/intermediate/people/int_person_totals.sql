@@ -44,25 +44,26 @@ people as (
 
 ),
 
+several as (
+
+    select person_key
+    from people
+    where sums_counted > 1
+
+),
+
 to_merge as (
 
     select
         identified.person_key,
         {{ columns_of('identified', objects) }}
     from identified
-    inner join people
-        on identified.person_key = people.person_key
-    where people.sums_counted > 1
+    inner join several
+        on identified.person_key = several.person_key
 
 ),
 
-members as (
-
-    {{ person_members('to_merge', keys) }}
-
-),
-
-{{ person_objects('members', keys, 'merged') }},
+{{ person_objects('several', keys, keys, 'merged', person_members('to_merge', keys)) }},
 
 merged_or_single as (
 
