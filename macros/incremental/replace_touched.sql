@@ -2,7 +2,8 @@
    touched, as a model and the columns to join it on:
        meta={'touched': [{'model': 'int_touched_calls', 'on': {'event_timestamp': 'event_timestamp'}}]}
    `since` names a column that is never less than the one it is joined to, so that the engine can skip older rows; `only`
-   is a condition on the rows to delete. The model must select exactly the touched rows. Nothing is merged row by row, so
+   is a condition on the rows to delete; `among` names another model that must have touched them too, by `on`, or by
+   `since` its earliest value. The model must select exactly the touched rows. Nothing is merged row by row, so
    rows that no longer exist disappear, and a second run changes nothing. #}
 {% macro get_incremental_replace_touched_sql(arguments) %}
     {%- set relation = arguments['target_relation'] -%}
@@ -32,6 +33,9 @@
                 {%- endfor %}
                 {%- if touched.get('only') %}
                     and kept.{{ touched['only'] }}
+                {%- endif %}
+                {%- if touched.get('among') %}
+                    and {{ is_among(touched['among'], ref(touched['among']['model']), 'kept.') }}
                 {%- endif %};
         {%- endfor %}
             insert into {{ relation }} ({{ columns }})
@@ -40,6 +44,25 @@
     {%- endset %}
     {{ return(adapter.dispatch('in_one_transaction')(statements)) }}
 {% endmacro %}
+
+
+{# Whether another model touched a row too, as a condition. #}
+{% macro is_among(among, relation, prefix='') -%}
+    {%- set conditions = [] -%}
+    {%- for column, touched_column in among.get('on', {}).items() -%}
+        {%- do conditions.append(
+            prefix ~ column ~ ' in (select ' ~ touched_column ~ ' from ' ~ relation ~ ')'
+            ~ and_between(prefix ~ column, among['model'], touched_column)
+        ) -%}
+    {%- endfor -%}
+    {%- for column, touched_column in among.get('since', {}).items() -%}
+        {%- do conditions.append(
+            prefix ~ column ~ ' >= (select min(' ~ touched_column ~ ') from ' ~ relation ~ ')'
+            ~ and_between(prefix ~ column, among['model'], touched_column, since=true)
+        ) -%}
+    {%- endfor -%}
+    {{ conditions | join(' and ') }}
+{%- endmacro %}
 
 
 {# dbt-duckdb runs a model's statements and hooks in one transaction; dbt-snowflake commits each by itself. The

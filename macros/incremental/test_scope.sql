@@ -35,6 +35,9 @@
         {%- if touched.get('only') -%}
             {%- do parts.append(touched['only']) -%}
         {%- endif -%}
+        {%- if touched.get('among') -%}
+            {%- do parts.append(is_among(touched['among'], relation_of(touched['among']['model']))) -%}
+        {%- endif -%}
         {%- set bounds = [] -%}
         {%- for column, touched_column in touched['on'].items() -%}
             {%- do bounds.append(and_between(column, touched['model'], touched_column)) -%}

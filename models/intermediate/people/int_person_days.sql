@@ -1,9 +1,22 @@
+{# Of the touched dates only the touched people are computed again, and everybody where a removed line does not say whose
+   it was. #}
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
     cluster_by=['metric_date'],
     meta={
-        'touched': [{'model': 'int_touched_dates', 'on': {'metric_date': 'metric_date'}}],
+        'touched': [
+            {
+                'model': 'int_touched_dates',
+                'on': {'metric_date': 'metric_date'},
+                'among': {'model': 'int_touched_people', 'on': {'identifier': 'identifier'}},
+            },
+            {
+                'model': 'int_touched_dates',
+                'on': {'metric_date': 'metric_date'},
+                'among': {'model': 'int_touched_people', 'since': {'metric_date': 'removed_since_date'}},
+            },
+        ],
         'pieces': {'model': 'fct_engagement_events', 'by': 'metric_date', 'times': 6},
     }
 ) }}
@@ -14,6 +27,20 @@
     'hour_of_day', 'copy_id', 'template_id',
 ] %}
 {% set grain = ['identity_key'] + described %}
+{# An event of the sync has no user_id of its own. #}
+{% set may_be_touched -%}
+    {% if is_incremental() -%}
+        and (
+            feed = 'sync'
+            or user_id is null
+            or {{ identifier_of('customer_id', 'user_id') }} in (select identifier from {{ ref('int_touched_people') }})
+            or (
+                metric_date >= (select min(removed_since_date) from {{ ref('int_touched_people') }})
+                {{- and_between('metric_date', 'int_touched_people', 'removed_since_date', since=true) }}
+            )
+        )
+    {%- endif %}
+{%- endset %}
 
 with
 
@@ -46,6 +73,7 @@ events as (
         and metric_date in (select metric_date from {{ ref('int_touched_dates') }})
         {{- and_between('metric_date', 'int_touched_dates', 'metric_date') }}
         {%- endif %}
+        {{ may_be_touched }}
 
 ),
 
@@ -135,6 +163,20 @@ identified as (
 
 ),
 
+touched as (
+
+    select * from identified
+    {% if is_incremental() -%}
+    where
+        identifier in (select identifier from {{ ref('int_touched_people') }})
+        or (
+            metric_date >= (select min(removed_since_date) from {{ ref('int_touched_people') }})
+            {{- and_between('metric_date', 'int_touched_people', 'removed_since_date', since=true) }}
+        )
+    {%- endif %}
+
+),
+
 final as (
 
     select
@@ -146,7 +188,7 @@ final as (
         min(event_at) as first_event_at,
         max(event_at) as last_event_at,
         cast(count(*) as {{ dbt.type_bigint() }}) as events_counted
-    from identified
+    from touched
     group by {{ grain | join(', ') }}
 
 )

@@ -109,6 +109,14 @@ def test_each_predicate_with_bounds_has_its_constants(name: str) -> None:
             ["kept.event_date since"],
         ),
         ({"model": "t", "on": {"metric_date": "metric_date"}, "only": "x is null"}, ["kept.metric_date"]),
+        (
+            {"model": "t", "on": {"id": "id"}, "among": {"model": "u", "on": {"metric_date": "metric_date"}}},
+            ["kept.metric_date"],
+        ),
+        (
+            {"model": "t", "on": {"id": "id"}, "among": {"model": "u", "since": {"metric_date": "since_date"}}},
+            ["kept.metric_date since"],
+        ),
     ],
 )
 def test_a_delete_has_the_constants_of_its_columns(touched: dict[str, Any], constants: list[str]) -> None:

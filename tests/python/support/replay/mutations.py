@@ -252,6 +252,15 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
         f"from removed_events\n    {_PENDING}",
         f"from removed_events\n    {_PENDING} and removed_events.timestamp >= {_SINCE_SECONDS}",
     ),
+    "people who are counted again on touched dates": Mutation(
+        "int_person_days",
+        'in (select identifier from "warehouse"."intermediate"."int_touched_people")',
+        f'in (select identifier from "warehouse"."intermediate"."int_touched_people") and {_since("metric_date")}',
+        1,
+    ),
+    "everybody of touched dates, where a removed line does not say whose it was": Mutation(
+        "int_person_days", "metric_date >= (select min(removed_since_date)", "false and metric_date >= (select min(removed_since_date)", 1
+    ),
     # source calls
     "source calls that landed": Mutation(
         "int_touched_pipeline_calls", _LANDED, f"where {_since('happened_at')}"
