@@ -2,8 +2,8 @@
    touched, as a model and the columns to join it on:
        meta={'touched': [{'model': 'int_touched_calls', 'on': {'event_timestamp': 'event_timestamp'}}]}
    `since` names a column that is never less than the one it is joined to, so that the engine can skip older rows; `only`
-   is a condition on the rows to delete; `among` names another model that must have touched them too, by `on`, or by
-   `since` its earliest value. The model must select exactly the touched rows. Nothing is merged row by row, so
+   is a condition on the rows to delete; `among` names another model, since whose earliest value
+   they must lie. The model must select exactly the touched rows. Nothing is merged row by row, so
    rows that no longer exist disappear, and a second run changes nothing. #}
 {% macro get_incremental_replace_touched_sql(arguments) %}
     {%- set relation = arguments['target_relation'] -%}
@@ -46,22 +46,12 @@
 {% endmacro %}
 
 
-{# Whether another model touched a row too, as a condition. #}
+{# Whether a row lies since the earliest value of another model, as a condition. #}
 {% macro is_among(among, relation, prefix='') -%}
-    {%- set conditions = [] -%}
-    {%- for column, touched_column in among.get('on', {}).items() -%}
-        {%- do conditions.append(
-            prefix ~ column ~ ' in (select ' ~ touched_column ~ ' from ' ~ relation ~ ')'
-            ~ and_between(prefix ~ column, among['model'], touched_column)
-        ) -%}
-    {%- endfor -%}
-    {%- for column, touched_column in among.get('since', {}).items() -%}
-        {%- do conditions.append(
-            prefix ~ column ~ ' >= (select min(' ~ touched_column ~ ') from ' ~ relation ~ ')'
-            ~ and_between(prefix ~ column, among['model'], touched_column, since=true)
-        ) -%}
-    {%- endfor -%}
-    {{ conditions | join(' and ') }}
+    {%- for column, touched_column in among['since'].items() -%}
+        {{ ' and ' if not loop.first }}{{ prefix }}{{ column }} >= (select min({{ touched_column }}) from {{ relation }})
+        {{- and_between(prefix ~ column, among['model'], touched_column, since=true) }}
+    {%- endfor %}
 {%- endmacro %}
 
 

@@ -1,6 +1,6 @@
-{# People by identifier, from the lines of touched messages: what the tables hold of a message may be newer than what a
-   build that broke off has read. The key of a removed line names its person, where that had an id. For any other, all
-   people are touched that were counted on its day or later. #}
+{# People by identifier and day, from the lines of touched messages: what the tables hold of a message may be newer than
+   what a build that broke off has read. The key of a removed line names its person, where that had an id. For any other,
+   all people are touched that were counted on its day or later. #}
 with
 
 batches as (
@@ -12,6 +12,12 @@ batches as (
 rewritten_messages as (
 
     select * from {{ ref('int_rewritten_messages') }}
+
+),
+
+touched_sync_events as (
+
+    select * from {{ ref('int_touched_sync_events') }}
 
 ),
 
@@ -38,8 +44,10 @@ pending as (
 -- read twice, because only lines without an id need their payload
 lines_with_id as (
 
-    select distinct user_id
-    from {{ source('customerio', 'customerio_events') }}
+    select distinct
+        user_id,
+        {{ reporting_date(unix_to_timestamp('lines.timestamp')) }} as metric_date
+    from {{ source('customerio', 'customerio_events') }} as lines
     where
         delivery_id in (select delivery_id from rewritten_messages)
         and user_id is not null
@@ -61,6 +69,7 @@ people_without_id as (
 
     select
         user_id,
+        {{ reporting_date('event_at') }} as metric_date,
         cio_id,
         {{ email_of_event('channel', 'email', 'email_address', 'recipient') }} as email_of_person
     from events
@@ -80,38 +89,79 @@ removed_lines as (
 -- the pseudonym of somebody forgotten does not say who was counted
 named_removals as (
 
-    select distinct user_id
+    select distinct
+        user_id,
+        {{ reporting_date(unix_to_timestamp('removed_lines.timestamp')) }} as metric_date
     from removed_lines
     where user_id not like 'forgotten:%'
 
 ),
 
-identifiers as (
+-- whose the deliveries of the sync are, and were
+sync_people as (
 
-    select {{ identifier_of('customer_id', 'user_id') }} as identifier
-    from lines_with_id
-
-    union
-
-    select {{ identifier_of('customer_id', 'user_id') }} as identifier
-    from named_removals
-
-    union
-
-    select {{ strongest_identifier('user_id', 'cio_id', 'email_of_person') }} as identifier
-    from people_without_id
-
-    union
-
-    select {{ identifier_of('cio_id', 'internal_customer_id') }} as identifier
+    select
+        delivery_id,
+        internal_customer_id
     from {{ source('customerio_sync', 'customerio_deliveries') }}
     where delivery_id in (select delivery_id from rewritten_messages)
 
     union
 
-    select {{ identifier_of('cio_id', 'internal_customer_id') }} as identifier
+    select
+        delivery_id,
+        internal_customer_id
     from removed_deliveries
     where batch_id in (select batch_id from pending)
+
+),
+
+sync_dates as (
+
+    select
+        delivery_id,
+        {{ reporting_date('created_at') }} as metric_date
+    from {{ source('customerio_sync', 'customerio_metrics') }}
+    where delivery_id in (select delivery_id from sync_people)
+
+    union
+
+    select
+        delivery_id,
+        {{ reporting_date('event_at') }} as metric_date
+    from touched_sync_events
+
+),
+
+identifiers as (
+
+    select
+        {{ identifier_of('customer_id', 'user_id') }} as identifier,
+        metric_date
+    from lines_with_id
+
+    union
+
+    select
+        {{ identifier_of('customer_id', 'user_id') }} as identifier,
+        metric_date
+    from named_removals
+
+    union
+
+    select
+        {{ strongest_identifier('user_id', 'cio_id', 'email_of_person') }} as identifier,
+        metric_date
+    from people_without_id
+
+    union
+
+    select
+        {{ identifier_of('cio_id', 'sync_people.internal_customer_id') }} as identifier,
+        sync_dates.metric_date
+    from sync_people
+    inner join sync_dates
+        on sync_people.delivery_id = sync_dates.delivery_id
 
 ),
 
@@ -154,6 +204,7 @@ final as (
 
     select
         identifier,
+        metric_date,
         cast(null as boolean) as is_anybody,
         cast(null as date) as removed_since_date
     from identifiers
@@ -163,6 +214,7 @@ final as (
 
     select
         cast(null as {{ dbt.type_string() }}) as identifier,
+        cast(null as date) as metric_date,
         true as is_anybody,
         cast(removed_since_at as date) as removed_since_date
     from removed_since

@@ -1,5 +1,5 @@
-{# Of the touched dates only the touched people are computed again, and everybody where a removed line does not say whose
-   it was. #}
+{# Of a touched date only the people who are touched on it are computed again, and everybody where a removed line does not
+   say whose it was. #}
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',
@@ -9,13 +9,9 @@
             {
                 'model': 'int_touched_dates',
                 'on': {'metric_date': 'metric_date'},
-                'among': {'model': 'int_touched_people', 'on': {'identifier': 'identifier'}},
-            },
-            {
-                'model': 'int_touched_dates',
-                'on': {'metric_date': 'metric_date'},
                 'among': {'model': 'int_touched_people', 'since': {'metric_date': 'removed_since_date'}},
             },
+            {'model': 'int_touched_people', 'on': {'identifier': 'identifier', 'metric_date': 'metric_date'}},
         ],
         'pieces': {'model': 'fct_engagement_events', 'by': 'metric_date', 'times': 6},
     }
@@ -33,7 +29,12 @@
         and (
             feed = 'sync'
             or user_id is null
-            or {{ identifier_of('customer_id', 'user_id') }} in (select identifier from {{ ref('int_touched_people') }})
+            or ({{ identifier_of('customer_id', 'user_id') }}, metric_date) in (
+                select
+                    identifier,
+                    metric_date
+                from {{ ref('int_touched_people') }}
+            )
             or (
                 metric_date >= (select min(removed_since_date) from {{ ref('int_touched_people') }})
                 {{- and_between('metric_date', 'int_touched_people', 'removed_since_date', since=true) }}
@@ -168,7 +169,12 @@ touched as (
     select * from identified
     {% if is_incremental() -%}
     where
-        identifier in (select identifier from {{ ref('int_touched_people') }})
+        (identifier, metric_date) in (
+            select
+                identifier,
+                metric_date
+            from {{ ref('int_touched_people') }}
+        )
         or (
             metric_date >= (select min(removed_since_date) from {{ ref('int_touched_people') }})
             {{- and_between('metric_date', 'int_touched_people', 'removed_since_date', since=true) }}

@@ -20,6 +20,7 @@ _EVENT_TIME = {
     "int_touched_messages": "first_event_date",
     "int_rewritten_messages": "first_event_date",
     "int_touched_dates": "metric_date",
+    "int_touched_people": "metric_date",
     "int_touched_hours": "partition_hour",
     "int_touched_pipeline_calls": "happened_at",
 }
@@ -252,14 +253,12 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
         f"from removed_events\n    {_PENDING}",
         f"from removed_events\n    {_PENDING} and removed_events.timestamp >= {_SINCE_SECONDS}",
     ),
-    "people who are counted again on touched dates": Mutation(
-        "int_person_days",
-        'in (select identifier from "warehouse"."intermediate"."int_touched_people")',
-        f'in (select identifier from "warehouse"."intermediate"."int_touched_people") and {_since("metric_date")}',
-        1,
-    ),
+    "days of touched people": Lookback("int_person_days", "int_touched_people"),
     "everybody of touched dates, where a removed line does not say whose it was": Mutation(
-        "int_person_days", "metric_date >= (select min(removed_since_date)", "false and metric_date >= (select min(removed_since_date)", 1
+        "int_person_days",
+        "metric_date >= (select min(removed_since_date)",
+        "false and metric_date >= (select min(removed_since_date)",
+        1,
     ),
     # source calls
     "source calls that landed": Mutation(
