@@ -1,5 +1,5 @@
-{# Of a touched date only the people who are touched on it are computed again, and everybody where a removed line does not
-   say whose it was. #}
+{# Of a touched date only the people who are touched on it are computed again, and everybody where a removed line does
+   not say whose it was. #}
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_touched',

@@ -110,7 +110,11 @@ def test_each_predicate_with_bounds_has_its_constants(name: str) -> None:
         ),
         ({"model": "t", "on": {"metric_date": "metric_date"}, "only": "x is null"}, ["kept.metric_date"]),
         (
-            {"model": "t", "on": {"id": "id"}, "among": {"model": "u", "since": {"metric_date": "since_date"}}},
+            {
+                "model": "t",
+                "on": {"id": "id"},
+                "among": {"model": "u", "since": {"metric_date": "since_date"}},
+            },
             ["kept.metric_date since"],
         ),
     ],
