@@ -3,8 +3,8 @@
    lacks is null. What a column may hold is what its data tests and its data_type in _seeds.yml say. #}
 {% macro checked_seed() -%}
     {%- set file = model.original_file_path -%}
-    {%- do adapter.dispatch('stop_at_broken_line')(file) -%}
-    {%- set table = table_of_texts(file) -%}
+    {%- do stop_at_broken_line(file) -%}
+    {%- set table = table_of_texts() -%}
     {%- set rules = rules_of_seed() -%}
     {%- set names = table.column_names | map('trim') | map('lower') | list -%}
     {%- do check_header(file, names, rules) -%}
@@ -36,16 +36,11 @@
 
 {# dbt reads a column as text only if the config column_types names it, and warns of a name that the file lacks. So the
    names come from the file. As a number, the id 007 would be 7. #}
-{% macro table_of_texts(file) -%}
-    {%- set unreadable -%}
-        {{ file }} cannot be read: save it as CSV in UTF-8, with the names of the columns in line 1, commas between the
-        values and in no line more values than names
-    {%- endset -%}
-    {%- set unreadable = unreadable.split() | join(' ') -%}
-    {%- for name in try_or_compiler_error(unreadable, load_agate_table).column_names -%}
+{% macro table_of_texts() -%}
+    {%- for name in load_agate_table().column_names -%}
         {%- do config.model.config.column_types.update({name: 'varchar'}) -%}
     {%- endfor -%}
-    {{ return(try_or_compiler_error(unreadable, load_agate_table)) }}
+    {{ return(load_agate_table()) }}
 {%- endmacro %}
 
 
@@ -71,11 +66,6 @@
 
 
 {% macro check_header(file, names, rules) -%}
-    {%- if names | length == 1 and modules.re.search('[;\t|]', names[0]) -%}
-        {{ exceptions.raise_compiler_error(
-            file ~ ", line 1: the names are not separated by commas; save the file as CSV with commas"
-        ) }}
-    {%- endif -%}
     {%- for name in rules.required | reject('in', names) -%}
         {{ exceptions.raise_compiler_error(
             file ~ ", line 1: the column " ~ name ~ " is missing; the columns are " ~ model.columns.keys() | join(', ')
@@ -128,89 +118,77 @@
 {%- endmacro %}
 
 
-{# What dbt's reader of CSV refuses without saying which line. Snowflake cannot read a local file, so there the message
-   of table_of_texts() has to do. #}
-{% macro snowflake__stop_at_broken_line(file) -%}
-{%- endmacro %}
-
-{# Lines are counted only in a file whose quotes end on the line that they begin on. #}
-{% macro duckdb__stop_at_broken_line(file) -%}
-    {%- set query -%}
-        with
-
-        files as (
-
-            select string_split(regexp_replace(hex(content), '(..)', '\1 ', 'g'), '0A ') as lines
-            from read_blob({{ dbt.string_literal(dbt.escape_single_quotes(adapter.get_seed_file_path(model))) }})
-
-        ),
-
-        lines as (
-
-            select
-                generate_subscripts(lines, 1) as line,
-                unnest(lines) as bytes
-            from files
-
-        ),
-
-        decoded as (
-
-            select
-                line,
-                try(decode(unhex(replace(bytes, ' ', '')))) as text
-            from lines
-
-        ),
-
-        counted as (
-
-            select
-                line,
-                text is null as is_undecodable,
-                text not like '%,%' and text like '%;%' as has_semicolons,
-                len(string_split(regexp_replace(text, '"[^"]*"', '', 'g'), ',')) as value_count,
-                bool_or(coalesce(len(string_split(text, '"')) % 2 = 0, false)) over () as has_open_quote
-            from decoded
-
-        ),
-
-        compared as (
-
-            select
-                line,
-                is_undecodable,
-                value_count,
-                has_open_quote,
-                first_value(value_count) over (order by line) as name_count,
-                first_value(has_semicolons) over (order by line) as has_semicolons
-            from counted
-
-        )
-
-        select
-            line,
-            is_undecodable,
-            has_semicolons,
-            value_count,
-            name_count
-        from compared
-        where is_undecodable or (value_count > name_count and not has_open_quote)
-        order by line
-        limit 1
-    {%- endset -%}
-    {%- for broken in run_query(query).rows -%}
-        {%- set place = file ~ ", line " ~ broken['line'] -%}
-        {%- if broken['is_undecodable'] -%}
-            {{ exceptions.raise_compiler_error(place ~ " is not UTF-8; save the file as CSV in UTF-8") }}
-        {%- elif broken['has_semicolons'] -%}
+{# What dbt's reader of CSV refuses without naming the line, or reads as one value to the end of the file. #}
+{% macro stop_at_broken_line(file) -%}
+    {%- set lines = lines_of_bytes(file) -%}
+    {%- if not lines or not lines[0] | trim -%}
+        {{ exceptions.raise_compiler_error(
+            file ~ ", line 1: the names of the columns are missing; they are " ~ model.columns.keys() | join(', ')
+        ) }}
+    {%- endif -%}
+    {%- for line in lines -%}
+        {%- if line.encode('latin-1').decode('utf-8', 'ignore').encode().decode('latin-1') != line -%}
             {{ exceptions.raise_compiler_error(
-                file ~ ", line 1: the names are not separated by commas; save the file as CSV with commas"
+                file ~ ", line " ~ loop.index ~ " is not UTF-8; save the file as CSV in UTF-8"
+            ) }}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- set text = lines | join('\n') ~ '\n' -%}
+    {#- a quote counts where a value begins -#}
+    {%- set value = '(?:[^",\n][^,\n]*|"[^"]*(?:""[^"]*)*"[ \t]*|)' -%}
+    {%- set row = value ~ '(?:,' ~ value ~ ')*\n' -%}
+    {%- set names = modules.re.match(row, text) -%}
+    {%- set name_count = count_of_values(names, value) -%}
+    {%- if name_count == 1 and modules.re.search('[;\t|]', names.group()) -%}
+        {{ exceptions.raise_compiler_error(
+            file ~ ", line 1: the names are not separated by commas; save the file as CSV with commas"
+        ) }}
+    {%- endif -%}
+    {%- set sound_rows = '(?:%s(?:,%s){0,%d}\n)*' % (value, value, name_count - 1) -%}
+    {%- set sound = modules.re.match(sound_rows, text).group() if names else '' -%}
+    {%- if sound != text -%}
+        {%- set place = file ~ ", line " ~ (sound.count('\n') + 1) -%}
+        {%- set broken = modules.re.match(row, text.removeprefix(sound)) -%}
+        {%- if broken -%}
+            {{ exceptions.raise_compiler_error(
+                place ~ " has " ~ count_of_values(broken, value) ~ " values for " ~ name_count
+                ~ ' columns; put a value that holds a comma between "'
             ) }}
         {%- endif -%}
         {{ exceptions.raise_compiler_error(
-            place ~ " has " ~ broken['value_count'] ~ " values for " ~ broken['name_count']
-            ~ ' columns; put a value that holds a comma between "'
+            place ~ ' has a value that begins with " and does not end with one; close it, and write a " in it as ""'
         ) }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro count_of_values(row, value) -%}
+    {{ return(modules.re.findall('(?:^|,)' ~ value, row.group()) | length if row else 0) }}
+{%- endmacro %}
+
+
+{# The lines of a seed's file, each byte as a character. dbt has no function that reads a file on every engine, and its
+   reader of seeds stops at a byte that is not UTF-8 and at a value too many. The class of dbt's tables, of which a result
+   that is stored without a table is one, has a reader that takes a whole line for a value if no delimiter occurs. The
+   place is that of dbt's reader: the root_path of a seed is where the project was when dbt parsed it. #}
+{% macro lines_of_bytes(file) -%}
+    {%- do store_result('no_rows', response='OK') -%}
+    {%- set table = try_or_compiler_error(
+        file ~ " cannot be read: grant the right to read it, and write no line of more than 131,072 bytes",
+        load_result('no_rows').table.from_csv,
+        invocation_args_dict.project_dir ~ '/' ~ file,
+        column_names=['line'],
+        header=false,
+        encoding='latin-1',
+        delimiter='\u2028',
+        quoting=3
+    ) -%}
+    {%- set lines = [] -%}
+    {%- for row in table.rows -%}
+        {%- do lines.append((row[0] or '') | string) -%}
     {%- endfor -%}
+    {%- if lines -%}
+        {%- do lines.insert(0, lines.pop(0).removeprefix('\u00ef\u00bb\u00bf')) -%}
+    {%- endif -%}
+    {{ return(lines) }}
 {%- endmacro %}
