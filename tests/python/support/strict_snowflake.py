@@ -8,6 +8,7 @@ with an account. Every refusal quotes the sentence of the documentation that it 
 
 from collections.abc import Iterable
 
+from support.strict_account import Refused
 from support.strict_privileges import Privileges
 from support.strict_queries import Queries
 
@@ -20,3 +21,16 @@ def run_all(session: StrictSnowflake, statements: Iterable[str]) -> None:
     """Run statements in order."""
     for statement in statements:
         session.run(statement)
+
+
+def refused_to(role: str, session: StrictSnowflake, statements: Iterable[str]) -> list[str]:
+    """The statements that Snowflake refuses the role; the session is then ACCOUNTADMIN's."""
+    refused = []
+    session.run(f'use role "{role}"')
+    for statement in statements:
+        try:
+            session.run(statement)
+        except Refused:
+            refused.append(statement)
+    session.run("use role accountadmin")
+    return refused

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,8 +31,7 @@ from support.emulated_snowflake import connect, everything
 from support.land import BOUNDS, COPY, land_table, landed, rejected, warehouse
 from support.quick import examples
 from support.snowflake import built
-from support.strict_account import Refused
-from support.strict_snowflake import run_all
+from support.strict_snowflake import refused_to, run_all
 
 HOUR = 1_788_220_800  # 2026-09-01T00Z
 
@@ -265,18 +265,7 @@ def test_the_loader_needs_select_on_the_source_table(monkeypatch: pytest.MonkeyP
     )
     run_all(account, made)
 
-    def refused() -> list[str]:
-        """The statements that Snowflake refuses the loader."""
-        found = []
-        account.run('use role "COPYMART_LOADER"')
-        for statement in statements:
-            try:
-                account.run(statement)
-            except Refused:
-                found.append(statement)
-        account.run("use role accountadmin")
-        return found
-
+    refused = partial(refused_to, "COPYMART_LOADER", account, statements)
     assert statements[0] in refused()
     for grant in ('usage on database "RAW"', 'usage on schema "RAW"."JUSTAI"'):
         account.run(f'grant {grant} to role "COPYMART_LOADER"')

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,8 +27,7 @@ from scripts.snowflake.names import literal
 from support.emulated_snowflake import connect, everything
 from support.land import BOUNDS, landed, rejected, warehouse
 from support.snowflake import built
-from support.strict_account import Refused
-from support.strict_snowflake import run_all
+from support.strict_snowflake import refused_to, run_all
 from support.sync import EPOCH, TABLES
 
 DELIVERIES, METRICS = TABLES["deliveries"], TABLES["metrics"]
@@ -313,17 +313,7 @@ def test_the_loader_needs_select_on_the_tables(monkeypatch: pytest.MonkeyPatch) 
         ),
     )
 
-    def refused() -> list[str]:
-        found = []
-        account.run('use role "COPYMART_LOADER"')
-        for statement in statements:
-            try:
-                account.run(statement)
-            except Refused:
-                found.append(statement)
-        account.run("use role accountadmin")
-        return found
-
+    refused = partial(refused_to, "COPYMART_LOADER", account, statements)
     reading = [statement for statement in statements if 'from "RAW"."CIO"."DELIVERIES"' in statement]
     assert len(reading) == 3 and set(refused()) >= {*reading, statements[0]}
     for grant in (
