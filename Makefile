@@ -176,9 +176,16 @@ data/steps/sqlfluff.clean: $(SQL) $(SQL_CONTEXT) | venv-dev
 	@$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar $(if $(filter $(SQL_CONTEXT),$?),models macros tests,$?)
 	@mv $@.new $@
 
+# $(call fresh_parse,TARGET): without what dbt keeps of a parse where a YAML file changed since: dbt 1.12 would then find
+# the metrics of the semantic layer twice.
+fresh_parse = find models seeds dbt_project.yml -name '*.yml' -newer $(1)/partial_parse.msgpack 2>/dev/null | grep -q . && \
+	rm $(1)/partial_parse.msgpack || true
+
 # Two folders: dbt's parse cache is of one target. It keeps what was clean: a parse that fails writes none.
 parse: venv-dev ## dbt parse for both targets; any dbt warning is an error
 	@$(call profile,data/parse)
+	@$(call fresh_parse,data/parse/target)
+	@$(call fresh_parse,data/parse/target-snowflake)
 	$(call say,"dbt parse for duckdb")
 	@$(PARSE) $(DBT) --log-level warn --warn-error-options '{"error": "all"}' parse $(PARSE_OPTIONS)
 	$(call say,"dbt parse for snowflake")
@@ -201,6 +208,7 @@ grammar: venv-dev ## compile for Snowflake both ways, and parse that by sqlfluff
 UNIT_STATE := data/unit/state
 unit: venv-dev ## dbt's unit tests of what changed, on models built without rows
 	@$(call profile,data/unit)
+	@$(call fresh_parse,data/unit/target)
 	$(call say,"dbt unit tests")
 	@if [ -f data/unit/unit.duckdb ] && diff -q dbt_project.yml $(UNIT_STATE) >/dev/null 2>&1 && \
 	  diff -qr $(SEEDS) $(UNIT_STATE)/seeds >/dev/null 2>&1; then \
