@@ -12,7 +12,7 @@
                 'since': {'last_metric_date': 'removed_since_date'},
             },
         ],
-        'pieces': {'model': 'int_person_days', 'by': 'substr(identity_key, 1, 2)'},
+        'pieces': {'model': 'int_person_days', 'by': 'substr(identity_key, 1, 2)', 'times': 3},
     }
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
