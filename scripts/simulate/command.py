@@ -12,7 +12,7 @@ import typer
 
 from scripts.console import WHAT, WHERE_TO, console, progress
 from scripts.errors import UserError
-from scripts.simulate import customers, files, junk, lines, source_calls, source_lines, tables, truth
+from scripts.simulate import customers, files, junk, lines, marts, source_calls, source_lines, tables, truth
 from scripts.simulate import plan as planning
 from scripts.simulate import sync as exports
 from scripts.simulate.plan import Plan
@@ -185,7 +185,7 @@ def run(plan: Plan, out: Path) -> tuple[dict[str, int], int]:
             if plan.sync:
                 exports.write(con, out, advance)
         source_cases = write_source_calls(plan, out, total)
-        truth.finish(con, out / "truth", rejects, written, source_cases)
+        marts.finish(con, out / "truth", rejects, written, source_cases)
     except (duckdb.IOException, OSError) as error:
         raise UserError(f"cannot write to {out}: {error}") from error
     finally:

@@ -9,17 +9,14 @@ import os
 import shutil
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-import duckdb
 import typer
 
 from scripts.console import console, error_console
@@ -27,6 +24,7 @@ from scripts.errors import UserError
 from scripts.snowflake import sides
 from scripts.snowflake.account import rows
 from scripts.snowflake.bootstrap_plan import roles_of_verbs
+from scripts.snowflake.compare import differences_of, relations_of
 from scripts.snowflake.names import identifier, quoted
 from scripts.snowflake.sides import PROJECT, Side, run, side_of
 from scripts.snowflake.statements import count, listed
@@ -37,45 +35,7 @@ from scripts.warehouse import connect_snowflake
 SKIPPED = 3
 """Exit status when there are no credentials: neither passed (0) nor failed (1)."""
 
-# Columns that differ between any two landings or builds of the same files, and a relation of only such.
-_OF_THE_LANDING = {
-    "loaded_at",
-    "_loaded_at",
-    "landed_at",
-    "batch_id",
-    "_batch_id",
-    "invocation_id",
-    "queue_id",
-}
-_NOT_COMPARED = {"audit_arrival_lag"}
-_DATASETS = (
-    *("justai_calls", "justai_sends", "justai_variants", "customerio_events"),
-    "pipeline_calls",
-    *("customerio_deliveries", "customerio_metrics"),
-    *("customerio_subjects", "customerio_outputs", "customerio_people", "customerio_attributes"),
-    *("customerio_delivery_content", "customerio_campaigns", "customerio_broadcasts"),
-)
-LANDING_TABLES = (
-    *(f"{dataset}{part}" for dataset in _DATASETS for part in ("", "_rejects", "_removed")),
-    *("landed_files", "landed_batches", "consumed_batches", "built_with"),
-)
-# Relations with a row per batch. Snowflake cuts files into other batches, so their distinct rows are
-# compared, not how often each occurs.
-_BY_BATCH = {
-    *("landed_batches", "consumed_batches", "int_landed_batches"),
-    *(f"{dataset}_removed" for dataset in _DATASETS),
-}
-_WHOLE = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UBIGINT", "UINTEGER"}
 _PASSED = {"success", "pass", "warn", "no-op"}
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A relation that differs: rows that only one side has, as text."""
-
-    relation: str
-    only_duckdb: list[tuple[str | None, ...]]
-    only_snowflake: list[tuple[str | None, ...]]
 
 
 def verify(
@@ -338,27 +298,9 @@ def _say(text: str, seen: list[str]) -> None:
 
 def _compare(work: Path, duck: Side, database: str, seen: list[str]) -> bool:
     """Compare every relation as a set of rows of text; return whether all are equal."""
-    manifest = json.loads((duck.target_path / "manifest.json").read_text())
-    relations = sorted(
-        f"{node['schema']}.{node['alias']}"
-        for node in manifest["nodes"].values()
-        if node["resource_type"] in ("model", "seed") and node["name"] not in _NOT_COMPARED
-    )
-    relations += [f"staging.{table}" for table in LANDING_TABLES]
-    session = _session(work)
-    differences = []
-    with duckdb.connect(duck.environment["COPYMART_DUCKDB"], read_only=True) as connection:
-        for relation in relations:
-            columns = columns_of(connection, relation)
-            ours = counted(relation, connection.execute(as_text("duckdb", relation, columns)).fetchall())
-            cursor = session.cursor()
-            theirs = counted(
-                relation,
-                cursor.execute(as_text("snowflake", f"{database}.{relation}", columns)).fetchall(),
-            )
-            if ours != theirs:
-                differences.append(Difference(relation, [*(ours - theirs)], [*(theirs - ours)]))
-    session.close()
+    relations = relations_of(duck.target_path / "manifest.json")
+    with closing(_session(work)) as session:
+        differences = differences_of(duck.environment["COPYMART_DUCKDB"], session, database, relations)
     for difference in differences:
         for side, only in (("DuckDB", difference.only_duckdb), ("Snowflake", difference.only_snowflake)):
             error_console.print(
@@ -369,41 +311,6 @@ def _compare(work: Path, duck: Side, database: str, seen: list[str]) -> bool:
     equal = len(relations) - len(differences)
     _say(f"{equal} of {len(relations)} relations equal row for row{different}", seen)
     return not differences
-
-
-def counted(relation: str, rows: list[Any]) -> Counter[Any]:
-    """How often each row occurs; once for a relation with a row per batch."""
-    return Counter(set(rows) if relation.rpartition(".")[2] in _BY_BATCH else rows)
-
-
-def columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
-    """Name and type of a DuckDB relation's columns, without those that differ between any two landings."""
-    described = connection.execute(f"describe {relation}").fetchall()
-    return {name: kind for name, kind, *_ in described if name not in _OF_THE_LANDING}
-
-
-def as_text(engine: str, relation: str, columns: dict[str, str]) -> str:
-    """A query whose values the engine writes as text, because clients read times and numbers differently."""
-    # a relation without such columns is compared by its number of rows
-    texts = [
-        f"{_text(engine, f'compared.{name}', kind)} as c{number}"
-        for number, (name, kind) in enumerate(columns.items())
-    ]
-    return f"select {', '.join(texts) or '1'} from {relation} as compared"
-
-
-def _text(engine: str, column: str, kind: str) -> str:
-    if kind.startswith("TIMESTAMP"):
-        # Snowflake's function cuts a fraction off
-        seconds = f"floor(epoch({column}))" if engine == "duckdb" else f"date_part(epoch_second, {column})"
-        return f"cast(cast({seconds} as bigint) as varchar)"
-    if kind in ("DOUBLE", "FLOAT"):
-        return f"cast(cast(round({column} * 1000000000) as bigint) as varchar)"
-    if kind.startswith("DECIMAL"):
-        return f"cast(cast({column} as decimal(38, 4)) as varchar)"
-    if kind in _WHOLE:
-        return f"cast(cast({column} as bigint) as varchar)"
-    return f"cast({column} as varchar)"
 
 
 def page(seen: list[str]) -> str:

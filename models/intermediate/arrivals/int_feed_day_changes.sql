@@ -86,38 +86,18 @@ of_webhooks as (
 
 ),
 
-sync_days as (
-
-    select
-        event_date,
-        count(*) as message_count
-    from of_sync
-    group by event_date
-
-),
-
-webhook_days as (
-
-    select
-        of_webhooks.event_date,
-        count(*) as message_count,
-        count(of_sync.delivery_id) as shared_count
-    from of_webhooks
-    left join of_sync
-        on
-            of_webhooks.event_date = of_sync.event_date
-            and of_webhooks.delivery_id = of_sync.delivery_id
-    group by of_webhooks.event_date
-
-),
-
 apart as (
 
-    select sync_days.event_date
-    from sync_days
-    inner join webhook_days
-        on sync_days.event_date = webhook_days.event_date
-    where 2 * webhook_days.shared_count < least(sync_days.message_count, webhook_days.message_count)
+    select coalesce(of_sync.event_date, of_webhooks.event_date) as event_date
+    from of_sync
+    full outer join of_webhooks
+        on
+            of_sync.event_date = of_webhooks.event_date
+            and of_sync.delivery_id = of_webhooks.delivery_id
+    group by coalesce(of_sync.event_date, of_webhooks.event_date)
+    having
+        2 * count(case when of_sync.delivery_id = of_webhooks.delivery_id then 1 end)
+        < least(count(of_sync.delivery_id), count(of_webhooks.delivery_id))
 
 ),
 

@@ -5,6 +5,17 @@
    ids of earlier changes. #}
 {{ config(materialized='incremental', incremental_strategy='append', full_refresh=false) }}
 
+{% set types = {
+    'campaign_id': dbt.type_bigint(),
+    'role': dbt.type_string(),
+    'action_id': dbt.type_bigint(),
+    'control_copy_id': dbt.type_string(),
+    'control_template_id': dbt.type_string(),
+    'key_metric': dbt.type_string(),
+    'min_sends': dbt.type_bigint(),
+    'control_share': 'double',
+} %}
+
 with
 
 template_actions as (
@@ -23,14 +34,7 @@ rows_of_seeds as (
 
     select
         template_id,
-        campaign_id,
-        role,
-        action_id,
-        cast(null as {{ dbt.type_string() }}) as control_copy_id,
-        cast(null as {{ dbt.type_string() }}) as control_template_id,
-        cast(null as {{ dbt.type_string() }}) as key_metric,
-        cast(null as {{ dbt.type_bigint() }}) as min_sends,
-        cast(null as double) as control_share,
+        {{ values_or_nulls(types, {'campaign_id': 'campaign_id', 'role': 'role', 'action_id': 'action_id'}) }},
         role || ' action ' || cast(action_id as {{ dbt.type_string() }})
         || coalesce(' of campaign ' || cast(campaign_id as {{ dbt.type_string() }}), '') as description
     from template_actions
@@ -39,14 +43,7 @@ rows_of_seeds as (
 
     select
         template_id,
-        cast(null as {{ dbt.type_bigint() }}) as campaign_id,
-        cast(null as {{ dbt.type_string() }}) as role,
-        cast(null as {{ dbt.type_bigint() }}) as action_id,
-        lower(control_copy_id) as control_copy_id,
-        cast(null as {{ dbt.type_string() }}) as control_template_id,
-        cast(null as {{ dbt.type_string() }}) as key_metric,
-        cast(null as {{ dbt.type_bigint() }}) as min_sends,
-        cast(null as double) as control_share,
+        {{ values_or_nulls(types, {'control_copy_id': 'lower(control_copy_id)'}) }},
         'control copy ' || lower(control_copy_id) as description
     from template_settings
     where control_copy_id is not null
@@ -55,14 +52,7 @@ rows_of_seeds as (
 
     select
         template_id,
-        cast(null as {{ dbt.type_bigint() }}) as campaign_id,
-        cast(null as {{ dbt.type_string() }}) as role,
-        cast(null as {{ dbt.type_bigint() }}) as action_id,
-        cast(null as {{ dbt.type_string() }}) as control_copy_id,
-        control_template_id,
-        cast(null as {{ dbt.type_string() }}) as key_metric,
-        cast(null as {{ dbt.type_bigint() }}) as min_sends,
-        cast(null as double) as control_share,
+        {{ values_or_nulls(types, {'control_template_id': 'control_template_id'}) }},
         'control template ' || control_template_id as description
     from template_settings
     where control_template_id is not null
@@ -71,14 +61,9 @@ rows_of_seeds as (
 
     select
         template_id,
-        cast(null as {{ dbt.type_bigint() }}) as campaign_id,
-        cast(null as {{ dbt.type_string() }}) as role,
-        cast(null as {{ dbt.type_bigint() }}) as action_id,
-        cast(null as {{ dbt.type_string() }}) as control_copy_id,
-        cast(null as {{ dbt.type_string() }}) as control_template_id,
-        lower(key_metric) as key_metric,
-        min_sends,
-        control_share,
+        {{ values_or_nulls(types, {
+            'key_metric': 'lower(key_metric)', 'min_sends': 'min_sends', 'control_share': 'control_share',
+        }) }},
         'experiment'
         || coalesce(' on ' || lower(key_metric), '')
         || coalesce(' of ' || cast(min_sends as {{ dbt.type_string() }}) || ' sends', '')

@@ -1,10 +1,6 @@
 with
 
-batches as (
-
-    select * from {{ ref('int_landed_batches') }}
-
-),
+{{ pending() }},
 
 calls as (
 
@@ -27,14 +23,6 @@ removed_sends as (
 touched_sends as (
 
     select * from {{ ref('int_touched_sends') }}
-
-),
-
-pending as (
-
-    select batch_id
-    from batches
-    where is_pending
 
 ),
 

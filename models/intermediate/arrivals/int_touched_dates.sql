@@ -1,10 +1,6 @@
 with
 
-batches as (
-
-    select * from {{ ref('int_landed_batches') }}
-
-),
+{{ pending() }},
 
 touched_calls as (
 
@@ -12,25 +8,7 @@ touched_calls as (
 
 ),
 
-touched_events as (
-
-    select
-        event_at,
-        event_date,
-        delivery_id,
-        journey_id
-    from {{ ref('int_touched_events') }}
-
-    union all
-
-    select
-        event_at,
-        event_date,
-        delivery_id,
-        journey_id
-    from {{ ref('int_touched_sync_events') }}
-
-),
+{{ touched_events_of_feeds() }},
 
 touched_messages as (
 
@@ -58,21 +36,7 @@ journeys as (
 
 ),
 
-pending as (
-
-    select batch_id
-    from batches
-    where is_pending
-
-),
-
-changed_templates as (
-
-    select template_id
-    from settings_changes
-    where batch_id in (select batch_id from pending)
-
-),
+{{ changed_templates() }},
 
 changed_copies as (
 

@@ -1,22 +1,10 @@
 with
 
-batches as (
-
-    select * from {{ ref('int_landed_batches') }}
-
-),
+{{ pending() }},
 
 removed_events as (
 
     select * from {{ source('customerio', 'customerio_events_removed') }}
-
-),
-
-pending as (
-
-    select batch_id
-    from batches
-    where is_pending
 
 ),
 

@@ -1,10 +1,6 @@
 with
 
-batches as (
-
-    select * from {{ ref('int_landed_batches') }}
-
-),
+{{ pending() }},
 
 touched_messages as (
 
@@ -18,21 +14,7 @@ settings_changes as (
 
 ),
 
-pending as (
-
-    select batch_id
-    from batches
-    where is_pending
-
-),
-
-changed_templates as (
-
-    select template_id
-    from settings_changes
-    where batch_id in (select batch_id from pending)
-
-),
+{{ changed_templates() }},
 
 -- with another control, other journeys of the template and of the one that it had or has for control count
 changed_and_control_templates as (

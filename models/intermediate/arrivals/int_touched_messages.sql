@@ -5,11 +5,7 @@
 
 with
 
-batches as (
-
-    select * from {{ ref('int_landed_batches') }}
-
-),
+{{ pending() }},
 
 touched_calls as (
 
@@ -17,25 +13,7 @@ touched_calls as (
 
 ),
 
-touched_events as (
-
-    select
-        event_at,
-        event_date,
-        delivery_id,
-        journey_id
-    from {{ ref('int_touched_events') }}
-
-    union all
-
-    select
-        event_at,
-        event_date,
-        delivery_id,
-        journey_id
-    from {{ ref('int_touched_sync_events') }}
-
-),
+{{ touched_events_of_feeds() }},
 
 settings_changes as (
 
@@ -51,21 +29,7 @@ call_journeys as (
 
 ),
 
-pending as (
-
-    select batch_id
-    from batches
-    where is_pending
-
-),
-
-changed_templates as (
-
-    select template_id
-    from settings_changes
-    where batch_id in (select batch_id from pending)
-
-),
+{{ changed_templates() }},
 
 -- all actions that a changed template ever had: old actions must lose the messages that new ones win
 changed_actions as (

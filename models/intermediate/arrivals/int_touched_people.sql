@@ -3,11 +3,7 @@
    all people are touched that were counted on its day or later. #}
 with
 
-batches as (
-
-    select * from {{ ref('int_landed_batches') }}
-
-),
+{{ pending() }},
 
 rewritten_messages as (
 
@@ -30,14 +26,6 @@ removed_events as (
 removed_deliveries as (
 
     select * from {{ source('customerio_sync', 'customerio_deliveries_removed') }}
-
-),
-
-pending as (
-
-    select batch_id
-    from batches
-    where is_pending
 
 ),
 

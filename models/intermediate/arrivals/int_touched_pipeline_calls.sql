@@ -1,10 +1,6 @@
 with
 
-batches as (
-
-    select * from {{ ref('int_landed_batches') }}
-
-),
+{{ pending() }},
 
 calls as (
 
@@ -21,14 +17,6 @@ removed as (
 trigger_changes as (
 
     select * from {{ ref('int_trigger_changes') }}
-
-),
-
-pending as (
-
-    select batch_id
-    from batches
-    where is_pending
 
 ),
 

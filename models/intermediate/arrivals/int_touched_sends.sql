@@ -2,11 +2,7 @@
 
 with
 
-batches as (
-
-    select * from {{ ref('int_landed_batches') }}
-
-),
+{{ pending() }},
 
 sends as (
 
@@ -23,14 +19,6 @@ variants as (
 removed_variants as (
 
     select * from {{ source('justai', 'justai_variants_removed') }}
-
-),
-
-pending as (
-
-    select batch_id
-    from batches
-    where is_pending
 
 ),
 

@@ -1,11 +1,7 @@
 {# Only templates that settings name: no other one is compared by segment. #}
 with
 
-batches as (
-
-    select * from {{ ref('int_landed_batches') }}
-
-),
+{{ pending() }},
 
 touched_calls as (
 
@@ -40,14 +36,6 @@ removed_sends as (
 settings_changes as (
 
     select * from {{ ref('int_settings_changes') }}
-
-),
-
-pending as (
-
-    select batch_id
-    from batches
-    where is_pending
 
 ),
 

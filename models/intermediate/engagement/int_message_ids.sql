@@ -56,18 +56,8 @@ metric_names as (
 
 ),
 
-{% if is_incremental() -%}
-touched as (
+{{ touched_messages() }}
 
-    select distinct
-        delivery_id,
-        first_event_date
-    from {{ ref('int_touched_messages') }}
-    where delivery_id is not null
-
-),
-
-{% endif -%}
 messages as (
 
     select

@@ -24,18 +24,8 @@ action_map as (
 
 ),
 
-{% if is_incremental() -%}
-touched as (
+{{ touched_messages() }}
 
-    select distinct
-        delivery_id,
-        first_event_date
-    from {{ ref('int_touched_messages') }}
-    where delivery_id is not null
-
-),
-
-{% endif -%}
 -- a call without journey_id or action_id is a delivery that can never match
 candidates as (
 
@@ -47,13 +37,7 @@ candidates as (
         deliveries.template_id,
         deliveries.first_called_at
     from {{ ref('int_message_ids') }} as message_ids
-    {% if is_incremental() -%}
-    inner join touched
-        on
-            message_ids.delivery_id = touched.delivery_id
-            and message_ids.first_event_date >= touched.first_event_date
-            {{- and_between('message_ids.first_event_date', 'int_touched_messages', 'first_event_date', since=true) }}
-    {% endif -%}
+    {{ join_touched_messages() }}
     inner join {{ ref('fct_deliveries') }} as deliveries
         on
             message_ids.journey_id = deliveries.journey_id

@@ -24,18 +24,8 @@ template_actions as (
 
 ),
 
-{% if is_incremental() -%}
-touched as (
+{{ touched_messages() }}
 
-    select distinct
-        delivery_id,
-        first_event_date
-    from {{ ref('int_touched_messages') }}
-    where delivery_id is not null
-
-),
-
-{% endif -%}
 unmatched_ids as (
 
     select
@@ -49,13 +39,7 @@ unmatched_ids as (
         message_ids.has_human_click,
         message_ids.has_repeats
     from {{ ref('int_message_ids') }} as message_ids
-    {% if is_incremental() -%}
-    inner join touched
-        on
-            message_ids.delivery_id = touched.delivery_id
-            and message_ids.first_event_date >= touched.first_event_date
-            {{- and_between('message_ids.first_event_date', 'int_touched_messages', 'first_event_date', since=true) }}
-    {% endif -%}
+    {{ join_touched_messages() }}
     left join {{ ref('int_message_matches') }} as matches
         on
             message_ids.delivery_id = matches.delivery_id

@@ -21,7 +21,7 @@ from scripts.land.snowflake.stage import find_stage
 from scripts.land.snowflake.tables import landing_tables, make_tables
 from scripts.land.sources import locate
 from scripts.land.transaction import Outcome, run
-from scripts.snowflake.verify import LANDING_TABLES, as_text, columns_of, counted
+from scripts.snowflake.compare import LANDING_TABLES, as_text, columns_of, counted
 from support.land import BOUNDS
 from support.project import TESTS
 

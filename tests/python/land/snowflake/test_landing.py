@@ -37,9 +37,10 @@ from scripts.land.sources import list_files, locate
 from scripts.land.sync import by_table
 from scripts.land.tables import fill_columns
 from scripts.snowflake import sides, statements
+from scripts.snowflake.compare import columns_of
 from scripts.snowflake.sides import Side
 from scripts.snowflake.throwaway import Place, set_up, throwaway_setup
-from scripts.snowflake.verify import SKIPPED, columns_of, main
+from scripts.snowflake.verify import SKIPPED, main
 from scripts.warehouse import layer_schema
 from support.emulated_snowflake import PROFILE, connect, differences, everything, land_there
 from support.event_lines import EVENT_LINES
