@@ -2,16 +2,17 @@
    next build finds nothing, while others that read the same may have broken off. So a table of such rows is a queue: a
    row stays until all of its readers have marked its queue_id as read, beside the batches. #}
 
-{# The id of the rows that this build adds. #}
-{% macro queue_id(queue) -%}
-    '{{ queue }} ' || cast({{ dbt.current_timestamp() }} as {{ dbt.type_string() }})
-{%- endmacro %}
-
-
-{# The rows of the queue that one of these models has not read. #}
-{% macro unread_of_queue(queue, column, readers) -%}
+{# The rows of a queue: those of the CTE touched, with an id of this build, and those that one of its readers has not
+   read. #}
+{% macro rows_of_queue(queue, column, readers) -%}
     {%- set earlier = earlier_relation(queue, [column, 'queue_id']) -%}
-    {%- if earlier -%}
+    select
+        {{ column }},
+        '{{ queue }} ' || cast({{ dbt.current_timestamp() }} as {{ dbt.type_string() }}) as queue_id
+    from touched
+    where {{ column }} is not null
+    {%- if earlier %}
+
     union
 
     select

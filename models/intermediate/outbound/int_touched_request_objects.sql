@@ -42,13 +42,7 @@ touched as (
 
 final as (
 
-    select
-        object_key,
-        {{ queue_id('int_touched_request_objects') }} as queue_id
-    from touched
-    where object_key is not null
-
-    {{ unread_of_queue('int_touched_request_objects', 'object_key', readers) }}
+    {{ rows_of_queue('int_touched_request_objects', 'object_key', readers) }}
 
 )
 

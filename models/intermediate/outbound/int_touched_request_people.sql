@@ -114,13 +114,7 @@ touched as (
 
 final as (
 
-    select
-        person_key,
-        {{ queue_id('int_touched_request_people') }} as queue_id
-    from touched
-    where person_key is not null
-
-    {{ unread_of_queue('int_touched_request_people', 'person_key', readers) }}
+    {{ rows_of_queue('int_touched_request_people', 'person_key', readers) }}
 
 )
 
