@@ -1,9 +1,14 @@
 """Queries that ask the rules of a whole chunk of records at once, and give what is rejected as text."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 from scripts.land.maps import OBJECT_OF_ENTRIES
 from scripts.land.rules import Dataset, name, quoted
+
+HEAD = "head"
+"""The column of divided lines (`scripts.land.tails`) with the start of each, an object but for its end."""
 
 
 def check_query(dataset: Dataset, schema: pa.Schema) -> str:
@@ -11,7 +16,7 @@ def check_query(dataset: Dataset, schema: pa.Schema) -> str:
     file_no, line, keys (of a record that may hold unknown fields, else null), _reason, the table's columns.
     Its parameters are `earliest` and `latest`, unix seconds; a time must be in [earliest, latest).
     """
-    fields = _line_fields(dataset) if "raw" in schema.names else _column_fields(dataset, schema)
+    fields = _fields(dataset, schema)
     # one json_transform reads all members; a path for each would parse `data` as many times
     members = (
         f", json_transform(land_object(f_data), {quoted(dataset.members)}) as d" if dataset.members else ""
@@ -26,7 +31,20 @@ select file_no, line, keys, case when fault is not null then fault {reasons} end
 from typed"""
 
 
-def _line_fields(dataset: Dataset) -> str:
+def _fields(dataset: Dataset, schema: pa.Schema) -> str:
+    if HEAD in schema.names:
+        shared = [column for column in dataset.types() if column in schema.names]
+        columns = ", ".join(["file_no", "line", "fault", *map(name, shared)])
+        # nothing is read of an odd line, which is then malformed
+        lines = (
+            f"(select {columns}, case when not odd then {HEAD} || '}}' end as raw, "
+            f"strlen({HEAD}) + 1 as size from chunk)"
+        )
+        return _line_fields(dataset, lines, shared)
+    return _line_fields(dataset) if "raw" in schema.names else _column_fields(dataset, schema)
+
+
+def _line_fields(dataset: Dataset, lines: str = "chunk", shared: Sequence[str] = ()) -> str:
     fields = dataset.columns.fields
     shape = "{" + ", ".join(f'"{field}": "JSON"' for field in fields) + "}"
     # A record whose fields add up to its length to the byte has no other field, none twice, and single commas
@@ -41,7 +59,7 @@ def _line_fields(dataset: Dataset) -> str:
     )
     return f"""
     select
-        file_no, line, keys, {texts},
+        file_no, line, keys, {texts}, {"".join(f"{name(column)}, " for column in shared)}
         case when fault is not null then fault
              when f is null then case when json_valid(raw) then 'not_an_object'
                  when land_has_lone_surrogate(raw) then 'invalid_unicode' else 'malformed_json' end
@@ -53,7 +71,7 @@ def _line_fields(dataset: Dataset) -> str:
     from (
         select *,
             case when f is not null and fault is null and {length} + 1 <> size then json_keys(raw) end as keys
-        from (select *, {_parsed(shape)} as f from chunk)
+        from (select *, {_parsed(shape)} as f from {lines})
     )"""
 
 

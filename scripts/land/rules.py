@@ -25,6 +25,8 @@ class Dataset:
     batch landed it. `maps` are columns in which no key may occur twice. `members` is the JSON structure of
     what is read out of the column `data` into columns of its own: in a value or condition, `d.x` is the text
     of member x there.
+    `tails` are the fields before which a line of the usual form may be cut, because what follows is the same
+    in other lines (`scripts.land.tails`), each with a good text from there to the next one.
     `typed` is for files of typed columns (`scripts.land.typed`): each column that is a field of the file,
     what it holds (`int`, `text`, `time` or `flag`), and the field.
     """
@@ -36,6 +38,7 @@ class Dataset:
     keys: tuple[str, ...]
     maps: tuple[str, ...] = ()
     members: str = ""
+    tails: tuple[tuple[str, str], ...] = ()
     typed: tuple[tuple[str, str, str], ...] = ()
     of_hours: bool = False
 
@@ -152,6 +155,9 @@ def name(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
+_COPY = ("copy_id", ',"copy_id":"00000000-0000-0000-0000-000000000000"')
+_ATTRS = ("attrs", ',"attrs":{}')
+
 CALLS = Dataset(
     name="justai_calls",
     columns=Columns(
@@ -187,10 +193,11 @@ CALLS = Dataset(
     ),
     keys=("event_timestamp", "copy_id", "template_id", "campaign_id", "journey_id", "action_id"),
     maps=("vars", "attrs"),
+    tails=((_COPY[0], _COPY[1] + ',"template_id":"t","vars":{}'), _ATTRS),
 )
 
 
-def _only(listed: tuple[tuple[str, ...], ...], fields: tuple[str, ...]) -> Any:
+def only(listed: tuple[tuple[str, ...], ...], fields: tuple[str, ...]) -> Any:
     """The values or reasons of calls that concern these fields."""
     return tuple(item for item in listed if any(item[0] in (name, *_reasons_of(name)) for name in fields))
 
@@ -206,17 +213,18 @@ _OF_VARIANTS = ("copy_id", "template_id", "vars")
 SENDS = Dataset(
     name="justai_sends",
     columns=Columns(fields=_OF_SENDS, required=(("event_timestamp",), ("copy_id",))),
-    table=_only(CALLS.table, _OF_SENDS),
-    reasons=_only(CALLS.reasons, _OF_SENDS),
+    table=only(CALLS.table, _OF_SENDS),
+    reasons=only(CALLS.reasons, _OF_SENDS),
     keys=("event_timestamp", "copy_id", "campaign_id", "journey_id", "action_id"),
     maps=("attrs",),
+    tails=(_COPY, _ATTRS),
 )
 VARIANTS = Dataset(
     name="justai_variants",
     # attrs describe people, and a variant has none: they are known, and not read
     columns=Columns(fields=(*_OF_VARIANTS, "attrs"), required=(("copy_id",), ("template_id",), ("vars",))),
-    table=_only(CALLS.table, _OF_VARIANTS),
-    reasons=_only(CALLS.reasons, _OF_VARIANTS),
+    table=only(CALLS.table, _OF_VARIANTS),
+    reasons=only(CALLS.reasons, _OF_VARIANTS),
     keys=("copy_id", "template_id", "vars"),
     maps=("vars",),
     of_hours=True,

@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
-from scripts.land.checks import check_query, raw_query
+from scripts.land.checks import HEAD, check_query, raw_query
 from scripts.land.engine import Stamp
 from scripts.land.maps import keys_once
+from scripts.land.records import LINES
 from scripts.land.rules import Dataset, name, quoted
+from scripts.land.tails import heads
 
 _NOTED = pa.schema(
     [("file_no", pa.int32()), ("line", pa.int64()), ("reason", pa.string()), ("keys", pa.list_(pa.string()))]
@@ -81,16 +83,22 @@ class Lines:
 
 @dataclass
 class Landed:
-    """What came of lines: how many of a file are rows (reason None) or rejects, and its unknown fields."""
+    """What came of lines: how many of a file are rows (reason None) or rejects, and its unknown fields.
+
+    `left` are divided lines that did not land: they, or what stands beside them in a line, are not good.
+    """
 
     counts: dict[str, Counter[str | None]]
     unknown: dict[str, set[str]]
+    left: pa.Table | None = None
 
 
 def can_insert(dataset: Dataset, schema: pa.Schema) -> bool:
     """Whether a chunk can be inserted straight: maps with a key twice are found among checked records."""
     if dataset.typed:
         return False
+    if HEAD in schema.names:
+        return True
     known = [column in schema.names and keys_once(schema.field(column)) for column in dataset.maps]
     return all(known)
 
@@ -107,6 +115,11 @@ def insert(
     numbers = pa.array(lines.files.keys(), pa.int32())
     connection.register("chunk", chunk)
     connection.register("files_of_chunk", pa.table({"file_no": numbers, "file": list(lines.files.values())}))
+    if HEAD in chunk.schema.names:
+        landed = _insert_divided(connection, dataset, lines, chunk, bounds, stamp)
+        for view in ("chunk", "files_of_chunk"):
+            connection.unregister(view)
+        return landed
     noted = _insert_good(connection, dataset, chunk.schema, bounds, stamp)
     connection.register("noted", noted)
     rejected = noted.filter(pc.is_valid(noted["reason"]))
@@ -121,6 +134,28 @@ def insert(
     for view in ("chunk", "files_of_chunk", "noted"):
         connection.unregister(view)
     return landed
+
+
+def _insert_divided(
+    connection: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    lines: Lines,
+    chunk: pa.Table,
+    bounds: tuple[int, int],
+    stamp: Stamp,
+) -> Landed:
+    noted = _insert_good(connection, heads(dataset), chunk.schema, bounds, stamp)
+    counts = _counts(lines, chunk, noted)
+    for found in counts.values():
+        del found["odd"]
+    if not len(noted):
+        return Landed(counts, {})
+    connection.register("noted", noted)
+    left = connection.sql(
+        f"select file_no, {', '.join(LINES.names)} from chunk semi join noted using (file_no, line)"
+    ).to_arrow_table()
+    connection.unregister("noted")
+    return Landed(counts, {}, left)
 
 
 def _insert_good(
@@ -138,6 +173,10 @@ def _insert_good(
     }
     columns = ", ".join(name(column) for column, _, _ in dataset.table)
     fields = ", ".join(map(quoted, dataset.columns.fields))
+    good = f"_reason is null and (keys is null or list_has_all([{fields}], keys))"
+    reason = "_reason"
+    if HEAD in schema.names:
+        reason = "'odd'"
     found: list[pa.Table] = []
     _NOTES[stamp.batch_id] = found
     order = _order(connection)
@@ -148,8 +187,8 @@ def _insert_good(
             f"insert into staging.{dataset.name} ({columns}, _file, _line, _loaded_at, _batch_id) "
             f"select {columns}, file, line, $landed_at, $batch_id "
             f"from ({checked}) join files_of_chunk using (file_no) "
-            f"where case when _reason is null and (keys is null or list_has_all([{fields}], keys)) then true "
-            "else land_note($batch_id, file_no, line, _reason, keys) end",
+            f"where case when {good} then true "
+            f"else land_note($batch_id, file_no, line, {reason}, keys) end",
             parameters,
         )
     finally:

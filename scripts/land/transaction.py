@@ -24,6 +24,7 @@ from scripts.land.records import first_line
 from scripts.land.rules import MACROS, Dataset, name, quoted
 from scripts.land.sources import Opened
 from scripts.land.tables import removed_keys
+from scripts.land.tails import divided
 from scripts.land.typed import TYPED_MACROS, typed_query, typed_raw_query
 
 
@@ -224,30 +225,35 @@ class Batch:
         if chunk.copied and not len(chunk.table):
             # Snowflake has checked all of it
             return
-        if straight.can_insert(self.plan.dataset, chunk.table.schema):
-            if self.lines.tables and not self.lines.tables[0].schema.equals(chunk.table.schema, True):
+        table = divided(self.connection, self.plan.dataset, chunk.table, self.bounds) or chunk.table
+        if straight.can_insert(self.plan.dataset, table.schema):
+            if self.lines.tables and not self.lines.tables[0].schema.equals(table.schema, True):
                 self._insert_lines()
-            self.lines.add(chunk.table, uris)
+            self.lines.add(table, uris)
             if self.lines.size >= sizes.TRANSACTION_BYTES:
                 self._insert_lines()
             return
-        self.connection.register("chunk", chunk.table)
-        self._check(chunk.table.schema, uris)
+        self._check_first(table, uris)
+
+    def _check_first(self, table: pa.Table, uris: dict[int, str]) -> None:
+        """Check records in a temporary table, from which they are inserted."""
+        self.connection.register("chunk", table)
+        self._check(table.schema, uris)
         if self.plan.dataset.typed:
             self._insert()
         self.connection.unregister("chunk")
         if not self.plan.dataset.typed:
-            self.waiting += max(chunk.table.nbytes, 1)
+            self.waiting += max(table.nbytes, 1)
         # what is checked lies in memory a second time
         if self.waiting >= sizes.TRANSACTION_BYTES // 2:
             self._insert()
 
     def insert_waiting(self) -> None:
         """Insert all that was added."""
-        if self.waiting:
-            self._insert()
         if self.lines.tables:
             self._insert_lines()
+        if self.waiting:
+            self._insert()
 
     def _insert_lines(self) -> None:
         """Insert the lines that wait."""
@@ -257,6 +263,8 @@ class Batch:
             self.counts.setdefault(uri, Counter()).update(counts)
         for uri, names in landed.unknown.items():
             self.unknown.setdefault(uri, set()).update(names)
+        if landed.left is not None:
+            self._check_first(landed.left, lines.files)
 
     def _check(self, schema: pa.Schema, uris: dict[int, str]) -> None:
         """Add the records of the table `chunk` to what is checked, as one more part of it, and note its
