@@ -15,7 +15,8 @@ from scripts import warehouse
 from scripts.console import SNOWFLAKE, WHAT, WHERE_TO, console
 from scripts.customerio import wish as wishes
 from scripts.errors import UserError
-from scripts.land.api import Counts, Warehouse, open_duckdb, reset
+from scripts.land.api import Counts, Warehouse, reset
+from scripts.land.duckdb_api import open_duckdb
 
 EXAMPLES = """
 copymart extract --what campaigns,actions,newsletters,segments,messages

@@ -15,7 +15,8 @@ from scripts.errors import UserError
 from scripts.forget.person import Person, find
 from scripts.forget.rows import Count, count, forget_rows, known_of
 from scripts.forget.sent import count_sent, forget_sent
-from scripts.land.api import Warehouse, open_duckdb, place_of
+from scripts.land.api import Warehouse, place_of
+from scripts.land.duckdb_api import open_duckdb
 from scripts.warehouse import ProfilesDir, ProjectDir, Target, kind, project_vars
 
 EXAMPLES = """

@@ -1,7 +1,6 @@
 """`copymart land`: raw files to the landing tables; every line ends in exactly one place."""
 
 from contextlib import AbstractContextManager
-from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from scripts.console import listed as listed_names
 from scripts.errors import UserError
 from scripts.land.duckdb import open_duckdb
 from scripts.land.engine import Engine
+from scripts.land.given import backfill_span, rescan_days, time_bounds
 from scripts.land.moved import move, plan_moves
 from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.plan import plan_landing
@@ -220,7 +220,7 @@ def land(
             "nothing to land: give --calls URI, --events URI, --variants URI, --sync URI, "
             "--pipeline-calls URI or several of them"
         )
-    span = _span(*backfill) if backfill else None
+    span = backfill_span(*backfill) if backfill else None
     if span and sync is not None:
         raise UserError(
             "--backfill does not go with --sync, whose files have no hour in their path: a file or table "
@@ -238,7 +238,7 @@ def land(
     remote = any(location.is_s3 for _, location in locations)
     store = s3.client(role_arn, external_id, endpoint_url, region) if remote else None
     settings = project_vars(project_dir)
-    bounds, days = _bounds(settings), _rescan_days(settings)
+    bounds, days = time_bounds(settings), rescan_days(settings)
     if everything and not any(location.is_table for _, location in locations):
         raise UserError(
             "--all belongs to a table: give --calls, --variants, --events or --pipeline-calls "
@@ -375,49 +375,3 @@ def _tables_of_sync(location: Location, files: list[SourceFile]) -> dict[Dataset
         )
     print_left_out(others)
     return tables
-
-
-def _span(start: str, end: str) -> tuple[datetime, datetime]:
-    first, last = _hour(start), _hour(end)
-    if first >= last:
-        raise UserError(f"--backfill {start} {end}: START must lie before END (END is not part of the range)")
-    return first, last
-
-
-def _hour(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"--backfill: {text!r} is no time; write 2026-09-01 or 2026-09-01T05 (UTC)") from None
-    if moment.tzinfo:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    if moment != moment.replace(minute=0, second=0, microsecond=0):
-        raise UserError(f"--backfill: {text!r} is no whole hour (UTC)")
-    return moment
-
-
-def _rescan_days(settings: dict[str, Any]) -> int:
-    """The days whose hours of a table are always hashed."""
-    value = settings.get("table_rescan_days", 7)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise UserError(
-            f"dbt_project.yml: the var table_rescan_days is {value!r}; write a number of days such as 7"
-        )
-    return value
-
-
-def _bounds(settings: dict[str, Any]) -> tuple[int, int]:
-    """The bounds [earliest, latest) of a record's time, in unix seconds."""
-    seconds = []
-    for key in ("earliest_event_at", "latest_event_at"):
-        value = settings.get(key)
-        try:
-            moment = (
-                datetime.combine(value, time()) if type(value) is date else datetime.fromisoformat(str(value))
-            )
-        except ValueError:
-            raise UserError(
-                f"dbt_project.yml: the var {key} is {value!r}; write a date such as '2000-01-01'"
-            ) from None
-        seconds.append(int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()))
-    return seconds[0], seconds[1]

@@ -9,11 +9,11 @@ from scripts.console import console, error_console, listed
 from scripts.land.engine import Move
 from scripts.land.exports import EXPORT
 from scripts.land.opening import open_file
+from scripts.land.outcome import Outcome
 from scripts.land.plan import Plan, same_etag
 from scripts.land.rules import Dataset
 from scripts.land.sources import Refused, SourceFile, printable
 from scripts.land.sync import SYNC, unknown_versions
-from scripts.land.transaction import Outcome
 
 MOST_LINES = 10
 _NAMED = "see staging.landed_files.unknown_fields"

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -19,6 +18,7 @@ from scripts.land.checks import check_query, raw_query, repeated_keys_query
 from scripts.land.chunks import Chunk, Skipped
 from scripts.land.engine import Engine, Stamp, new_stamp
 from scripts.land.kept_rows import keep_same_rows
+from scripts.land.outcome import Outcome
 from scripts.land.plan import Plan
 from scripts.land.records import first_line
 from scripts.land.rules import MACROS, Dataset, name, quoted
@@ -26,33 +26,6 @@ from scripts.land.sources import Opened
 from scripts.land.tables import removed_keys
 from scripts.land.tails import divided
 from scripts.land.typed import TYPED_MACROS, typed_query, typed_raw_query
-
-
-@dataclass
-class Outcome:
-    """What one run did for one dataset.
-
-    `landed` are its files that were landed. `unknown` maps a file to the fields in it that land ignored, or
-    kept in `other`. `copies` are the files that were held back
-    because the ledger has their content under another name, with that name. `held_back` are the files that
-    are gone but whose rows a backfill did not remove, because a file was refused or held back. `forgotten`
-    counts the rows and rejects of forgotten people, which got pseudonyms.
-    """
-
-    dataset: Dataset
-    files: int = 0
-    rows: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    unchanged: int = 0
-    replaced: int = 0
-    removed: int = 0
-    held_back: int = 0
-    forgotten: int = 0
-    refused: list[tuple[str, str]] = field(default_factory=list)
-    copies: list[tuple[str, str]] = field(default_factory=list)
-    landed: list[str] = field(default_factory=list)
-    unknown: dict[str, set[str]] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 def run(engine: Engine, plan: Plan, bounds: tuple[int, int], store: Any = None) -> Outcome:

@@ -31,7 +31,7 @@ COMMANDS = {
 # the spool of what was sent.
 SHARED_IN_ROOMS = {
     *("customerio.outbound.ledger", "customerio.outbound.options", "customerio.outbound.spool"),
-    *("land.api", "land.snowflake.api", "snowflake.account", "snowflake.names"),
+    *("land.api", "land.duckdb_api", "land.snowflake.api", "snowflake.account", "snowflake.names"),
     *("land.datasets", "land.engine", "land.forgetting", "land.forgotten", "land.rules", "land.tables"),
 }
 # Imported within a function, because they import the Snowflake connector, altair or dlt, which take half a

@@ -19,7 +19,8 @@ from scripts.customerio.entities import Reading, read
 from scripts.customerio.records import action_ids, as_text, deduplicate_id, person_id
 from scripts.customerio.wish import ENTITIES, Wish, start_of
 from scripts.errors import UserError
-from scripts.land.api import Counts, OnDuckDB, Part, Record, Warehouse, begin, land, positions, reset
+from scripts.land.api import Counts, Part, Record, Warehouse, begin, land, positions, reset
+from scripts.land.duckdb_api import OnDuckDB
 from scripts.land.tables import ddl
 from support.app_api import DAY, KEY, NOW, World, answer, error, example, message, served
 from support.project import PROJECT, settings

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scripts.errors import UserError
 from scripts.forget.person import find
 from scripts.forget.rows import count, forget_rows, known_of
-from scripts.land.api import Counts, OnDuckDB, Part, Record, Reject, begin, land, place_of
+from scripts.land.api import Counts, Part, Record, Reject, begin, land, place_of
+from scripts.land.duckdb_api import OnDuckDB
 from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.rules import EVENTS
 from support.forgotten import (

@@ -11,7 +11,8 @@ import pytest
 from scripts.forget import rows
 from scripts.forget.person import find
 from scripts.forget.rows import count, forget_rows, known_of
-from scripts.land.api import OnDuckDB, Warehouse, place_of
+from scripts.land.api import Warehouse, place_of
+from scripts.land.duckdb_api import OnDuckDB
 from scripts.land.snowflake import api, transaction
 from scripts.land.snowflake.api import OnSnowflake
 from scripts.land.snowflake.session import Session

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.land.api import API, Counts, Extent, OnDuckDB, Part, Record, begin, land, positions
+from scripts.land.api import API, Counts, Extent, Part, Record, begin, land, positions
+from scripts.land.duckdb_api import OnDuckDB
 from scripts.land.tables import ddl
 from support.quick import examples
 

@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 
 from scripts.errors import UserError
 from scripts.land.duckdb import DuckDB
+from scripts.land.outcome import Outcome
 from scripts.land.plan import ledger
 from scripts.land.rules import Dataset
 from scripts.land.sources import locate
 from scripts.land.sync_tables import plan_sync_tables
-from scripts.land.transaction import Outcome, run
+from scripts.land.transaction import run
 from support.land import BOUNDS, land_path, landed, rejected, rows, state, warehouse
 from support.quick import examples
 from support.sync import OTHER_COLUMNS, TABLES, delivery, exports, metric, moment, write_export

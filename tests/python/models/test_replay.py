@@ -22,7 +22,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from scripts.forget.person import find
 from scripts.forget.rows import forget_rows, known_of
-from scripts.land.api import OnDuckDB, place_of
+from scripts.land.api import place_of
+from scripts.land.duckdb_api import OnDuckDB
 from scripts.land.rules import CALLS, EVENTS
 from support.land import event, warehouse
 from support.project import NO_MANIFEST, PROJECT

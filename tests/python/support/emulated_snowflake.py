@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import snowflake.connector
 
+from scripts.land.outcome import Outcome
 from scripts.land.plan import plan_landing
 from scripts.land.rules import CALLS, Dataset
 from scripts.land.snowflake.engine import Snowflake, scratch
@@ -20,7 +21,7 @@ from scripts.land.snowflake.session import Session
 from scripts.land.snowflake.stage import find_stage
 from scripts.land.snowflake.tables import landing_tables, make_tables
 from scripts.land.sources import locate
-from scripts.land.transaction import Outcome, run
+from scripts.land.transaction import run
 from scripts.snowflake.compare import LANDING_TABLES, as_text, columns_of, counted
 from support.land import BOUNDS
 from support.project import TESTS

@@ -10,12 +10,13 @@ import duckdb
 
 from scripts.land.datasets import DATASETS
 from scripts.land.duckdb import DuckDB
+from scripts.land.outcome import Outcome
 from scripts.land.plan import plan_landing
 from scripts.land.rules import CALLS, Dataset
 from scripts.land.sources import list_files, locate
 from scripts.land.table_plan import plan_table
 from scripts.land.tables import ddl
-from scripts.land.transaction import Outcome, run
+from scripts.land.transaction import run
 
 BOUNDS = (946_684_800, 4_102_444_800)
 COPY = "3f0c9b52-6a1e-4d0b-9a43-5f0b8c2d7e11"

@@ -12,7 +12,8 @@ from scripts.customerio.app_api import open_api
 from scripts.customerio.entities import Reading, read
 from scripts.customerio.wish import ENTITIES, Wish
 from scripts.dev.check_grammar import faults
-from scripts.land.api import Counts, OnDuckDB, Warehouse
+from scripts.land.api import Counts, Warehouse
+from scripts.land.duckdb_api import OnDuckDB
 from scripts.land.snowflake.api import OnSnowflake
 from scripts.land.snowflake.session import Session
 from scripts.land.snowflake.tables import make_tables

@@ -15,6 +15,7 @@ from snowflake.connector.cursor import SnowflakeCursor
 from scripts.dev.check_grammar import faults
 from scripts.errors import UserError
 from scripts.land import source_tables
+from scripts.land.outcome import Outcome
 from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.rules import CALLS, EVENTS, LOGS, SENDS, VARIANTS, Dataset
 from scripts.land.snowflake import source_tables as snowflake_tables
@@ -25,7 +26,7 @@ from scripts.land.snowflake.tables import make_tables
 from scripts.land.snowflake.typed_rows import Column, check_query
 from scripts.land.sources import locate
 from scripts.land.table_plan import plan_table
-from scripts.land.transaction import Outcome, run
+from scripts.land.transaction import run
 from scripts.snowflake.names import literal
 from support.emulated_snowflake import connect, everything
 from support.land import BOUNDS, COPY, land_table, landed, rejected, warehouse

@@ -13,6 +13,7 @@ from snowflake.connector.cursor import SnowflakeCursor
 from scripts.dev.check_grammar import faults
 from scripts.errors import UserError
 from scripts.land.duckdb import DuckDB
+from scripts.land.outcome import Outcome
 from scripts.land.rules import Dataset
 from scripts.land.snowflake import source_tables as snowflake_tables
 from scripts.land.snowflake.engine import Snowflake, scratch
@@ -22,7 +23,7 @@ from scripts.land.snowflake.typed_columns import check_typed_query
 from scripts.land.snowflake.typed_rows import Column
 from scripts.land.sources import locate
 from scripts.land.sync_tables import plan_sync_tables
-from scripts.land.transaction import Outcome, run
+from scripts.land.transaction import run
 from scripts.snowflake.names import literal
 from support.emulated_snowflake import connect, everything
 from support.land import BOUNDS, landed, rejected, warehouse
