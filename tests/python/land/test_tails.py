@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from scripts.land import transaction
+from scripts.land import tails, transaction
 from scripts.land.json_lines import lines_table
 from scripts.land.rules import CALLS, MACROS, SENDS, Dataset
 from scripts.land.tails import divided
@@ -141,6 +141,7 @@ def test_divided_lines_land_as_whole_ones(
         lines += ["".join(usual)] * (3 * len(odd) + 2)
         (tmp_path / "a.jsonl").write_text(end.join(lines) + end * closed)
         with monkeypatch.context() as patched:
+            patched.setattr(tails, "MOST_DISTINCT", 1)
             patched.setattr(transaction, "divided", spy)
             found = _tables(cut, tmp_path, dataset)
             patched.setattr(transaction, "divided", lambda *_: None)
@@ -159,12 +160,12 @@ def test_divided_lines_land_as_whole_ones(
 @pytest.mark.parametrize(
     ("records", "is_cut"),
     [
-        ([call(user_id=str(n)) for n in range(8)], True),
-        ([call(attrs={"n": str(n // 2)}) for n in range(8)], True),
-        ([call(attrs={"n": str(n)}) for n in range(8)], False),
-        ([call(copy_id="odd") for n in range(8)], False),
+        ([call(user_id=str(n)) for n in range(64)], True),
+        ([call(attrs={"n": str(n // 16)}) for n in range(64)], True),
+        ([call(attrs={"n": str(n // 2)}) for n in range(64)], False),
+        ([call(copy_id="odd") for n in range(64)], False),
     ],
-    ids=["alike", "pairs", "all differ", "all odd"],
+    ids=["alike", "few differ", "many differ", "all odd"],
 )
 def test_lines_are_divided_where_it_pays(records: list[dict[str, Any]], is_cut: bool) -> None:
     text = "".join(json.dumps(record, separators=COMPACT) + "\n" for record in records)
