@@ -6,9 +6,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from support.answers import expected, facts
+from support.answers import expected, facts, performance
 from support.answers.facts import Row
-from support.project import Built, models_in_order, rebuild
+from support.project import Built, broken, models_in_order, rebuild
 
 KEYS = {
     "variant_performance": ("template_id", "copy_id", "metric", "time_window"),
@@ -54,11 +54,26 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "and days.segment_value = controls.segment_value",
         "",
     ),
+    "a sentence counts people for sends": (
+        "variant_performance",
+        "cast(arms.verdict_trials as",
+        "cast(arms.people as",
+    ),
     "a text that returns counts for its first version": (
         "copy_version_metrics",
         "versions.valid_from desc",
         "versions.valid_from asc",
     ),
+}
+
+# The same for sentences that say a lift, which need more sends than the simulation has.
+MUTATIONS_OF_LIFTS: dict[str, tuple[str, str, str]] = {
+    "no sign": ("template_performance", "then '+' else ''", "then '' else ''"),
+    "two decimal places": ("variant_performance", "as decimal(18, 1)", "as decimal(18, 2)"),
+    "one bound twice": ("variant_performance", "100 * arms.lift_low_anytime", "100 * arms.lift_high_anytime"),
+    "the plain lift": ("variant_performance", "100 * arms.verdict_lift", "100 * arms.lift"),
+    "opens of all": ("template_performance", " || ' by people'", ""),
+    "another beginning": ("variant_performance", "'No difference from control seen yet: '", "'Better: '"),
 }
 
 
@@ -82,14 +97,12 @@ def differences(warehouse: duckdb.DuckDBPyConnection, mart: str, rows: list[Row]
         {tuple(row.get(name) for name in KEYS[mart]): row for row in each} for each in (shown, rows)
     )
     assert len(found) == len(shown) and len(planned) == len(rows)
-    # the sentence says the other columns in words
-    cells = [name for name in names if name != "verdict_sentence"]
     return [
         *found.keys() ^ planned.keys(),
         *(
             (key, name, found[key][name], planned[key].get(name))
             for key in found.keys() & planned.keys()
-            for name in cells
+            for name in names
             if not is_same(found[key][name], planned[key].get(name))
         ),
     ]
@@ -120,15 +133,38 @@ def test_samples_of_people_give_what_the_truth_gives(built: Built, monkeypatch: 
     assert len(found) > 3 and not any(found.values()), found
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS)
-def test_breaking_a_comparison_is_noticed(built: Built, answers: dict[str, list[Row]], mutation: str) -> None:
-    model, rule, broken = MUTATIONS[mutation]
-    models = models_in_order(built.target)
-    compiled = models[model][2]
-    assert rule in compiled, f"{model} no longer holds {rule!r}"
+@pytest.fixture(scope="module")
+def answers_of_few(built: Built) -> dict[str, list[Row]]:
+    """As they are if an arm may have few sends and few people."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(performance, "has_too_few", lambda *_: False)
+        return expected(built.truth)
+
+
+@pytest.mark.parametrize("mutation", [None, *MUTATIONS_OF_LIFTS])
+def test_a_sentence_says_the_lift_and_its_interval(
+    built: Built, answers_of_few: dict[str, list[Row]], mutation: str | None
+) -> None:
+    models, marts = models_in_order(built.target), ("variant_performance", "template_performance")
+    if mutation:
+        model, rule, other = MUTATIONS_OF_LIFTS[mutation]
+        relation, kind, own = models[model]
+        assert rule in own
+        models[model] = (relation, kind, own.replace(rule, other))
+    compiled = models["int_judged_arms"][2]
+    of_few = compiled.replace("< min_sends", "< 0").replace("control_people) < 200", "control_people) < 0")
     with built.connect() as warehouse:
         warehouse.execute("begin")
-        stale = rebuild(warehouse, models, KEYS, model, compiled.replace(rule, broken))
-        noticed = any(differences(warehouse, mart, answers[mart]) for mart in KEYS if mart in stale)
+        rebuild(warehouse, models, marts, "int_judged_arms", of_few)
+        found = [each for mart in marts for each in differences(warehouse, mart, answers_of_few[mart])]
         warehouse.execute("rollback")
-    assert noticed, f"{rule!r} as {broken!r} in {model} changed no mart"
+    verdicts = {row["verdict"] for mart in marts for row in answers_of_few[mart]}
+    assert "no_difference_yet" in verdicts and "too_few_sends" not in verdicts
+    assert {each[1] for each in found} == ({"verdict_sentence"} if mutation else set()), found[:3]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_breaking_a_comparison_is_noticed(built: Built, answers: dict[str, list[Row]], mutation: str) -> None:
+    with broken(built, KEYS, MUTATIONS[mutation]) as (warehouse, stale):
+        noticed = any(differences(warehouse, mart, answers[mart]) for mart in KEYS if mart in stale)
+    assert noticed, f"{MUTATIONS[mutation]} changed no mart"

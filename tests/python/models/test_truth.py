@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from support.project import Built, models_in_order, rebuild, run
+from support.project import Built, broken, models_in_order, rebuild, run
 
 MARTS = (
     "fct_calls",
@@ -345,21 +345,14 @@ def test_rejects_are_the_lines_that_were_broken(built: Built) -> None:
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_breaking_a_rule_is_noticed(built: Built, mutation: str) -> None:
-    model, rule, broken = MUTATIONS[mutation]
-    models = models_in_order(built.target)
-    compiled = models[model][2]
-    assert rule in compiled, f"{model} no longer holds {rule!r}"
-    with built.connect() as warehouse:
-        warehouse.execute("begin")
-        stale = rebuild(warehouse, models, (*MARTS, *OUTBOUND), model, compiled.replace(rule, broken))
+    with broken(built, (*MARTS, *OUTBOUND), MUTATIONS[mutation]) as (warehouse, stale):
         # the daily marts are small and at the end of every chain, so most mutations show there at once
         noticed = any(
             differences(warehouse, str(built.truth), mart) != ([], [])
             for mart in reversed((*MARTS, *OUTBOUND))
             if mart in stale
         )
-        warehouse.execute("rollback")
-    assert noticed, f"{rule!r} as {broken!r} in {model} changed no mart"
+    assert noticed, f"{MUTATIONS[mutation]} changed no mart"
 
 
 def test_conversions_count_in_a_window_of_their_own(built: Built, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -149,6 +150,24 @@ def rebuild(
             kind = "view" if materialized == "view" else "table"
             warehouse.execute(f"create or replace {kind} {relation} as {sql}")
     return stale
+
+
+@contextmanager
+def broken(
+    built: Built, marts: Collection[str], mutation: tuple[str, str, str]
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, set[str]]]:
+    """A warehouse whose models are built from a mutation, and the names of those that it changes.
+
+    `mutation`: a model, a text of its compiled SQL, and what replaces it. Nothing of it is kept.
+    """
+    model, rule, other = mutation
+    models = models_in_order(built.target)
+    compiled = models[model][2]
+    assert rule in compiled, f"{model} no longer holds {rule!r}"
+    with built.connect() as warehouse:
+        warehouse.execute("begin")
+        yield warehouse, rebuild(warehouse, models, marts, model, compiled.replace(rule, other))
+        warehouse.execute("rollback")
 
 
 def _reads(sql: str, relation: str) -> bool:

@@ -20,6 +20,7 @@ from support.answers.comparing import (
     wilson,
 )
 from support.answers.facts import WINDOWS, Facts, Row, grouped
+from support.answers.sentences import verdict_sentence
 
 CONTROLS = ("trials", "successes", "people", "rate", "rate_low", "rate_high")
 
@@ -40,6 +41,7 @@ def judged(facts: Facts, split_status: dict[str, str]) -> list[Row]:
     for row in found:
         is_broken = split_status[row["template_id"]] == "broken"
         row["verdict"] = verdict(facts, row, is_broken) if row["time_window"] == "all" else None
+        row["verdict_sentence"] = verdict_sentence(facts, row)
     return found
 
 
@@ -131,7 +133,6 @@ def of_verdict(
 def verdict(facts: Facts, row: Row, is_split_broken: bool) -> str:
     """The first that applies."""
     template = facts.template(row["template_id"])
-    sends = min(row["verdict_trials"], row["verdict_control_trials"])
     p, good_when = row["p_value_anytime_holm"], facts.metrics[row["metric"]].good_when
     if row["arm_type"] == "control":
         return "control"
@@ -141,13 +142,20 @@ def verdict(facts: Facts, row: Row, is_split_broken: bool) -> str:
         return "no_control"
     if is_split_broken:
         return "split_broken"
-    if sends < template.min_sends or min(row["people"], row["control_people"]) < 200:
+    if has_too_few(facts, row):
         return "too_few_sends"
     if row["verdict_lift"] is None:
         return "no_outcome_yet"
     if p is None or p > 0.05:
         return "no_difference_yet"
     return "better" if (row["verdict_lift"] > 0) == (good_when == "up") else "worse"
+
+
+def has_too_few(facts: Facts, row: Row) -> bool:
+    """Whether an arm has too few trials or people for a verdict."""
+    sends = min(row["verdict_trials"], row["verdict_control_trials"])
+    people = min(row["people"], row["control_people"])
+    return bool(sends < facts.template(row["template_id"]).min_sends or people < 200)
 
 
 def best(facts: Facts, rows: list[Row]) -> dict[tuple[str, str], float]:
