@@ -457,6 +457,10 @@ def test_what_lands_after_a_build_of_nothing_is_built(example: Example) -> None:
 def drawn(examples: int) -> list[Plan]:
     """Random plans of this run's seed."""
     found: list[Plan] = []
+
+    def keep_it(plan: Plan) -> None:
+        found.append(plan)
+
     quiet = settings(
         max_examples=examples,
         deadline=None,
@@ -464,7 +468,7 @@ def drawn(examples: int) -> list[Plan]:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    seed(SEED)(quiet(given(plans)(found.append)))()
+    seed(SEED)(quiet(given(plans)(keep_it)))()
     return found
 
 
