@@ -79,7 +79,7 @@ def test_a_run_cut_short_is_marked_and_can_be_repeated(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(simulator.truth, "finish", cut)
+        patch.setattr(simulator.marts, "finish", cut)
         with pytest.raises(KeyboardInterrupt):
             make(tmp_path, 100)
     assert (tmp_path / simulator.MARKER).read_text() == simulator.UNFINISHED
