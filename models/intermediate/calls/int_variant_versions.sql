@@ -1,3 +1,7 @@
+{# A view: as a table it would be as old as its last build in `--full-refresh --select model+` of a model beside it, and
+   calls built from it would count as read. #}
+{{ config(materialized='view') }}
+
 with
 
 variants as (

@@ -205,6 +205,20 @@ def edit_settings(history: History, template: str, control: str) -> None:
     history.build(refresh=not control)
 
 
+def test_variants_that_land_before_a_refresh_of_some_models_count(example: Example) -> None:
+    """A random history that once ended unequal: calls were built from the variants of an earlier build."""
+    recorded = example.recorded
+    with history_of(Plan(0, 777226, 160, False, 0.5, ()), recorded) as history:
+        land_some(history, Random(927323))
+        land_some(history, Random(903209))
+        land_late_edit(history, Random(737761))
+        variants = "select count(*) from staging.justai_variants"
+        assert history.connection.execute(variants).fetchone() != (0,)
+        history.build(select=recorded.below("int_settings_changes"), refresh=True)
+        history.build()
+        assert unequal_to_full(history, recorded) == {}
+
+
 def test_settings_that_return_after_a_full_refresh_apply(example: Example) -> None:
     with history_of(Plan(0, 1, 80, True, 0.9, ()), example.recorded) as history:
         call = next(line for line in history.landed(CALLS.name) if line.data["template_id"] == "plan-nudge")

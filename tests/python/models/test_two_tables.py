@@ -174,7 +174,7 @@ def test_a_variant_of_a_file_without_an_hour_holds_for_all_time(
     write(tmp_path / "v1.jsonl", variant("1"), variant("only here", OTHER))
     write(tmp_path / "v2.jsonl", variant("2"))
     land_path(connection, tmp_path, VARIANTS)
-    connection.execute(f"create or replace table intermediate.int_variant_versions as {versions}")
+    connection.execute(f"create or replace view intermediate.int_variant_versions as {versions}")
     said = {(copy, words) for _, copy, _, words in connection.execute(SAID).fetchall()}
     assert said == {(COPY, '{"s":"2"}'), (OTHER, '{"s":"only here"}')}
 
@@ -215,7 +215,7 @@ def test_what_a_send_says_changes_only_where_it_was_touched(
             for name in batches:
                 row = [name, "justai_variants", name not in read, "invocation"]
                 connection.execute("insert into intermediate.int_landed_batches values (?, ?, ?, ?)", row)
-            connection.execute(f"create or replace table intermediate.int_variant_versions as {versions}")
+            connection.execute(f"create or replace view intermediate.int_variant_versions as {versions}")
             now = set(connection.execute(SAID).fetchall())
             touched = set(connection.execute("from intermediate.int_touched_sends").fetchall())
             changed = {(second, copy, journey) for second, copy, journey, _ in now ^ before}
