@@ -2,9 +2,9 @@
    touched, as a model and the columns to join it on:
        meta={'touched': [{'model': 'int_touched_calls', 'on': {'event_timestamp': 'event_timestamp'}}]}
    `since` names a column that is never less than the one it is joined to, so that the engine can skip older rows; `only`
-   is a condition on the rows to delete; `among` names another model, since whose earliest value
-   they must lie. The model must select exactly the touched rows. Nothing is merged row by row, so
-   rows that no longer exist disappear, and a second run changes nothing. #}
+   is a condition on the rows to delete; `among` names another model, since whose earliest value they must lie. The model
+   must select exactly the touched rows. Nothing is merged row by row, so rows that no longer exist disappear, and a
+   second run changes nothing. #}
 {% macro get_incremental_replace_touched_sql(arguments) %}
     {%- set relation = arguments['target_relation'] -%}
     {%- set columns = get_quoted_csv(arguments['dest_columns'] | map(attribute='name')) -%}

@@ -23,25 +23,23 @@
     'hour_of_day', 'copy_id', 'template_id',
 ] %}
 {% set grain = ['identity_key'] + described %}
-{# An event of the sync has no user_id of its own. #}
-{% set may_be_touched -%}
-    {% if is_incremental() -%}
-        and (
-            feed = 'sync'
-            or user_id is null
-            or ({{ identifier_of('customer_id', 'user_id') }}, metric_date) in (
+{# Who is touched on which day, and the days on which everybody is. #}
+{% if is_incremental() %}
+    {%- set touched_people -%}
+            (
                 select
                     identifier,
                     metric_date
                 from {{ ref('int_touched_people') }}
             )
-            or (
+    {%- endset -%}
+    {%- set is_everybodys_day -%}
+            (
                 metric_date >= (select min(removed_since_date) from {{ ref('int_touched_people') }})
                 {{- and_between('metric_date', 'int_touched_people', 'removed_since_date', since=true) }}
             )
-        )
-    {%- endif %}
-{%- endset %}
+    {%- endset -%}
+{% endif %}
 
 with
 
@@ -73,8 +71,14 @@ events as (
         {% if is_incremental() -%}
         and metric_date in (select metric_date from {{ ref('int_touched_dates') }})
         {{- and_between('metric_date', 'int_touched_dates', 'metric_date') }}
+        -- an event of the sync has no user_id of its own
+        and (
+            feed = 'sync'
+            or user_id is null
+            or ({{ identifier_of('customer_id', 'user_id') }}, metric_date) in {{ touched_people }}
+            or {{ is_everybodys_day }}
+        )
         {%- endif %}
-        {{ may_be_touched }}
 
 ),
 
@@ -169,16 +173,8 @@ touched as (
     select * from identified
     {% if is_incremental() -%}
     where
-        (identifier, metric_date) in (
-            select
-                identifier,
-                metric_date
-            from {{ ref('int_touched_people') }}
-        )
-        or (
-            metric_date >= (select min(removed_since_date) from {{ ref('int_touched_people') }})
-            {{- and_between('metric_date', 'int_touched_people', 'removed_since_date', since=true) }}
-        )
+        (identifier, metric_date) in {{ touched_people }}
+        or {{ is_everybodys_day }}
     {%- endif %}
 
 ),
