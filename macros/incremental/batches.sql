@@ -1,5 +1,5 @@
-{# The state of builds: which landing batches each incremental model has read, and with which settings it was built.
-   Both tables lie beside the landing tables and are written by the model's post-hook, on DuckDB in the model's
+{# The state of builds: which landing batches each model has read, and with which settings each incremental one was
+   built. Both tables lie beside the landing tables and are written by the model's post-hook, on DuckDB in the model's
    transaction. #}
 {% macro make_state_tables() %}
     {%- if execute and flags.WHICH in ('build', 'run') -%}
@@ -31,8 +31,15 @@
 {%- endmacro %}
 
 
-{# The models upstream of a model that are tables; with a strategy, only those that use it. #}
-{% macro tables_above(unique_id, strategy=none) -%}
+{# Whether a model records the batches that it has read: incremental models do, and so must every table from which one
+   is rebuilt. Such a table may be older than what has landed, and then the rebuild has not read that either. #}
+{% macro records_batches(config) -%}
+    {{ return(config.get('incremental_strategy') == 'replace_touched' or 'records_batches' in config.get('meta', {})) }}
+{%- endmacro %}
+
+
+{# The models upstream of a model that are tables, or only those of them that record the batches that they have read. #}
+{% macro tables_above(unique_id, that_record=false) -%}
     {%- set above = [unique_id] -%}
     {# the list grows while it is read #}
     {%- for found in above -%}
@@ -44,7 +51,7 @@
     {%- set tables = [] -%}
     {%- for found in above[1:] -%}
         {%- set config = graph.nodes[found].config -%}
-        {%- if config.materialized != 'view' and strategy in (none, config.get('incremental_strategy')) -%}
+        {%- if config.materialized != 'view' and (not that_record or records_batches(config)) -%}
             {%- do tables.append(found) -%}
         {%- endif -%}
     {%- endfor -%}
@@ -79,25 +86,26 @@
    is left for the next one. Batches in the table of another build's may have landed since: none of them is marked. A rebuild
    by --empty has read nothing, with no settings: the next build reads all. #}
 {% macro consume_batches() %}
-    {%- if config.get('incremental_strategy') == 'replace_touched' -%}
+    {%- if records_batches(config) -%}
         {{ adapter.dispatch('in_one_transaction')(consume_statements()) }}
     {%- endif -%}
 {% endmacro %}
 
 {% macro consume_statements() %}
-    {%- set is_rebuild = not is_incremental() %}
+    {%- set is_rebuild = flags.FULL_REFRESH or not is_incremental() %}
+    {%- set has_settings = config.get('incremental_strategy') == 'replace_touched' %}
     {%- set built_with = dbt.string_literal('' if flags.EMPTY else dbt.escape_single_quotes(settings())) %}
     {%- set above = [] %}
     {%- if execute and is_rebuild -%}
-        {%- for found in tables_above(model.unique_id, 'replace_touched') -%}
+        {%- for found in tables_above(model.unique_id, that_record=true) -%}
             {%- do above.append("'" ~ graph.nodes[found].name ~ "'") -%}
         {%- endfor -%}
     {%- endif -%}
-        {%- if is_rebuild %}
+        {%- if has_settings and is_rebuild %}
         delete from {{ state_table('built_with') }} where model = '{{ this.identifier }}';
         insert into {{ state_table('built_with') }} (model, settings)
         values ('{{ this.identifier }}', {{ built_with }});
-        {%- else %}
+        {%- elif has_settings %}
         update {{ state_table('built_with') }} set settings = {{ built_with }}
         where model = '{{ this.identifier }}' and settings = '';
         {%- endif %}

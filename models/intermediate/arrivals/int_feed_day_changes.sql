@@ -2,7 +2,12 @@
    feeds share under half of the smaller one's sent messages, or ceases to be one. A table of days could not say what a
    build that broke off has not read yet; a row of this one is of a batch that is pending until all models have. Only days
    are counted again of which events arrived; a full refresh counts all and keeps the log. #}
-{{ config(materialized='incremental', incremental_strategy='append', full_refresh=false) }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='append',
+    full_refresh=false,
+    meta={'records_batches': true}
+) }}
 
 {% set is_of_arrivals = is_incremental() and not flags.FULL_REFRESH %}
 

@@ -1,6 +1,9 @@
 {# Rebuilt whole in each run, in time that grows with the number of people. What the App API calls cio_id the sync calls
    internal_customer_id. Of the id in a call nobody says whether it is the person's id, cio_id or address. So it is none of
    its own where it is known as one of the others. #}
+{{ config(meta={'records_batches': true}) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
 with
 
 event_people as (

@@ -1,5 +1,8 @@
 {# Rebuilt whole in each run, in time that grows with the number of people: most of them are linked to nobody else, and
    only the others are followed from link to link. #}
+{{ config(meta={'records_batches': true}) }}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
+
 {% set steps = 16 %}
 
 with

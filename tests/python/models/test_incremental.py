@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import time
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from jinja2 import Environment
 
 from support.project import CORE, PROJECT, Built, attempt, copy_of, run
+from support.replay.builds import BOOKKEEPING
 from support.warm import start
 
 MARTS = (
@@ -111,6 +113,31 @@ def test_all_downstream_of_the_metric_catalogue_record_it(built: Built) -> None:
     }
     assert "model.copymart.copy_metrics_daily" in downstream
     assert {unique_id for unique_id in downstream if catalogue not in parents[unique_id]} == set()
+
+
+def test_what_an_incremental_model_is_rebuilt_from_records_what_it_has_read(built: Built) -> None:
+    """A rebuild reads what the tables upstream have read: one that does not record it may be older."""
+    manifest = json.loads((built.target / "manifest.json").read_text())
+    nodes, parents = manifest["nodes"], manifest["parent_map"]
+
+    @cache
+    def upstream(unique_id: str) -> set[str]:
+        models = [parent for parent in parents[unique_id] if parent.startswith("model.")]
+        return set(models).union(*map(upstream, models))
+
+    def is_incremental(unique_id: str) -> bool:
+        return bool(nodes[unique_id]["config"].get("incremental_strategy") == "replace_touched")
+
+    read = set().union(*(upstream(unique_id) for unique_id in nodes if is_incremental(unique_id)))
+    tables = {
+        nodes[unique_id]["name"]
+        for unique_id in read
+        if nodes[unique_id]["config"]["materialized"] != "view"
+        if not is_incremental(unique_id) and not nodes[unique_id]["config"]["meta"].get("records_batches")
+    }
+    # a rebuild does not read what says which rows were touched, and a change of settings is a batch itself
+    assert tables - ({*BOOKKEEPING} - {"int_feed_day_changes"}) == set()
+    assert "int_person_ids" in {nodes[unique_id]["name"] for unique_id in read}
 
 
 def test_only_the_log_of_settings_reads_the_seeds_that_owners_edit(built: Built) -> None:

@@ -219,6 +219,19 @@ def test_variants_that_land_before_a_refresh_of_some_models_count(example: Examp
         assert unequal_to_full(history, recorded) == {}
 
 
+def test_a_day_of_feeds_that_share_too_few_is_seen_after_a_refresh_of_some_models(example: Example) -> None:
+    """`dbt build --exclude a+`, then `dbt build --full-refresh --select b+`, where b reads the older a."""
+    recorded = example.recorded.core("int_events")
+    with history_of(Plan(0, 1, 5, True, 0.0, ()), recorded) as history:
+        land_sent(history, "sync", "s1", "s2", "s3", "s4")
+        history.build()
+        land_sent(history, "webhooks", "w1", "w2")
+        history.build(select=recorded.models.keys() - recorded.below("int_feed_day_changes"))
+        history.build(select=recorded.below("int_events"), refresh=True)
+        history.build()
+        assert unequal_to_full(history, recorded) == {}
+
+
 def test_settings_that_return_after_a_full_refresh_apply(example: Example) -> None:
     with history_of(Plan(0, 1, 80, True, 0.9, ()), example.recorded) as history:
         call = next(line for line in history.landed(CALLS.name) if line.data["template_id"] == "plan-nudge")
@@ -243,12 +256,20 @@ def test_a_control_template_acts_on_history(example: Example) -> None:
     assert counts[0] != counts[1] and counts[2] == (None,)
 
 
-def sent_of(feed: str, *deliveries: str) -> list[dict[str, Any]]:
-    """Sent messages of one day, as a feed has them."""
+def land_sent(history: History, feed: str, *deliveries: str) -> None:
+    """Land sent messages of one day, as a feed has them."""
     if feed == "sync":
-        return [metric(number, delivery_id=name, metric="sent") for number, name in enumerate(deliveries)]
+        folder = history.folder / "customerio/sync"
+        sent = [metric(number, delivery_id=name, metric="sent") for number, name in enumerate(deliveries)]
+        history.export(folder / "metrics/metrics_v4_1_1.parquet", "metrics", sent)
+        of_sync = [delivery(number, delivery_id=name) for number, name in enumerate(deliveries)]
+        history.export(folder / "deliveries/deliveries_v4_1_1.parquet", "deliveries", of_sync)
+        history.land_exports()
+        return
     data = {"journey_id": "j", "action_id": 42}
-    return [event(event_id=f"e{name}", data={**data, "delivery_id": name}) for name in deliveries]
+    records = [event(event_id=f"e{name}", data={**data, "delivery_id": name}) for name in deliveries]
+    history.add(Random(1), EVENTS.name, [line_of(EVENTS.name, record) for record in records])
+    history.land(Random(1), EVENTS.name)
 
 
 @pytest.mark.parametrize("mutation", [None, "messages of days whose feeds share too few"])
@@ -258,22 +279,15 @@ def test_where_the_feeds_of_a_day_share_too_few_the_first_counts(
     """The sync's messages count, not when others come by webhook, and again when more are shared."""
     recorded = example.recorded.core("int_touched_messages")
     runs = MUTATIONS[mutation].apply(recorded) if mutation else recorded
-    draw, names = Random(1), ("s1", "s2", "s3", "s4")
     counted = "select count(*) from marts.fct_engagement_events where feed = 'sync' and uncounted_reason "
     counted += "is distinct from 'in_other_feed'"
     with history_of(Plan(0, 1, 5, True, 0.0, ()), runs) as history:
-        folder = history.folder / "customerio/sync"
-        history.export(folder / "metrics/metrics_v4_1_1.parquet", "metrics", sent_of("sync", *names))
-        of_sync = [delivery(number, delivery_id=name) for number, name in enumerate(names)]
-        history.export(folder / "deliveries/deliveries_v4_1_1.parquet", "deliveries", of_sync)
-        history.land_exports()
+        land_sent(history, "sync", "s1", "s2", "s3", "s4")
         history.build()
         found, equal = [], []
         for deliveries in ((), ("w1", "w2"), ("s1", "s2")):
             if deliveries:
-                lines = [line_of(EVENTS.name, record) for record in sent_of("webhooks", *deliveries)]
-                history.add(draw, EVENTS.name, lines)
-                history.land(draw, EVENTS.name)
+                land_sent(history, "webhooks", *deliveries)
                 history.build()
             found += history.connection.execute(counted).fetchall()
             equal.append(unequal_to_full(history, recorded) == {})

@@ -313,12 +313,20 @@ def build_part(history: History, draw: Random) -> None:
 
 
 def build_mended(history: History, draw: Random) -> None:
-    """`dbt build --full-refresh --select model+` or model, as after somebody changed a table by hand."""
+    """`dbt build --full-refresh --select model+` or model, as after somebody changed a table by hand.
+
+    Sometimes the model above it is as old as its last build, after `dbt build --exclude model+`.
+    """
     assert history.builder
     recorded = history.builder.recorded
-    tables = [name for name, model in recorded.models.items() if model.materialized == "incremental"]
-    model = draw.choice(sorted(tables))
-    history.build(select=recorded.below(model) if draw.random() < 0.7 else {model}, refresh=True)
+    models = [name for name, model in recorded.models.items() if model.materialized == "incremental"]
+    model = draw.choice(sorted(models))
+    below = recorded.below(model)
+    if draw.random() < 0.3:
+        history.build(select=recorded.models.keys() - below)
+        history.build(select=below - {model}, refresh=True)
+    else:
+        history.build(select=below if draw.random() < 0.7 else {model}, refresh=True)
 
 
 Act = Callable[[History, Random], None]
