@@ -152,7 +152,7 @@ numbers as (
 read_batches as (
 
     select max(batch_id) as batch_id
-    {% if flags.FULL_REFRESH and this is not none -%}
+    {% if not execute or (flags.FULL_REFRESH and this is not none) -%}
     from {{ source('justai', 'landed_batches') }}
     {%- else -%}
     from batches

@@ -20,7 +20,7 @@ touched as (
 
     select object_key
     from objects
-    {% if not flags.FULL_REFRESH -%}
+    {% if not (execute and flags.FULL_REFRESH) -%}
     where
         message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
         or person_key in (select person_key from touched_people)
@@ -31,7 +31,7 @@ touched as (
 
     select object_key
     from {{ earlier }}
-    {% if not flags.FULL_REFRESH -%}
+    {% if not (execute and flags.FULL_REFRESH) -%}
     where
         message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
         or person_key in (select person_key from touched_people)

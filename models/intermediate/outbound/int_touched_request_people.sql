@@ -1,5 +1,6 @@
 {# What int_person_timeline holds of these people may be newer than what a build that broke off has read: so they stay
-   until every model has read them, as macros/incremental/queues.sql says. A full refresh queues everybody. #}
+   until every model has read them, as macros/incremental/queues.sql says. A full refresh queues everybody; `execute` lets
+   dbt find the refs when it parses for one. #}
 {% set readers = ['int_person_timeline', 'int_overfull_requests', 'int_object_timeline', 'dim_people', 'dim_devices'] %}
 {% set earlier = earlier_relation(
     'int_person_timeline', ['message_id', 'identifier', 'person_key', 'merge_order', 'name_depth']
@@ -17,7 +18,7 @@ now_named as (
 
     select person_key
     from requests
-    {% if not flags.FULL_REFRESH -%}
+    {% if not (execute and flags.FULL_REFRESH) -%}
     where
         message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
         {{- and_between('happened_date', 'int_touched_pipeline_calls', 'happened_date') }}
@@ -47,7 +48,7 @@ earlier_named as (
 
     select person_key
     from earlier
-    {% if not flags.FULL_REFRESH -%}
+    {% if not (execute and flags.FULL_REFRESH) -%}
     where message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
     {%- endif %}
 

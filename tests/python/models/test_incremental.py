@@ -96,6 +96,25 @@ def test_another_metric_catalogue_stops_the_build(copied: Built) -> None:
     assert "copy_cohort_metrics_daily was built with other settings" in output_of_marts
 
 
+def test_a_parse_with_full_refresh_finds_the_same_dependencies(built: Built, tmp_path: Path) -> None:
+    """dbt keeps what it parsed: a ref that only a plain run sees would be missing in the next one."""
+    environment = built.environment | {"DBT_TARGET_PATH": str(tmp_path)}
+    run(
+        environment,
+        "dbt",
+        "--no-partial-parse",
+        "compile",
+        "--full-refresh",
+        "--select",
+        "engagement_metrics",
+    )
+    parents = [
+        json.loads((target / "manifest.json").read_text())["parent_map"]
+        for target in (tmp_path, built.target)
+    ]
+    assert parents[0] == parents[1]
+
+
 def test_all_downstream_of_the_metric_catalogue_record_it(built: Built) -> None:
     """A model that does not name the catalogue among its dependencies would not notice another one."""
     manifest = json.loads((built.target / "manifest.json").read_text())
