@@ -8,6 +8,7 @@
     full_refresh=false,
     meta={'records_batches': true}
 ) }}
+{% if not execute %}-- depends_on: {{ source('justai', 'landed_batches') }}{% endif %}
 
 {% set is_of_arrivals = is_incremental() and not flags.FULL_REFRESH %}
 
@@ -152,7 +153,7 @@ numbers as (
 read_batches as (
 
     select max(batch_id) as batch_id
-    {% if not execute or (flags.FULL_REFRESH and this is not none) -%}
+    {% if flags.FULL_REFRESH and this is not none -%}
     from {{ source('justai', 'landed_batches') }}
     {%- else -%}
     from batches
