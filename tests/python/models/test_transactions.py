@@ -121,6 +121,7 @@ def test_a_model_marks_as_read_the_batches_of_its_own_build(incremental: bool, s
     environment.globals |= {
         "is_incremental": lambda: incremental,
         "execute": False,
+        "config": {"incremental_strategy": "replace_touched"},
         "flags": SimpleNamespace(EMPTY=False),
         "dbt": SimpleNamespace(string_literal="'{}'".format, escape_single_quotes=str),
         "return": lambda value: value,
