@@ -160,7 +160,8 @@
 
 {# What the numbers of a model depend on beside the data: the vars, and the metric catalogue if the model or anything
    upstream reads it. A mart depends on the catalogue through the events: if they were rebuilt and the mart was not, the
-   next build must stop too. So such a model names the catalogue among what it depends on. #}
+   next build must stop too. So such a model names the catalogue among what it depends on, and a model of what requests
+   to Customer.io say int_destination_calls. #}
 {% macro settings() %}
     {%- set values = {} -%}
     {%- for name in [

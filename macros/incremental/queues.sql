@@ -31,6 +31,24 @@
 {%- endmacro %}
 
 
+{# Before a run. A table that a queue compares with what it must hold (`compared_by` in its meta) is rebuilt only with
+   the queue, which then takes everybody: the new table would not show any more whom the old one and the models after
+   it still have otherwise. #}
+{% macro require_queues() -%}
+    {%- if execute and flags.WHICH in ('build', 'run') and flags.FULL_REFRESH -%}
+        {%- for node in graph.nodes.values() if node.unique_id in selected_resources -%}
+            {%- set queue = node.config.get('meta', {}).get('compared_by') -%}
+            {%- if queue and 'model.' ~ project_name ~ '.' ~ queue not in selected_resources -%}
+                {{ exceptions.raise_compiler_error(
+                    node.name ~ " cannot be rebuilt without " ~ queue ~ ", which finds by it what has changed. Select "
+                    ~ queue ~ " as well, or " ~ queue ~ "+ for all that follows. Nothing was built"
+                ) }}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
 {# What an earlier build made of a model, without the dependency that ref() would add; none if there is nothing with
    these columns. While dbt parses it is there, as is_incremental() is true then. #}
 {% macro earlier_relation(name, columns) -%}

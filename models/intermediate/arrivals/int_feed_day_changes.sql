@@ -27,6 +27,14 @@ batches as (
 
 ),
 
+consumed as (
+
+    select batch_id
+    from {{ source('copymart', 'consumed_batches') }}
+    where model = 'int_feed_day_changes'
+
+),
+
 {% if is_incremental() -%}
 logged as (
 
@@ -149,16 +157,31 @@ numbers as (
 
 ),
 
--- one of those that the models after this one have not read; a full refresh may be of this model alone
-read_batches as (
+-- what may have changed a day; a full refresh may be of this model alone
+unread_batches as (
 
-    select max(batch_id) as batch_id
+    select batch_id
     {% if flags.FULL_REFRESH and this is not none -%}
     from {{ source('justai', 'landed_batches') }}
+    where dataset != 'customerio_api'
     {%- else -%}
     from batches
     where is_pending
     {%- endif %}
+
+),
+
+-- one that this model has not read, as then no model after it has either: one that they all have read is pending only
+-- until some other model has
+read_batches as (
+
+    select
+        coalesce(
+            max(case when consumed.batch_id is null then unread_batches.batch_id end), max(unread_batches.batch_id)
+        ) as batch_id
+    from unread_batches
+    left join consumed
+        on unread_batches.batch_id = consumed.batch_id
 
 ),
 

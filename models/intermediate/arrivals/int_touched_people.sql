@@ -1,6 +1,8 @@
 {# People by identifier and day, from the lines of touched messages: what the tables hold of a message may be newer than
-   what a build that broke off has read. The key of a removed line names its person, where that had an id. For any other,
-   all people are touched that were counted on its day or later. #}
+   what a build that broke off has read. Of these lines only those of touched dates: int_person_days deletes who is touched
+   on a day, and builds again what happened on touched dates, but not every line of a message is an event that counts on
+   its day. The key of a removed line names its person, where that had an id. For any other, all people are touched that
+   were counted on its day or later. #}
 with
 
 {{ pending() }},
@@ -14,6 +16,12 @@ rewritten_messages as (
 touched_sync_events as (
 
     select * from {{ ref('int_touched_sync_events') }}
+
+),
+
+touched_dates as (
+
+    select * from {{ ref('int_touched_dates') }}
 
 ),
 
@@ -174,8 +182,8 @@ removals as (
 
     union all
 
-    select created_at as removed_at
-    from {{ source('customerio_sync', 'customerio_metrics') }}
+    select event_at as removed_at
+    from touched_sync_events
     where delivery_id in (select delivery_id from forgotten_deliveries)
 
 ),
@@ -196,7 +204,9 @@ final as (
         cast(null as boolean) as is_anybody,
         cast(null as date) as removed_since_date
     from identifiers
-    where identifier is not null
+    where
+        identifier is not null
+        and metric_date in (select metric_date from touched_dates)
 
     union all
 

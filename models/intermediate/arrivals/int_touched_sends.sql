@@ -25,6 +25,7 @@ removed_variants as (
 pending_removed as (
 
     select
+        batch_id,
         copy_id,
         template_id,
         vars,
@@ -48,7 +49,28 @@ pending_copies as (
 
 ),
 
--- what is there now, and what was there when all models had last read it
+-- for which hours batches brought a variant that is there, or went since
+brought as (
+
+    select
+        batch_id,
+        copy_id,
+        valid_from_timestamp
+    from variants
+    where batch_id in (select batch_id from pending)
+
+    union
+
+    select
+        landed_batch_id as batch_id,
+        copy_id,
+        valid_from_timestamp
+    from pending_removed
+
+),
+
+-- what is there now, and what was there when all models had last read it; what a batch took away without bringing
+-- another was gone for a while, and a build that broke off may have read that
 contents as (
 
     select
@@ -57,7 +79,8 @@ contents as (
         variants.template_id,
         variants.vars,
         1 as is_now,
-        case when pending.batch_id is null then 1 else 0 end as was_before
+        case when pending.batch_id is null then 1 else 0 end as was_before,
+        0 as was_gone
     from variants
     inner join pending_copies
         on variants.copy_id = pending_copies.copy_id
@@ -72,14 +95,20 @@ contents as (
         pending_removed.template_id,
         pending_removed.vars,
         0 as is_now,
-        case when pending.batch_id is null then 1 else 0 end as was_before
+        case when pending.batch_id is null then 1 else 0 end as was_before,
+        case when brought.batch_id is null then 1 else 0 end as was_gone
     from pending_removed
     left join pending
         on pending_removed.landed_batch_id = pending.batch_id
+    left join brought
+        on
+            pending_removed.copy_id = brought.copy_id
+            and pending_removed.valid_from_timestamp = brought.valid_from_timestamp
+            and pending_removed.batch_id = brought.batch_id
 
 ),
 
--- an hour is unchanged if the variant was there before, is there now, and has one content throughout
+-- an hour is unchanged if the variant was there before, is there now, and has one content throughout, without a gap
 hours as (
 
     select
@@ -89,6 +118,7 @@ hours as (
             when
                 max(is_now) = 1
                 and max(was_before) = 1
+                and max(was_gone) = 0
                 and min(template_id) = max(template_id)
                 and min(cast(vars as {{ dbt.type_string() }})) = max(cast(vars as {{ dbt.type_string() }}))
                 then 0

@@ -3,9 +3,11 @@
     incremental_strategy='replace_touched',
     cluster_by=['object_key'],
     meta={'touched': [{'model': 'int_touched_request_objects', 'on': {'object_key': 'object_key'}}],
-        'queues': ['int_touched_request_people', 'int_touched_request_objects']}
+        'queues': ['int_touched_request_people', 'int_touched_request_objects'],
+        'compared_by': 'int_touched_request_objects'}
 ) }}
-{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }},
+-- {{ ref('int_destination_calls') }}{% endif %}
 
 with
 

@@ -2,9 +2,11 @@
     materialized='incremental',
     incremental_strategy='replace_touched',
     cluster_by=['person_key'],
-    meta={'touched': [{'model': 'int_touched_request_people', 'on': {'person_key': 'person_key'}}], 'queues': ['int_touched_request_people']}
+    meta={'touched': [{'model': 'int_touched_request_people', 'on': {'person_key': 'person_key'}}],
+        'queues': ['int_touched_request_people'], 'compared_by': 'int_touched_request_people'}
 ) }}
-{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }},
+-- {{ ref('int_destination_calls') }}{% endif %}
 
 with
 

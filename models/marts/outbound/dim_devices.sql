@@ -3,7 +3,8 @@
     incremental_strategy='replace_touched',
     meta={'touched': [{'model': 'int_touched_request_people', 'on': {'person_key': 'person_key'}}], 'queues': ['int_touched_request_people']}
 ) }}
-{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
+{% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }},
+-- {{ ref('int_destination_calls') }}{% endif %}
 
 with
 

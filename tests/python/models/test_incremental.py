@@ -15,7 +15,7 @@ import pytest
 from jinja2 import Environment
 
 from support.project import CORE, PROJECT, Built, attempt, copy_of, run
-from support.replay.builds import BOOKKEEPING
+from support.replay.builds import BOOKKEEPING, FOUND
 from support.warm import start
 
 MARTS = (
@@ -115,11 +115,18 @@ def test_a_parse_with_full_refresh_finds_the_same_dependencies(built: Built, tmp
     assert parents[0] == parents[1]
 
 
-def test_all_downstream_of_the_metric_catalogue_record_it(built: Built) -> None:
-    """A model that does not name the catalogue among its dependencies would not notice another one."""
+@pytest.mark.parametrize(
+    ("recorded", "mart"),
+    [
+        ("seed.copymart.engagement_metrics", "copy_metrics_daily"),
+        ("model.copymart.int_destination_calls", "dim_people"),
+        ("model.copymart.int_touched_templates", "int_segment_days"),
+    ],
+)
+def test_all_downstream_of_what_settings_decide_record_it(built: Built, recorded: str, mart: str) -> None:
+    """A model that does not name it among its dependencies would not notice other settings."""
     manifest = json.loads((built.target / "manifest.json").read_text())
     nodes, parents = manifest["nodes"], manifest["parent_map"]
-    catalogue = "seed.copymart.engagement_metrics"
 
     def upstream(unique_id: str) -> set[str]:
         return {unique_id}.union(*(upstream(parent) for parent in parents.get(unique_id, [])))
@@ -127,11 +134,10 @@ def test_all_downstream_of_the_metric_catalogue_record_it(built: Built) -> None:
     downstream = {
         unique_id
         for unique_id, node in nodes.items()
-        if node["config"].get("incremental_strategy") == "replace_touched"
-        and catalogue in upstream(unique_id)
+        if node["config"].get("incremental_strategy") == "replace_touched" and recorded in upstream(unique_id)
     }
-    assert "model.copymart.copy_metrics_daily" in downstream
-    assert {unique_id for unique_id in downstream if catalogue not in parents[unique_id]} == set()
+    assert f"model.copymart.{mart}" in downstream
+    assert {unique_id for unique_id in downstream if recorded not in parents[unique_id]} == set()
 
 
 def test_what_an_incremental_model_is_rebuilt_from_records_what_it_has_read(built: Built) -> None:
@@ -228,6 +234,14 @@ def test_a_model_is_not_built_without_what_tells_it_what_to_read(copied: Built) 
     assert sums(copied.warehouse) == before
     run(copied.environment, "dbt", *CORE)
     assert sums(copied.warehouse)["fct_deliveries"][0] == before["fct_deliveries"][0] + 1
+
+
+@pytest.mark.parametrize("table", FOUND.values())
+def test_a_table_that_a_queue_compares_is_not_rebuilt_without_the_queue(copied: Built, table: str) -> None:
+    before = sums(copied.warehouse)
+    output = failing_dbt(copied, "run", "--full-refresh", "--select", f"{table}+")
+    assert f"{table} cannot be rebuilt without int_touched_request_" in " ".join(output.split())
+    assert sums(copied.warehouse) == before
 
 
 def test_a_model_and_all_that_follows_is_built_with_all_above(copied: Built) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,8 +25,8 @@ from scripts.forget.person import find
 from scripts.forget.rows import forget_rows, known_of
 from scripts.land.api import place_of
 from scripts.land.duckdb_api import OnDuckDB
-from scripts.land.rules import CALLS, EVENTS
-from support.land import event, warehouse
+from scripts.land.rules import CALLS, EVENTS, SENDS, VARIANTS
+from support.land import SPAN, event, land_path, send, variant, warehouse, write
 from support.project import NO_MANIFEST, PROJECT
 from support.project import settings as environment_of
 from support.replay.builds import (
@@ -219,6 +220,26 @@ def test_variants_that_land_before_a_refresh_of_some_models_count(example: Examp
         assert unequal_to_full(history, recorded) == {}
 
 
+def test_a_variant_that_comes_back_brings_its_calls_back(example: Example) -> None:
+    """It says what all models have read, but one has read since that it was gone."""
+    recorded = example.recorded.core("int_distinct_calls")
+    with history_of(Plan(0, 1, 5, True, 0.0, ()), recorded) as history:
+        sends, variants = history.folder / "justai/sends", history.folder / "justai/variants"
+        write(sends / "2026/09/01/00/sends.jsonl", send(60))
+        land_path(history.connection, sends, SENDS)
+        for unread in (set(), {"dim_copy_variants"}, set()):
+            path = variants / "2026/09/01/00/variants.jsonl"
+            if path.exists():
+                path.unlink()
+            else:
+                write(path, variant("words"))
+            land_path(history.connection, variants, VARIANTS, SPAN, True)
+            history.build(select=recorded.models.keys() - unread)
+        history.build()
+        assert history.connection.execute("select count(*) from marts.fct_calls").fetchone() == (1,)
+        assert unequal_to_full(history, recorded) == {}
+
+
 def test_a_day_of_feeds_that_share_too_few_is_seen_after_a_refresh_of_some_models(example: Example) -> None:
     """`dbt build --exclude a+`, then `dbt build --full-refresh --select b+`, where b reads the older a."""
     recorded = example.recorded.core("int_events")
@@ -228,6 +249,119 @@ def test_a_day_of_feeds_that_share_too_few_is_seen_after_a_refresh_of_some_model
         land_sent(history, "webhooks", "w1", "w2")
         history.build(select=recorded.models.keys() - recorded.below("int_feed_day_changes"))
         history.build(select=recorded.below("int_events"), refresh=True)
+        history.build()
+        assert unequal_to_full(history, recorded) == {}
+
+
+def test_a_day_logged_in_a_refresh_is_read_whatever_else_landed(example: Example) -> None:
+    """Nothing waits for what `copymart extract` landed last: a change under its batch would not be read."""
+    recorded = example.recorded.core("int_events")
+    with history_of(Plan(0, 1, 5, True, 0.0, ()), recorded) as history:
+        land_sent(history, "sync", "s1", "s2", "s3", "s4")
+        history.build()
+        land_sent(history, "webhooks", "w1", "w2")
+        extracted = "insert into staging.landed_batches values ('30000101T', 'customerio_api', now())"
+        history.connection.execute(extracted)
+        history.build(select=recorded.models.keys() - recorded.below("int_feed_day_changes"))
+        history.build(select={"int_feed_day_changes"}, refresh=True)
+        history.build()
+        assert unequal_to_full(history, recorded) == {}
+
+
+def test_a_day_is_logged_under_a_batch_that_no_later_model_has_read(example: Example) -> None:
+    """A change of settings waits for one model, and is read by it in a build that breaks off."""
+    recorded = example.recorded.core("int_events")
+    waits = "select min(batch_id) > '3' from intermediate.int_landed_batches where is_pending"
+    with history_of(Plan(0, 1, 5, True, 0.0, ()), recorded) as history:
+        land_sent(history, "sync", "s1", "s2", "s3", "s4")
+        history.build()
+        history.settings["template_settings"][0]["min_sends"] = "7"
+        history.save("template_settings")
+        history.build(select=recorded.models.keys() - {"dim_copy_variants"})
+        # and so it is greater than what lands next
+        assert history.connection.execute(waits).fetchall() == [(True,)]
+        land_sent(history, "webhooks", "w1", "w2")
+        history.build(select=recorded.models.keys() - recorded.below("int_message_ids"))
+        history.build()
+        assert unequal_to_full(history, recorded) == {}
+
+
+def of_people(recorded: Recorded) -> Recorded:
+    """What counts people, and what a history looks at."""
+    return recorded.only(
+        *("int_person_sums", "dim_copy_variants", "copy_cohort_metrics_daily", "control_metrics_daily")
+    )
+
+
+def land_events(history: History, *records: dict[str, Any]) -> None:
+    history.add(Random(1), EVENTS.name, [line_of(EVENTS.name, record) for record in records])
+    history.land(Random(1), EVENTS.name)
+
+
+def export_sync(history: History, number: int, **tables: list[dict[str, Any]]) -> None:
+    for table, rows in tables.items():
+        path = history.folder / f"customerio/sync/{table}/{table}_v4_1_{number}.parquet"
+        history.export(path, table, rows)
+    history.land_exports()
+
+
+def of_message(number: int, message: str, day: float, **changes: Any) -> dict[str, Any]:
+    """An event of a message to u-1, so many days after the first of January at noon."""
+    data = {"journey_id": f"j-{message}", "action_id": 42, "delivery_id": message, "customer_id": "u-1"}
+    at = 1_767_268_800 + int(86_400 * day)
+    return event(event_id=f"e{number}", timestamp=at, data=data, **changes)
+
+
+def test_a_line_that_is_no_engagement_takes_nobody_from_its_day(example: Example) -> None:
+    """Once the first message is touched again, not every line of it is of a day that is built again."""
+    recorded = of_people(example.recorded)
+    unsubscribed = {"metric": "unsubscribed", "object_type": "customer"}
+    with history_of(Plan(0, 1, 5, True, 0.0, ()), recorded) as history:
+        land_events(history, of_message(1, "m1", 0), of_message(2, "m1", 10, **unsubscribed))
+        land_events(history, of_message(3, "m2", 10))
+        history.build()
+        land_events(history, of_message(4, "m1", 0.1, metric="opened"))
+        history.build()
+        assert unequal_to_full(history, recorded) == {}
+
+
+def test_a_replaced_line_of_another_day_takes_nobody_from_that_day(example: Example) -> None:
+    """Of one day in UTC, but of two in the reporting time zone, whose day begins at a quarter past ten."""
+    recorded = of_people(example.recorded)
+    with history_of(Plan(0, 1, 5, True, 0.0, ()), recorded) as history:
+        land_events(history, of_message(1, "m1", -0.1))
+        history.build()
+        land_events(history, of_message(1, "m1", 0), of_message(2, "m2", -0.1))
+        history.build()
+        land_events(history, of_message(3, "m1", 5, metric="opened"))
+        history.build()
+        assert unequal_to_full(history, recorded) == {}
+
+
+def test_a_metric_that_moved_takes_nobody_from_the_day_that_it_left(example: Example) -> None:
+    recorded = of_people(example.recorded)
+    first, second = (delivery(number, internal_customer_id="c") for number in (1, 2))
+    sent = [metric(number, metric="sent") for number in (1, 2)]
+    with history_of(Plan(0, 1, 5, True, 0.0, ()), recorded) as history:
+        export_sync(history, 1, metrics=sent, deliveries=[first, second])
+        history.build()
+        export_sync(history, 2, metrics=[sent[0] | {"created_at": datetime(2026, 1, 6), "seq_num": 3}])
+        history.build()
+        opened = metric(4, delivery_id="d1", created_at=datetime(2026, 1, 9))
+        export_sync(history, 3, metrics=[opened])
+        history.build()
+        assert unequal_to_full(history, recorded) == {}
+
+
+def test_somebody_forgotten_whose_metric_is_gone_is_not_counted_by_name(example: Example) -> None:
+    recorded = of_people(example.recorded)
+    sent = [metric(1, metric="sent"), metric(2, metric="sent", created_at=datetime(2026, 1, 6))]
+    with history_of(Plan(0, 1, 5, True, 0.0, ()), recorded) as history:
+        export_sync(history, 1, metrics=sent, deliveries=[delivery(1), delivery(2)])
+        history.build()
+        tables = OnDuckDB(history.connection)
+        forget_rows(tables, known_of(place_of(tables), {"c1"}), {"c1"})
+        export_sync(history, 1, metrics=sent[1:])
         history.build()
         assert unequal_to_full(history, recorded) == {}
 
@@ -435,6 +569,33 @@ def test_who_is_no_longer_one_person_is_built_again(
         assert bool(unequal_to_full(history, recorded)) == bool(mutation)
         people = "select count(*) from marts_outbound.dim_people"
         assert mutation or connection.execute(people).fetchone() == (3,)
+
+
+@pytest.mark.parametrize("with_queue", [False, True])
+@pytest.mark.parametrize("queue", FOUND)
+def test_who_is_unread_when_a_table_is_rebuilt_is_built_with_its_queue(
+    example: Example, queue: str, with_queue: bool, tmp_path: Path
+) -> None:
+    """Calls name others, a build breaks off before the queue, and the table that it compares is rebuilt.
+
+    Without the queue, which dbt refuses, the new table does not show whom the others still have.
+    """
+    recorded = example.recorded.only(
+        *("outbound_requests", "dim_people", "dim_devices", "dim_objects", "bridge_relationships")
+    )
+    group = {"type": "group", "messageId": "g-1", "anonymousId": "a-1"}
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        empty_warehouse(connection, WAREHOUSE)
+        history = History(connection, tmp_path)
+        builder = Builder(recorded, connection, WAREHOUSE, history.seeds)
+        say(history, 3, identify("u-2", "u-2", plan="team"), group | {"groupId": "old"})
+        builder.build()
+        say(history, 3, identify("u-2", "u-3", plan="team"), group | {"groupId": "new"})
+        builder.build(select=recorded.models.keys() - recorded.below(queue))
+        builder.build(select={FOUND[queue]} | ({queue} if with_queue else set()), refresh=True)
+        builder.build()
+        assert (unequal_to_full(history, recorded) == {}) == with_queue
 
 
 def cells_of(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from random import Random
 
 from scripts.land.rules import CALLS, EVENTS
 from support.replay.builds import (
+    FOUND,
     SAMPLE_SEEDS,
     Death,
 )
@@ -326,7 +327,10 @@ def build_mended(history: History, draw: Random) -> None:
         history.build(select=recorded.models.keys() - below)
         history.build(select=below - {model}, refresh=True)
     else:
-        history.build(select=below if draw.random() < 0.7 else {model}, refresh=True)
+        wanted = below if draw.random() < 0.7 else {model}
+        # dbt rebuilds a model that a queue compares only with the queue
+        queues = {queue for queue, found in FOUND.items() if found in wanted}
+        history.build(select=wanted | queues, refresh=True)
 
 
 Act = Callable[[History, Random], None]
