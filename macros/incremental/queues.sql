@@ -31,14 +31,15 @@
 {%- endmacro %}
 
 
-{# Before a run. A table that a queue compares with what it must hold (`compared_by` in its meta) is rebuilt only with
-   the queue, which then takes everybody: the new table would not show any more whom the old one and the models after
-   it still have otherwise. #}
+{# Before a run. A table that is there and that a queue compares with what it must hold (`compared_by` in its meta) is
+   rebuilt only with the queue, which then takes everybody: the new table would not show any more whom the old one and
+   the models after it still have otherwise. #}
 {% macro require_queues() -%}
     {%- if execute and flags.WHICH in ('build', 'run') and flags.FULL_REFRESH -%}
         {%- for node in graph.nodes.values() if node.unique_id in selected_resources -%}
             {%- set queue = node.config.get('meta', {}).get('compared_by') -%}
-            {%- if queue and 'model.' ~ project_name ~ '.' ~ queue not in selected_resources -%}
+            {%- if queue and 'model.' ~ project_name ~ '.' ~ queue not in selected_resources
+                and adapter.get_relation(node.database, node.schema, node.alias) is not none -%}
                 {{ exceptions.raise_compiler_error(
                     node.name ~ " cannot be rebuilt without " ~ queue ~ ", which finds by it what has changed. Select "
                     ~ queue ~ " as well, or " ~ queue ~ "+ for all that follows. Nothing was built"
