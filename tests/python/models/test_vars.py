@@ -1,0 +1,103 @@
+"""A var with a wrong value, or a name that no var has, stops a build before it begins."""
+
+import json
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from jinja2 import Environment
+
+from support.project import PROJECT
+
+PROJECT_FILE = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())
+DEFAULTS: dict[str, Any] = PROJECT_FILE["vars"]
+
+
+class Stopped(Exception):
+    """dbt's error of compilation."""
+
+
+def checked(given: dict[str, Any], zones: int = 1) -> None:
+    """The hook, with these values from --vars."""
+
+    def stop(message: str) -> None:
+        raise Stopped(message)
+
+    environment = Environment(extensions=["jinja2.ext.do"])
+    environment.globals |= {
+        "execute": True,
+        "invocation_args_dict": {"vars": given},
+        "var": {**DEFAULTS, **given}.__getitem__,
+        "modules": SimpleNamespace(re=re),
+        "tojson": json.dumps,
+        "engagement_feeds": str,
+        "dbt": SimpleNamespace(string_literal="'{}'".format, escape_single_quotes=str),
+        "run_query": lambda query: SimpleNamespace(rows=[(zones,)]),
+        "exceptions": SimpleNamespace(raise_compiler_error=stop),
+        "adapter": SimpleNamespace(dispatch=lambda name: getattr(macros, f"duckdb__{name}")),
+    }
+    macros: Any = environment.from_string((PROJECT / "macros/project/vars.sql").read_text()).module
+    macros.require_vars()
+
+
+def test_each_var_is_checked_before_anything_runs() -> None:
+    assert PROJECT_FILE["on-run-start"].index("{{ require_vars() }}") < 2
+    checked({})
+    text = (PROJECT / "macros/project/vars.sql").read_text()
+    known = set(re.findall(r"^        '(\w+)': ", text, re.MULTILINE))
+    assert known - set(DEFAULTS) == {"audit_materialized", "compile_incremental"}
+    assert set(DEFAULTS) <= known
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"match_lookback_days": 0},
+        {"conversion_offset_days": 3, "conversion_lookback_days": 3},
+        {"conversion_value_path": ""},
+        {"conversion_value_path": None},
+        {"segment_keys": ["plan", "country"]},
+        {"segment_keys": "plan"},
+        {"prefer_human": False},
+        {"min_match_rate": 1},
+        {"event_mapping": "metarouter"},
+        {"test_scope": "changed"},
+        {"reporting_timezone": "Europe/Berlin"},
+        {"compile_incremental": True},
+    ],
+    ids=str,
+)
+def test_right_values_pass(given: dict[str, Any]) -> None:
+    checked(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"audit_severty": "error"}, "--vars names audit_severty, and there is no such var"),
+        ({"match_lookback_days": "30"}, 'match_lookback_days is "30": write a whole number from 0'),
+        ({"match_lookback_days": -5}, "match_lookback_days is -5: write a whole number"),
+        ({"match_skew_days": None}, "match_skew_days is empty: write a whole number"),
+        ({"engagement_window_days": 1.5}, "engagement_window_days is 1.5"),
+        ({"conversion_lookback_days": ""}, 'conversion_lookback_days is "": write a whole number from 0, or'),
+        ({"conversion_offset_days": 4, "conversion_lookback_days": 3}, "no conversion would count"),
+        ({"rows_of_a_piece": 0}, "rows_of_a_piece is 0: write a whole number from 1"),
+        ({"prefer_human": "false"}, 'prefer_human is "false": write true or false'),
+        ({"outbound_convert_timestamps": 1}, "outbound_convert_timestamps is 1: write true or false"),
+        ({"segment_keys": 5}, "segment_keys is 5: write auto or a list of names"),
+        ({"segment_keys": [5]}, r"segment_keys is \[5\]"),
+        ({"conversion_value_path": True}, "conversion_value_path is true: write a text"),
+        ({"min_match_rate": 90}, "min_match_rate is 90: write a number from 0 to 1"),
+        ({"test_scope": "change"}, 'test_scope is "change": write changed or all'),
+        ({"event_mapping": "metaroute"}, "write journeys or metarouter"),
+        ({"earliest_event_at": "yesterday"}, "write a day as 2026-01-31"),
+        ({"reporting_timezone": ""}, 'reporting_timezone is "": write a text'),
+        ({"reporting_timezone": "Berlin"}, 'reporting_timezone is "Berlin": write an IANA name'),
+    ],
+    ids=str,
+)
+def test_wrong_values_are_named_with_what_to_write(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(Stopped, match=said):
+        checked(given, zones=0)
