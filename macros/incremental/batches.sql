@@ -146,13 +146,19 @@
 
 {# Two builds at once, which DuckDB's lock of the file prevents: the later one makes the tables of what was touched
    again, and the earlier one would delete by them what it has not read. The table of batches is made first, so a model
-   looks whose it is right before it deletes. #}
+   looks whose it is right before it deletes. `dbt retry`, which has no selected resources, finds the table of the build
+   that failed. #}
 {% macro stop_on_another_build() %}
     {%- set makers = run_query('select distinct invocation_id from ' ~ ref('int_landed_batches')) -%}
     {%- for row in makers.rows if row[0] != invocation_id -%}
         {{ exceptions.raise_compiler_error(
-            "another dbt build (" ~ row[0] ~ ") has begun since this one: " ~ this.identifier ~ " was left as it was. Let"
-            ~ " that one end, then run this one again"
+            (
+                "`dbt retry` leaves out the models that say what " ~ this.identifier ~ " must read, which was left as it was. Run"
+                ~ " the same `dbt build` or `dbt run` again: it reads what is still pending"
+            ) if not selected_resources else (
+                "another dbt build (" ~ row[0] ~ ") has begun since this one: " ~ this.identifier ~ " was left as it was. Let"
+                ~ " that one end, then run this one again"
+            )
         ) }}
     {%- endfor -%}
 {% endmacro %}
