@@ -17,7 +17,7 @@ from scripts.forget.rows import Count, count, forget_rows, known_of
 from scripts.forget.sent import count_sent, forget_sent
 from scripts.land.api import Warehouse, place_of
 from scripts.land.duckdb_api import open_duckdb
-from scripts.warehouse import ProfilesDir, ProjectDir, Target, kind, project_vars
+from scripts.warehouse import ProfilesDir, ProjectDir, Target, connect, kind, project_vars
 
 EXAMPLES = """
 copymart forget --customer-id u-1001
@@ -78,8 +78,8 @@ def forget(
 
     \f
     Raises:
-        UserError: not one of the options is given, several people used the address, or the warehouse cannot
-            be written.
+        UserError: not one of the options is given, several people used the address, or the warehouse is
+            missing or cannot be written.
     """
     if (customer_id is None) == (email is None):
         raise UserError("name one person: give --customer-id ID or --email ADDRESS, and not both")
@@ -116,6 +116,8 @@ def _open(
     engine: str, project_dir: Path, profiles_dir: Path | None, target: str | None, role: str | None
 ) -> Iterator[Warehouse]:
     if engine == "duckdb":
+        # a file that is missing is most likely another one than was meant, and must not be made
+        connect(project_dir, profiles_dir, target, read_only=True).close()
         with open_duckdb(project_dir, profiles_dir, target) as file:
             yield file
         return

@@ -71,3 +71,13 @@ def test_exactly_one_person_is_named(copymart: Run, arguments: tuple[str, ...], 
     status, _, said = copymart(*arguments)
     assert status == 1
     assert wanted in said
+
+
+def test_a_missing_warehouse_is_an_error_and_is_not_made(tmp_path: Path, copymart: Run) -> None:
+    """A wrong path must not say that nothing of the person has landed."""
+    file = tmp_path / "profile/warehouse.duckdb"
+    file.unlink()
+    status, _, said = copymart("--customer-id", ID, "--dry-run")
+    assert status == 1
+    assert "warehouse.duckdb does not exist: run `copymart land`" in " ".join(said.split())
+    assert not file.exists()
