@@ -94,9 +94,18 @@ def _value(node: nodes.Node) -> Any:
             return "".join(str(_value(part)) for part in parts)
         case nodes.Filter(node=nodes.Node() as inner, name="int", args=[], kwargs=[], dyn_args=None):
             return do_int(_value(inner))
+        case nodes.Filter(node=nodes.Node() as inner, name="as_number", args=[], kwargs=[], dyn_args=None):
+            return _number(_value(inner))
         case nodes.Call(node=nodes.Name(name="env_var"), args=args, kwargs=[], dyn_args=None):
             return _variable(*map(_value, args))
     raise NotPlain
+
+
+def _number(value: Any) -> int:
+    # dbt explains what is none, and takes fractions and more
+    if not re.fullmatch("[1-9][0-9]{0,8}", str(value)):
+        raise NotPlain
+    return int(value)
 
 
 def _variable(name: str, *default: Any) -> str:

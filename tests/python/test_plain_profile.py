@@ -34,6 +34,7 @@ PATHS = (
 )
 NUMBERS = (
     *("{{ env_var('SET_B') | int }}", "{{ env_var('SET_A') | int }}", "{{ env_var('SET_B') | as_number }}"),
+    *("{{ env_var('SET_A') | as_number }}", "{{ env_var('UNSET_A', '08') | as_number }}"),
     *(
         "{{ env_var('UNSET_A', '4') | int }}",
         "{{ 1 }}",
@@ -142,6 +143,7 @@ def test_the_example_needs_no_dbt(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (None, EXAMPLE.replace("type: duckdb", "type: postgres")),
         (None, EXAMPLE.replace("'warehouse.duckdb') }}\"", 'target.name) }}"')),
         (None, EXAMPLE.replace("copymart:", "another:")),
+        (None, EXAMPLE.replace("'COPYMART_THREADS', '2'", "'UNSET_A', 'two'")),
         (None, "copymart: ["),
         ("snowflake", EXAMPLE),
         ("none", EXAMPLE),
