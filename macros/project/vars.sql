@@ -43,7 +43,8 @@
         'compile_incremental': '',
     } -%}
     {%- if execute -%}
-        {%- for name in invocation_args_dict.get('vars') or [] if name not in kinds -%}
+        {%- set given = invocation_args_dict.get('vars') -%}
+        {%- for name in (given if given is mapping else []) if name not in kinds -%}
             {{ exceptions.raise_compiler_error(
                 "--vars names " ~ name ~ ", and there is no such var: dbt_project.yml lists all of them. Nothing was built"
             ) }}

@@ -11,7 +11,7 @@ from jinja2 import Environment
 
 from support.project import PROJECT
 
-PROJECT_FILE = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())
+PROJECT_FILE: dict[str, Any] = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())
 DEFAULTS: dict[str, Any] = PROJECT_FILE["vars"]
 
 
