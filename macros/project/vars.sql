@@ -108,5 +108,5 @@
 
 {# Its own error names the zone. #}
 {% macro snowflake__require_timezone(zone) -%}
-    {%- do run_query('select ' ~ reporting_date("cast('2000-01-01' as timestamp_ntz)")) -%}
+    {%- do run_query('select ' ~ reporting_date(unix_to_timestamp('946684800'))) -%}
 {%- endmacro %}
