@@ -35,13 +35,16 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# A ULID in Crockford's base 32: 48 bits of milliseconds, and 80 bits, given in hexadecimal digits. #}
+{# A ULID in Crockford's base 32: 48 bits of milliseconds, and 80 bits, given in hexadecimal digits. A division of whole
+   numbers has six decimal places on Snowflake and is rounded to them, so nothing is left of what is divided by a large
+   number. #}
 {% macro ulid(millis, digits) -%}
     {%- set letters = "'0123456789ABCDEFGHJKMNPQRSTVWXYZ'" -%}
     {%- set places = [] -%}
     {%- for power in range(9, -1, -1) -%}
+        {%- set rest = 'mod(' ~ millis ~ ', ' ~ 32 ** (power + 1) ~ ') - mod(' ~ millis ~ ', ' ~ 32 ** power ~ ')' -%}
         {%- do places.append(
-            'substr(' ~ letters ~ ', cast(mod(floor(' ~ millis ~ ' / ' ~ 32 ** power ~ '), 32) as integer) + 1, 1)'
+            'substr(' ~ letters ~ ', cast((' ~ rest ~ ') / ' ~ 32 ** power ~ ' as integer) + 1, 1)'
         ) -%}
     {%- endfor -%}
     {#- five bits lie within two digits of four -#}

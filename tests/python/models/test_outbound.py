@@ -7,9 +7,11 @@ from typing import Any
 
 import duckdb
 import pytest
+import sqlglot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import Environment
+from sqlglot import exp
 
 from support.project import PROJECT, read_yaml
 from support.quick import examples
@@ -71,6 +73,21 @@ def ulid(millis: int, text: str) -> str:
     return "".join(LETTERS[number >> shift & 31] for shift in range(125, -1, -5))
 
 
+def rounded(expression: str) -> str:
+    """Return it with quotients as Snowflake has those of whole numbers: rounded to six decimal places."""
+    return (
+        sqlglot.parse_one(expression, read="duckdb")
+        .transform(
+            lambda node: (
+                exp.func("round", node, exp.Literal.number(6))
+                if isinstance(node, exp.Div) and not isinstance(node.parent, exp.Round)
+                else node
+            )
+        )
+        .sql("duckdb")
+    )
+
+
 @pytest.fixture(scope="module")
 def made() -> duckdb.DuckDBPyConnection:
     environment = Environment(extensions=["jinja2.ext.do"])
@@ -79,6 +96,7 @@ def made() -> duckdb.DuckDBPyConnection:
     expression = environment.from_string(macros).module.ulid("millis", "digits")  # type: ignore[attr-defined]
     connection = duckdb.connect()
     connection.execute(f"create macro ulid_of(millis, digits) as {expression}")
+    connection.execute(f"create macro rounded_ulid_of(millis, digits) as {rounded(expression)}")
     return connection
 
 
@@ -91,3 +109,12 @@ def test_an_event_id_is_the_ulid_of_time_and_hash(
     found = made.execute("select ulid_of(?::bigint, ?)", [millis, digits]).fetchall()
     assert found == [(ulid(millis, text),)]
     assert re.fullmatch(f"[0-7][{LETTERS}]{{25}}", found[0][0])
+
+
+@pytest.mark.parametrize("power", range(1, 10))
+def test_a_quotient_that_is_rounded_changes_no_event_id(made: duckdb.DuckDBPyConnection, power: int) -> None:
+    place = 32**power
+    millis = 1772359200000 // place * place + place - 1
+    digits = hashlib.sha256(b"x").hexdigest()
+    found = made.execute("select rounded_ulid_of(?::bigint, ?)", [millis, digits]).fetchall()
+    assert found == [(ulid(millis, "x"),)]
