@@ -64,6 +64,13 @@
 {%- endmacro %}
 
 
+{# Text without the spaces around it. Without naming them DuckDB would trim all white space that Unicode calls a space,
+   such as that of a spreadsheet that does not break, and Snowflake would not. #}
+{% macro without_spaces(text) -%}
+    trim({{ text }}, ' ')
+{%- endmacro %}
+
+
 {# Text as a boolean, null if it is neither true nor false. dbt.safe_cast fails on other text on DuckDB. Null, true and
    false as JSON writes them come first: they are nearly all, and trimming every flag took four times as long. #}
 {% macro text_to_boolean(text) -%}
@@ -71,8 +78,8 @@
             when {{ text }} is null then null
             when {{ text }} = 'true' then true
             when {{ text }} = 'false' then false
-            when lower(trim({{ text }})) in ('true', 't', 'yes', 'y', '1', '1.0') then true
-            when lower(trim({{ text }})) in ('false', 'f', 'no', 'n', '0', '0.0') then false
+            when lower({{ without_spaces(text) }}) in ('true', 't', 'yes', 'y', '1', '1.0') then true
+            when lower({{ without_spaces(text) }}) in ('false', 'f', 'no', 'n', '0', '0.0') then false
         end
 {%- endmacro %}
 

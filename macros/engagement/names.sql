@@ -1,6 +1,6 @@
 {# The name of a channel or metric as it is compared: ' In-App' is in_app. #}
 {% macro plain_name(column) -%}
-    nullif(replace(lower(trim({{ column }})), '-', '_'), '')
+    nullif(replace(lower({{ without_spaces(column) }}), '-', '_'), '')
 {%- endmacro %}
 
 

@@ -26,7 +26,7 @@
 
 {# An address as people compare them: whoever writes it in capitals means the same one. #}
 {% macro plain_email(email) -%}
-    nullif(lower(trim({{ email }})), '')
+    nullif(lower({{ without_spaces(email) }}), '')
 {%- endmacro %}
 
 

@@ -23,7 +23,7 @@ class Place:
 
     def hashed(self, text: str) -> str:
         """SQL of the salted hash of an identifier; the salt is a parameter."""
-        compared = f"case when contains({text}, '@') then lower(trim({text})) else {text} end"
+        compared = f"case when contains({text}, '@') then lower(trim({text}, ' ')) else {text} end"
         function = "sha2" if self.is_snowflake else "sha256"
         return f"{function}(%s || {compared})"
 

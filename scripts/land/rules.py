@@ -81,8 +81,8 @@ create or replace temp macro land_int(t) as
          then try_cast(try_cast(t as double) as bigint) end;
 create or replace temp macro land_flag(t) as
     case when t is null then null when t = 'true' then true when t = 'false' then false
-         when lower(trim(t)) in ('true', 't', 'yes', 'y', '1', '1.0') then true
-         when lower(trim(t)) in ('false', 'f', 'no', 'n', '0', '0.0') then false end;
+         when lower(trim(t, ' ')) in ('true', 't', 'yes', 'y', '1', '1.0') then true
+         when lower(trim(t, ' ')) in ('false', 'f', 'no', 'n', '0', '0.0') then false end;
 -- whole seconds, of seconds, milliseconds or microseconds by size
 create or replace temp macro land_unit(d) as
     case when d > 1e14 then d / 1e6 when d > 1e11 then d / 1e3 else d end;

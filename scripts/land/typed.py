@@ -14,7 +14,7 @@ from scripts.land.records import OTHER
 from scripts.land.rules import Dataset, name, quoted
 
 TYPED_MACROS = r"""
-create or replace temp macro land_trimmed(x) as nullif(trim(x), '');
+create or replace temp macro land_trimmed(x) as nullif(trim(x, ' '), '');
 create or replace temp macro land_whole(d) as
     case when abs(d) < 9007199254740992 and d = floor(d) then try_cast(d as bigint) end;
 -- of seconds, milliseconds or microseconds by size

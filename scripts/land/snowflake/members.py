@@ -25,8 +25,8 @@ def int_of(text: str) -> str:
 
 def flag_of(text: str) -> str:
     return f"""case
-        when lower(trim({text})) in ('true', 't', 'yes', 'y', '1', '1.0') then true
-        when lower(trim({text})) in ('false', 'f', 'no', 'n', '0', '0.0') then false end"""
+        when lower(trim({text}, ' ')) in ('true', 't', 'yes', 'y', '1', '1.0') then true
+        when lower(trim({text}, ' ')) in ('false', 'f', 'no', 'n', '0', '0.0') then false end"""
 
 
 _TEXTS = {

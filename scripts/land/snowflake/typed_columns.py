@@ -31,7 +31,7 @@ def _null(kind: str) -> str:
 
 
 def _trimmed(text: str) -> str:
-    return f"nullif(trim({text}), '')"
+    return f"nullif(trim({text}, ' '), '')"
 
 
 def _is_number(column: str, kind: str) -> str:

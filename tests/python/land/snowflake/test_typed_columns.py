@@ -39,7 +39,7 @@ KINDS: dict[str, tuple[str, str, Sequence[str | None]]] = {
     "number": ("number(38, 0)", "decimal(38, 0)", NUMBERS),
     "fraction": ("number(20, 2)", "decimal(20, 2)", ["7.00", "7.50", "-1.00", None, "0.01", "8", "9", "10"]),
     "float": ("float", "double", ["7", "7.5", "-1", None, "9007199254740994", "8", "9", "10"]),
-    "text": ("varchar", "varchar", ["7", " 8 ", "", None, "7.5", "1e3", "x", "é 'q' \\ \n"]),
+    "text": ("varchar", "varchar", ["7", " 8 ", "", None, "7.5", "1e3", "x\u00a0", "é 'q' \\ \n"]),
     "variant": ("variant", "json", ["7", '"8"', '""', None, "7.5", '{"a":1}', "true", '"x"']),
     "time": (
         *("timestamp_ntz", "timestamp"),
