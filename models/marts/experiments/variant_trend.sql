@@ -1,5 +1,8 @@
 {# Days that a template's trend shows one by one; beyond them, seven at a time. #}
 {% set days_shown = 92 %}
+{# A comparable rate may exceed 1. Wilson's interval of such a rate is the root of a negative number, at which Snowflake
+   stops the build and DuckDB gives NaN. #}
+{% set successes = '(case when rated.comparable_rate <= 1 then rated.comparable_rate end * rated.trials)' %}
 
 with
 
@@ -114,9 +117,9 @@ final as (
         rated.trials,
         rated.successes,
         rated.comparable_rate,
-        {{ wilson_bound('rated.comparable_rate * rated.trials', 'rated.trials', 'design_effects.design_effect', '-') }}
+        {{ wilson_bound(successes, 'rated.trials', 'design_effects.design_effect', '-') }}
             as comparable_rate_low,
-        {{ wilson_bound('rated.comparable_rate * rated.trials', 'rated.trials', 'design_effects.design_effect', '+') }}
+        {{ wilson_bound(successes, 'rated.trials', 'design_effects.design_effect', '+') }}
             as comparable_rate_high
     from rated
     left join templates
