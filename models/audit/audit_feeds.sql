@@ -117,17 +117,19 @@ joined as (
 final as (
 
     select
-        event_date,
-        metric,
-        webhook_deliveries,
-        sync_deliveries,
-        shared_deliveries,
-        only_webhook_deliveries,
-        only_sync_deliveries,
-        shared_share,
-        waiting_metrics,
-        event_date in (select apart_days.event_date from apart_days) as is_first_feed_alone
+        joined.event_date,
+        joined.metric,
+        joined.webhook_deliveries,
+        joined.sync_deliveries,
+        joined.shared_deliveries,
+        joined.only_webhook_deliveries,
+        joined.only_sync_deliveries,
+        joined.shared_share,
+        joined.waiting_metrics,
+        apart_days.event_date is not null as is_first_feed_alone
     from joined
+    left join apart_days
+        on joined.event_date = apart_days.event_date
 
 )
 

@@ -35,7 +35,7 @@ sync_events as (
 -- messages of the later feed on days on which the two share too few: it counts none of them
 left_out as (
 
-    select delivery_id
+    select distinct delivery_id
     from {{ 'webhook_events' if feeds[-1] == 'webhooks' else 'sync_events' }}
     where
         is_about_message
@@ -61,6 +61,16 @@ sync_metrics as (
 
 ),
 
+{% if feeds[0] == 'sync' -%}
+synced_messages as (
+
+    select distinct delivery_id
+    from sync_metrics
+
+),
+
+{% endif -%}
+-- joined, because Snowflake has no `in (select …)` but in a condition
 webhooks as (
 
     select
@@ -72,17 +82,20 @@ webhooks as (
         true as is_of_first_feed,
         false as is_in_earlier_feed
         {%- else %}
-        not coalesce(webhook_events.delivery_id in (select known.delivery_id from sync_metrics as known), false)
-            as is_of_first_feed,
-        sync_metrics.delivery_id is not null
-        or coalesce(webhook_events.delivery_id in (select left_out.delivery_id from left_out), false)
-            as is_in_earlier_feed
+        synced_messages.delivery_id is null as is_of_first_feed,
+        sync_metrics.delivery_id is not null or left_out.delivery_id is not null as is_in_earlier_feed
         {%- endif %}
     from webhook_events
     left join sync_metrics
         on
             webhook_events.delivery_id = sync_metrics.delivery_id
             and webhook_events.metric = sync_metrics.metric
+    {%- if feeds[0] == 'sync' %}
+    left join synced_messages
+        on webhook_events.delivery_id = synced_messages.delivery_id
+    left join left_out
+        on webhook_events.delivery_id = left_out.delivery_id
+    {%- endif %}
     {%- if 'webhooks' not in feeds %}
     where false
     {%- endif %}
@@ -98,14 +111,13 @@ syncs as (
         sync_events.is_machine_click,
         {%- if feeds[0] == 'webhooks' %}
         not sync_events.is_message_in_webhooks as is_of_first_feed,
-        sync_events.is_metric_in_webhooks
-        or coalesce(sync_events.delivery_id in (select left_out.delivery_id from left_out), false)
-            as is_in_earlier_feed
+        sync_events.is_metric_in_webhooks or left_out.delivery_id is not null as is_in_earlier_feed
         {%- else %}
         true as is_of_first_feed,
         false as is_in_earlier_feed
         {%- endif %}
     from sync_events
+    {{ 'left join left_out on sync_events.delivery_id = left_out.delivery_id' if feeds[0] == 'webhooks' }}
 
 ),
 

@@ -10,7 +10,7 @@ import pytest
 from jinja2 import Environment
 from snowflake.connector.errors import ProgrammingError
 
-from scripts.dev.check_grammar import times_from_text
+from scripts.dev.check_grammar import subqueries_in_values, times_from_text
 from scripts.land.snowflake.tables import LONG
 from support.emulated_snowflake import connect
 from support.project import PROJECT, read_yaml
@@ -59,6 +59,15 @@ def test_no_model_reads_a_time_from_text(path: Path) -> None:
 def test_a_time_from_text_is_no_sql_that_make_grammar_takes(text: str) -> None:
     assert times_from_text(f"select {text} as day from t") == [text]
     assert times_from_text("select cast(a as date), to_date(b), 'date' from t where c = 'x' || 'y'") == []
+
+
+@pytest.mark.parametrize(
+    "value", ["a in (select b from u)", "coalesce(a in (select b from u), false)", "exists (select 1 from u)"]
+)
+def test_a_subquery_that_is_no_condition_is_no_sql_that_make_grammar_takes(value: str) -> None:
+    assert len(subqueries_in_values(f"with c as (select {value} as found from t) select * from c")) == 1
+    taken = f"select max((select 1)) as found, a in (1, 2) as known from t where c or {value} group by a"
+    assert subqueries_in_values(taken) == []
 
 
 def test_the_emulated_snowflake_refuses_a_time_from_text(port: int) -> None:
