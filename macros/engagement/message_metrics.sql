@@ -12,6 +12,5 @@
 {# A metric's first time (UTC). Customer.io's specification calls the values of human_ and prefetch_ metrics counts;
    those that were seen are times. A number before the year 2000 is a count, of which no time is known. #}
 {% macro first_time(fields, path) -%}
-    {%- set seconds = text_to_bigint(json_field(fields, path)) -%}
-    case when {{ seconds }} >= 946684800 then {{ unix_to_timestamp(seconds) }} end
+    {{ json_time(fields, path, since=946684800) }}
 {%- endmacro %}
