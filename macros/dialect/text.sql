@@ -21,7 +21,7 @@
 {% macro snowflake__digits_to_bigint(text) -%}
     case
                     when try_cast({{ text }} as decimal(38, 0)) between -9223372036854775808 and 9223372036854775807
-                        then cast({{ text }} as bigint)
+                        then try_cast({{ text }} as decimal(38, 0))
                 end
 {%- endmacro %}
 
