@@ -1,3 +1,6 @@
+{# As a text, because Snowflake's page on numbers does not say whether so small a constant is a float or a NUMBER, which
+   holds 37 decimal places: the logarithm of 0 stops a build there. #}
+{% set least_probability = "cast('1e-300' as double)" %}
 with
 
 sums as (
@@ -131,7 +134,9 @@ products as (
         template_id,
         arm,
         point,
-        exp(cast(sum({{ summable('ln(greatest(' ~ normal_cdf('distance') ~ ', 1e-300))') }}) as double)) as probability
+        exp(cast(
+            sum({{ summable('ln(greatest(' ~ normal_cdf('distance') ~ ', ' ~ least_probability ~ '))') }}) as double
+        )) as probability
     from distances
     group by template_id, arm, point
 

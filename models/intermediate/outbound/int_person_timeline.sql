@@ -69,9 +69,15 @@ ends as (
         max(case when action in ('delete_person', 'suppress_person') then request_order end)
             over (partition by person_key, identifier, merge_depth) as last_own_end,
         max(case when action = 'suppress_person' then request_order end)
-            over (partition by person_key order by request_order rows unbounded preceding) as last_suppressed,
+            over (
+                partition by person_key order by request_order
+                rows between unbounded preceding and current row
+            ) as last_suppressed,
         max(case when action = 'unsuppress_person' then request_order end)
-            over (partition by person_key order by request_order rows unbounded preceding) as last_unsuppressed
+            over (
+                partition by person_key order by request_order
+                rows between unbounded preceding and current row
+            ) as last_unsuppressed
     from placed
 
 ),
