@@ -119,9 +119,9 @@ def activate(
         return
     way = Way(region.value, api_url, rate, *credentials())
     with began(run):
-        run_id = new_run_id(utc_now())
         tally = Tally()
         with ledger.opened(where, "activate") as there:
+            run_id = new_run_id(there, run, utc_now())
             count = spooled(run, run_id, audiences.planned(there, wish, tally))
         _show(wish, tally)
         deliver(run, run_id, count, way)

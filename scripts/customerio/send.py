@@ -116,8 +116,8 @@ def send(
     way = Way(region.value, api_url, rate, *credentials())
     with began(run):
         now = utc_now()
-        run_id = new_run_id(now)
         with ledger.opened(where, "send", most_memory=MOST_MEMORY) as there:
+            run_id = new_run_id(there, run, now)
             count = _planned(there, run, run_id, wanted, since, now, resend)
         deliver(run, run_id, count, way)
 

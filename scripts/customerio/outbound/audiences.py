@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from scripts.customerio.outbound.ledger import MEMBERS, Row, Warehouse, relation
-from scripts.customerio.outbound.outcomes import ACKNOWLEDGED
+from scripts.customerio.outbound.outcomes import ACKNOWLEDGED, UNANSWERED
 from scripts.customerio.outbound.sizes import (
     MOST_ATTRIBUTES,
     MOST_IDENTIFIER_BYTES,
@@ -57,7 +57,11 @@ class Tally:
 
 @dataclass(slots=True)
 class _Last:
-    """The last acknowledged state of a member, and the content that was refused after it."""
+    """The last acknowledged state of a member, and the content that was refused after it.
+
+    Of what was in flight after it nobody knows whether Customer.io took it: no content is that state, and the
+    member may be within.
+    """
 
     digest: str = ""
     within: bool = False
@@ -184,12 +188,12 @@ def _states(there: Warehouse, audience: str) -> dict[str, _Last]:
     query = (
         "select identifier_type, identifier, content_hash, in_audience, status, "
         "row_number() over (partition by identifier_type, identifier, status "
-        f"order by acknowledged_at desc, run_id desc) as place, acknowledged_at "
+        "order by run_id desc) as place, run_id "
         f"from {relation(there, MEMBERS)} as ledger where audience = '{audience}'"
     )
     last = (
         f"select identifier_type, identifier, content_hash, in_audience, status from ({query}) as states "
-        "where place = 1 order by acknowledged_at, status desc"
+        "where place = 1 order by run_id"
     )
     found: dict[str, _Last] = {}
     for page in there.pages(last):
@@ -204,6 +208,8 @@ def _note(found: dict[str, _Last], row: Row | Sequence[Any]) -> None:
     if status == ACKNOWLEDGED:
         # a refusal before it was of another state
         state.digest, state.within, state.refused = digest, bool(within), ""
+    elif status == UNANSWERED:
+        state.digest, state.within, state.refused = "", True, ""
     else:
         state.refused = digest
 

@@ -17,6 +17,8 @@ import pyarrow as pa
 from scripts import warehouse
 from scripts.customerio.outbound.spool import Answered, Item
 from scripts.errors import UserError
+from scripts.land.forgotten import GONE, Known
+from scripts.land.forgotten import TABLE as FORGOTTEN
 from scripts.snowflake import account
 from scripts.snowflake.names import identifier, literal
 
@@ -63,6 +65,8 @@ STARTS = Table(
     "outbound_starts", {"action": "varchar", "starts_at": "timestamp", "run_id": "varchar"}, ("action",)
 )
 TABLES = (REQUESTS, MEMBERS, STARTS)
+WHOSE = {REQUESTS.name: "person_key", MEMBERS.name: "identifier"}
+"""The column that says whose a row is."""
 
 
 @dataclass(frozen=True)
@@ -266,10 +270,50 @@ def relation(there: Warehouse, table: Table) -> str:
     return f"(select * from (select {empty}) as nothing where 1 = 0)"
 
 
+def last_run(there: Warehouse, table: Table) -> str | None:
+    """The id of the last run that a table of the ledger, or that of starts, has; None where it has none."""
+    found = (f"select run_id from {relation(there, each)} as runs" for each in (table, STARTS))
+    query = f"select max(run_id) from ({' union all '.join(found)}) as runs"
+    return next((last for page in there.pages(query) for (last,) in page), None)
+
+
 def write(there: Warehouse, table: Table, run_id: str, answers: Iterable[tuple[Item, Answered]]) -> None:
-    """Add answers to the ledger; those of the same run that it has already are left out."""
-    rows = [(*item.record, answer.status, answer.reason, answer.at, run_id) for item, answer in answers]
+    """Add answers to the ledger; those of the same run that it has already are left out.
+
+    Of people who were forgotten after the plan was made, it gets pseudonyms.
+    """
+    known = _forgotten(there)
+    rows = []
+    for item, answer in answers:
+        record, reason = item.record, answer.reason
+        if known and (name := _forgotten_name(item, known)) is not None:
+            whose = list(table.columns).index(WHOSE[table.name])
+            record = (*record[:whose], known.pseudonym(name), *record[whose + 1 :])
+            reason = reason and GONE
+        rows.append((*record, answer.status, reason, answer.at, run_id))
     insert(there, table, rows)
+
+
+def _forgotten(there: Warehouse) -> Known | None:
+    """The hashes of forgotten people, None if nobody is."""
+    name = f"{there.schema('staging')}.{FORGOTTEN}"
+    if not there.columns(name):
+        return None
+    rows = [row for page in there.pages(f"select salt, identifier_hash from {name}") for row in page]
+    return Known(rows[0][0], frozenset(found for _, found in rows)) if rows else None
+
+
+def _forgotten_name(item: Item, known: Known) -> str | None:
+    """The identifier in a request that is one of a forgotten person."""
+    said = json.loads(item.text)
+    if not isinstance(said, dict):
+        return None
+    for place in ("identifiers", "primary", "secondary"):
+        names = said.get(place)
+        for name in names.values() if isinstance(names, dict) else ():
+            if known.has(str(name)):
+                return str(name)
+    return None
 
 
 def insert(there: Warehouse, table: Table, rows: Sequence[Row]) -> None:

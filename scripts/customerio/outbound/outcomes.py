@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 ACKNOWLEDGED, REFUSED = "acknowledged", "refused"
+UNANSWERED = "unanswered"
+"""What was in flight when a run was killed: Customer.io may have taken it or not."""
 
 
 class Again(Exception):

@@ -3,15 +3,16 @@
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
 
 from scripts.console import console, listed, progress
 from scripts.customerio.outbound import ledger
-from scripts.customerio.outbound.ledger import Table, Where
+from scripts.customerio.outbound.ledger import Table, Warehouse, Where
+from scripts.customerio.outbound.outcomes import UNANSWERED
 from scripts.customerio.outbound.pace import Pace
 from scripts.customerio.outbound.sending import Totals, send_all
 from scripts.customerio.outbound.spool import (
@@ -69,8 +70,11 @@ def credentials() -> tuple[str, str]:
     return found[0], found[1]
 
 
-def new_run_id(now: datetime) -> str:
-    """An id by which runs sort in time."""
+def new_run_id(there: Warehouse, run: Run, now: datetime) -> str:
+    """An id by which runs sort in their order, also where this clock is behind that of the last run."""
+    if (last := ledger.last_run(there, run.table)) is not None:
+        with suppress(ValueError):
+            now = max(now, datetime.strptime(last.partition("-")[0], RUN_TIME) + timedelta(microseconds=1))
     return f"{now:{RUN_TIME}}-{secrets.token_hex(4)}"
 
 
@@ -93,8 +97,12 @@ def _recover(run: Run) -> None:
     if found is None:
         forget(run.folder)
         return
-    if found.answers:
-        answers = {answer.number: answer for answer in found.answers}
+    answers = {answer.number: answer for answer in found.answers}
+    if run.table is ledger.MEMBERS:
+        # a member is compared with what Customer.io holds, which is not known of these
+        at = utc_now().isoformat(sep=" ")
+        answers |= {number: Answered(number, UNANSWERED, None, at) for number in found.in_flight}
+    if answers:
         rows = [(item, answers[item.number]) for item in read_plan(run.folder) if item.number in answers]
         with ledger.opened(run.where, run.verb) as there:
             ledger.write(there, run.table, found.run_id, rows)

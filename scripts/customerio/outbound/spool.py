@@ -53,11 +53,16 @@ class Answered:
 
 @dataclass
 class Leftover:
-    """A run that did not end: what the ledger may lack, and how many items were sent without an answer."""
+    """A run that did not end: what the ledger may lack, and the items that were sent without an answer."""
 
     run_id: str
     answers: list[Answered] = field(default_factory=list)
-    unanswered: int = 0
+    in_flight: set[int] = field(default_factory=set)
+
+    @property
+    def unanswered(self) -> int:
+        """How many items were sent without an answer."""
+        return len(self.in_flight)
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ def left_over(folder: Path) -> Leftover | None:
         return None
     with plan.open(encoding="utf-8") as file:
         found = Leftover(json.loads(next(file))["run_id"])
-    sent: set[int] = set()
+    sent = found.in_flight
     for kind, given in _journal_lines(folder):
         if kind == "sent":
             sent.update(given)
@@ -148,7 +153,6 @@ def left_over(folder: Path) -> Leftover | None:
             answers = [Answered(*answer) for answer in given]
             found.answers.extend(answers)
             sent.difference_update(answer.number for answer in answers)
-    found.unanswered = len(sent)
     return found
 
 

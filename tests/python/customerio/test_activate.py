@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -222,3 +223,55 @@ def test_ten_thousand_changes_under_faults_and_kills_end_in_the_state_of_the_aud
     world.bodies.clear()
     run(there, world, create=True)
     assert world.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("before", "in_flight", "now", "wanted"),
+    [
+        ([], [{"id": "u1", "plan": "a"}], [], False),
+        ([{"id": "u1", "plan": "a"}], [{"id": "u1", "plan": "b"}], [{"id": "u1", "plan": "a"}], True),
+        ([{"id": "u1", "plan": "a"}], [], [{"id": "u1", "plan": "a"}], True),
+    ],
+    ids=["entered and left", "changed and back", "left and back"],
+)
+def test_who_was_in_flight_gets_the_state_of_the_next_run(
+    there: Project,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    before: list[Member],
+    in_flight: list[Member],
+    now: list[Member],
+    wanted: bool,
+) -> None:
+    """Customer.io took what a killed run sent without an answer, and the audience has gone on since."""
+    bob = [{"id": "bob", "plan": "a"}]
+    build(there, before + bob)
+    run(there, world, create=True)
+    mortal = Mortal(monkeypatch)
+    # no run is left, the plan, what is sent; then the answer, which never comes to the journal
+    mortal.live(4)
+    build(there, in_flight + bob)
+    with pytest.raises(Killed):
+        run(there, world, create=True)
+    mortal.live()
+    build(there, now + bob)
+    run(there, world, create=True)
+    found = {person.identifiers["id"]: person.attributes for person in world.workspace.people if person}
+    assert found["u1"]["copymart_vip"] is wanted and found["u1"]["plan"] == "a"
+    world.bodies.clear()
+    run(there, world, create=True)
+    assert world.bodies == []
+
+
+def test_a_clock_that_was_set_back_hides_no_state(
+    there: Project, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state of the last run counts, whatever this machine's clock said."""
+    for hour, plan in ((12, "a"), (10, "b"), (11, "a")):
+        at = datetime(2030, 1, 1, hour, tzinfo=UTC)
+        monkeypatch.setattr("scripts.customerio.outbound.sending.datetime", Mock(now=Mock(return_value=at)))
+        monkeypatch.setattr("scripts.customerio.activate.utc_now", Mock(return_value=at.replace(tzinfo=None)))
+        build(there, [{"id": "u1", "plan": plan}])
+        world.bodies.clear()
+        run(there, world)
+        assert [said["plan"] for said in attributes(world).values()] == [plan]

@@ -1,14 +1,16 @@
 """A forgotten person is nowhere in the ledger of what was sent, and is sent nothing again."""
 
 import hashlib
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from scripts.customerio.activate import activate
 from scripts.customerio.outbound.ledger import MEMBERS, REQUESTS, insert, opened
+from scripts.customerio.send import send
 from scripts.forget.command import forget
-from support.outbound import Project
+from support.outbound import Killed, Mortal, Project, identify
 from support.project import PROJECT
 from support.track_server import World
 
@@ -76,3 +78,36 @@ def test_a_forgotten_person_is_in_no_ledger_and_is_sent_nothing(
         activate("vip", **sending)
     assert len(world.bodies) == 1
     assert "forgotten_person 1" in capsys.readouterr().out
+
+
+def test_what_a_killed_run_left_comes_into_the_ledger_under_pseudonyms(
+    there: Project, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The person was forgotten between the kill and the run that brings the journal into the ledger."""
+    with there.connect() as connection:
+        connection.execute("create schema audiences")
+        connection.execute("create table audiences.vip as select unnest(?) as email", [[ANN, BOB]])
+    there.build(identify(1, ANN), identify(2, BOB))
+    options: dict[str, Any] = {"project_dir": PROJECT, "profiles_dir": there.folder}
+    sending = {"api_url": world.address, "spool": there.spool, "rate": 10_000, **options}
+    ways: tuple[Any, ...] = (
+        lambda: activate("vip", **sending),
+        lambda: send(since=datetime(2026, 1, 1), **sending),
+    )
+    mortal = Mortal(monkeypatch)
+    for way in ways:
+        # no run is left, the plan, what is sent, the answer, the disk; then the ledger
+        mortal.live(6)
+        with pytest.raises(Killed):
+            way()
+        mortal.live()
+    forget(email=ANN, yes=True, **options)
+    with there.connect() as connection:
+        connection.execute("create or replace table audiences.vip as select ? as email", [BOB])
+    world.bodies.clear()
+    for way in ways:
+        way()
+    assert world.bodies == []
+    for table, column in ((MEMBERS, "identifier"), (REQUESTS, "person_key")):
+        names = [name for (name,) in there.rows(f"select {column} from staging.{table.name} order by all")]
+        assert names[0] == BOB and names[1].startswith("forgotten:") and len(names) == 2
