@@ -51,19 +51,29 @@ def count(place: Place, known: Known, identifiers: set[str]) -> list[Count]:
 def forget_rows(warehouse: Warehouse, known: Known, identifiers: set[str]) -> None:
     """Remember the hashes, then give all rows pseudonyms, each landing table in a transaction of its own.
 
-    The hashes come first, so that whatever lands meanwhile gets its pseudonyms by itself. A run that was
-    killed is completed by running it again.
+    The hashes come first, so that whatever lands meanwhile gets its pseudonyms by itself. Then comes what is
+    found by the identifiers alone, while the rows that say which ones are this person's are as they were; the
+    rest is found by the hashes. So a run that was killed is completed by running it again, although it finds
+    fewer identifiers then.
     """
     place = place_of(warehouse)
-    with progress("forgetting", len(DATASETS) + 2) as advance:
+    datasets = [dataset for dataset in DATASETS if dataset.name in PERSONAL]
+    with progress("forgetting", len(DATASETS) + len(datasets) + 2) as advance:
         _remember(warehouse, place, known)
         advance(1)
         for dataset in DATASETS:
-            _forget_in(warehouse, place, dataset, known, identifiers)
+            stamp = new_stamp()
+            within = _contains("raw", identifiers)
+            with warehouse.transaction(stamp, dataset.name):
+                rewrite_rejects(place, dataset.name, known, within, tuple(sorted(identifiers)))
             advance(1)
         with warehouse.transaction(new_stamp()):
             _forget_in_api(place, known, identifiers)
         advance(1)
+        everybody = read_known(place) or known
+        for dataset in datasets:
+            _forget_in(warehouse, place, dataset, everybody)
+            advance(1)
 
 
 def _remember(warehouse: Warehouse, place: Place, known: Known) -> None:
@@ -79,17 +89,12 @@ def _remember(warehouse: Warehouse, place: Place, known: Known) -> None:
             )
 
 
-def _forget_in(
-    warehouse: Warehouse, place: Place, dataset: Dataset, known: Known, identifiers: set[str]
-) -> None:
+def _forget_in(warehouse: Warehouse, place: Place, dataset: Dataset, known: Known) -> None:
     stamp = new_stamp()
     with warehouse.transaction(stamp, dataset.name):
-        if dataset.name in PERSONAL and rewrite(place, dataset.name, known, stamp):
+        if rewrite(place, dataset.name, known, stamp):
             _note(place, dataset, stamp)
-        if dataset.name in PERSONAL:
-            rewrite_removed(place, dataset.name, known)
-        within = _contains("raw", identifiers)
-        rewrite_rejects(place, dataset.name, known, within, tuple(sorted(identifiers)))
+        rewrite_removed(place, dataset.name, known)
 
 
 def _note(place: Place, dataset: Dataset, stamp: Stamp) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from scripts.forget.person import find
 from scripts.forget.rows import count, forget_rows, known_of
 from scripts.land.api import Counts, Part, Record, Reject, begin, land, place_of
 from scripts.land.duckdb_api import OnDuckDB
+from scripts.land.engine import Stamp
 from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.rules import EVENTS
+from scripts.land.tables import API
 from support.forgotten import (
     CIO,
     EMAIL,
@@ -257,3 +260,46 @@ def test_merges_and_addresses_of_source_calls_are_followed(tmp_path: Path) -> No
     land_path(connection, write(tmp_path / "later/a.jsonl", later), PIPELINE_CALLS)
     assert cells(connection, *NAMES) == []
     connection.close()
+
+
+class _Killed(BaseException):
+    """The end of a process."""
+
+
+class _Mortal(OnDuckDB):
+    """Ends the run at the begin of its n-th transaction."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, left: int) -> None:
+        super().__init__(connection)
+        self.left = left
+
+    def transaction(self, stamp: Stamp, dataset: str = API) -> AbstractContextManager[None]:
+        self.left -= 1
+        if self.left < 0:
+            raise _Killed
+        return super().transaction(stamp, dataset)
+
+
+@pytest.mark.parametrize("named", [{"customer_id": ID}, {"email": EMAIL}], ids=["id", "address"])
+def test_a_run_that_was_killed_anywhere_is_completed_by_running_it_again(
+    tmp_path: Path, named: dict[str, str]
+) -> None:
+    """Also where the rows that said which identifiers are the person's have their pseudonyms already."""
+    for transactions in range(2, 40, 3):
+        connection = warehouse()
+        for way in (landing(events), by_sync):
+            way(connection, tmp_path, 0)
+        tables = _Mortal(connection, transactions)
+        person = find(place_of(tables), named.get("customer_id"), named.get("email"))
+        try:
+            forget_rows(tables, known_of(place_of(tables), person.identifiers), person.identifiers)
+            ended = True
+        except _Killed:
+            ended = False
+        forget_ann(connection, **named)
+        assert cells(connection, *NAMES) == [], transactions
+        reconciled(connection)
+        connection.close()
+        if ended:
+            return
+    raise AssertionError("more transactions than were looked at")
