@@ -76,17 +76,18 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
     # Arrow's usual allocator gives the memory of each chunk back to the system, and gets it back page by page
     pa.set_memory_pool(pa.system_memory_pool())
     fresh = []
+    changed = {file.uri for file in plan.files if file.etag and not same_etag(plan, file)}
     for file in plan.files:
         if same_etag(plan, file):
             yield Skipped(file)
-        elif file.etag and (other := plan.other_name(file, file.etag)):
+        elif file.etag and (other := plan.other_name(file, file.etag)) and other not in changed:
             yield Skipped(file, other_name=other)
         else:
             fresh.append(file)
 
     held: list[tuple[Opened, Piece]] = []
     size = whole = 0
-    for opened in open_files(fresh, store):
+    for opened in _in_turn(plan, fresh, store):
         if not isinstance(opened, Opened):
             yield Skipped(*opened)
             continue
@@ -105,8 +106,7 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
         except Refused as refusal:
             yield Skipped(opened.file, refusal)
             continue
-        if len(first.table):
-            plan.take(opened.file, opened.digest)
+        plan.take(opened.file, opened.digest, len(first.table) > 0)
         full = size + first.table.nbytes > CHUNK_BYTES or len(held) >= MOST_FILES
         # metadata says what is known of a column's values
         alike = held and not second and first.table.schema.equals(held[-1][1].table.schema, True)
@@ -117,7 +117,7 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
             yield _chunk(held, closes)
             held, size, whole = [], 0, 0 if closes else whole
         if second:
-            yield from _large_file(opened, chain((first, second), pieces))
+            yield from _large_file(plan, opened, chain((first, second), pieces))
         else:
             held.append((opened, first))
             size += first.table.nbytes
@@ -125,7 +125,32 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
         yield _chunk(held)
 
 
-def _large_file(opened: Opened, pieces: Iterator[Piece]) -> Iterator[Chunk | Skipped]:
+def _in_turn(
+    plan: Plan, files: list[SourceFile], store: Any
+) -> Iterator[Opened | tuple[SourceFile, Refused]]:
+    """Open files; one whose content another brought that is still to come, and may have changed, comes after
+    that one: of logs with numbers, each has the content that the one before it had.
+    """
+    coming = {file.uri for file in files}
+    while files:
+        later = []
+        for opened in open_files(files, store):
+            if not isinstance(opened, Opened):
+                coming.discard(opened[0].uri)
+                yield opened
+            elif plan.other_name(opened.file, opened.digest) in coming:
+                opened.stream.close()
+                later.append(opened.file)
+            else:
+                coming.discard(opened.file.uri)
+                yield opened
+        if len(later) == len(files):
+            # they wait for each other, so what they hold has landed
+            coming.clear()
+        files = later
+
+
+def _large_file(plan: Plan, opened: Opened, pieces: Iterator[Piece]) -> Iterator[Chunk | Skipped]:
     """One chunk per piece of a file; the last one closes the transaction, a refusal undoes it."""
     last = next(pieces)
     try:
@@ -133,6 +158,7 @@ def _large_file(opened: Opened, pieces: Iterator[Piece]) -> Iterator[Chunk | Ski
             yield _chunk([(opened, last)], closes=False)
             last = piece
     except Refused as refusal:
+        plan.keep(opened.file.uri)
         yield Skipped(opened.file, refusal, breaks_off=True)
         return
     yield _chunk([(opened, last)])

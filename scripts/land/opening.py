@@ -5,6 +5,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
@@ -69,10 +70,12 @@ def open_file(file: SourceFile, s3: Any = None) -> Opened:
         if file.size <= IN_MEMORY:
             with stream:
                 data = stream.read()
+            # it may have grown since it was listed, and a copy is known by content and size
+            file = replace(file, size=len(data))
             return Opened(file, BytesIO(data), hashlib.sha256(data).hexdigest())
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         stream.seek(0)
-        return Opened(file, stream, digest, stamp)
+        return Opened(replace(file, size=stamp[0]), stream, digest, stamp)
     except OSError as error:
         raise Refused(
             f"it cannot be read ({error.strerror}): check that it is there and its permissions"

@@ -58,12 +58,21 @@ class Plan:
         name = self.names.get((digest, file.size))
         return name if name != file.uri and not self.copies else None
 
-    def take(self, file: SourceFile, digest: str) -> None:
-        """Note that a file will land, which holds back a copy of it in the same run."""
+    def take(self, file: SourceFile, digest: str, has_rows: bool = True) -> None:
+        """Note that a file will land: its content before is free, and a copy in the same run is held back."""
         known = self.known.get(file.uri)
         if known and self.names.get((known.digest, known.size)) == file.uri:
             del self.names[known.digest, known.size]
-        self.names.setdefault((digest, file.size), file.uri)
+        if has_rows:
+            self.names.setdefault((digest, file.size), file.uri)
+
+    def keep(self, uri: str) -> None:
+        """Note that a file does not land after all: what it brought before stays."""
+        for content in [content for content, name in self.names.items() if name == uri]:
+            del self.names[content]
+        known = self.known.get(uri)
+        if known and known.lines and known.digest:
+            self.names.setdefault((known.digest, known.size), uri)
 
 
 def plan_landing(

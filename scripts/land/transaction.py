@@ -148,6 +148,7 @@ def _land_one_by_one(
                 engine.connection.rollback()
                 error = other
         broken.add(uri)
+        plan.keep(uri)
         outcome.refused.append(
             (uri, f"DuckDB cannot read it ({first_line(error)}): write it with other types")
         )

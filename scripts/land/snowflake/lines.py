@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -96,11 +97,16 @@ def staged_chunks(
     """
     mine: list[SourceFile] = []
     rest: list[SourceFile] = []
+    listed = {file.uri for file in plan.files}
     for file in plan.files:
         if same_etag(plan, file):
             yield Skipped(file)
         elif file.etag and (other := plan.other_name(file, file.etag)):
-            yield Skipped(file, other_name=other)
+            if other in listed:
+                # that one may have changed: the reader of files comes after all others
+                rest.append(file)
+            else:
+                yield Skipped(file, other_name=other)
         elif plan.dataset.name in FIELDS and _copyable(file, stage):
             if file.etag:
                 _take(plan, file, file.etag)
@@ -115,7 +121,10 @@ def staged_chunks(
             else:
                 yield item
     _print_summary(plan, summary)
-    yield from prefetched(read_chunks(replace(plan, files=rest), store))
+    # not by replace, which would hold back again what is free by now
+    reading = copy(plan)
+    reading.files = rest
+    yield from prefetched(read_chunks(reading, store))
 
 
 def _take(plan: Plan, file: SourceFile, digest: str) -> None:
@@ -214,6 +223,7 @@ def _put(
 ) -> Iterator[Staged | Skipped | SourceFile]:
     """PUT as they are, in one statement, the local files of a batch that are not what the ledger knows."""
     put: list[tuple[Staged, tuple[int, int]]] = []
+    listed = {file.uri for file in plan.files}
     with TemporaryDirectory(prefix="copymart-lines-") as folder, ThreadPoolExecutor(8) as pool:
         for number, (file, found) in enumerate(zip(files, pool.map(_hashed, files), strict=True)):
             known = plan.known.get(file.uri)
@@ -221,8 +231,11 @@ def _put(
                 yield file
             elif known and known.digest == found[0]:
                 yield Skipped(file)
-            elif other := plan.other_name(file, found[0]):
-                yield Skipped(file, other_name=other)
+            elif other := plan.other_name(file := replace(file, size=found[1][0]), found[0]):
+                if other in listed:
+                    yield file
+                else:
+                    yield Skipped(file, other_name=other)
             else:
                 _take(plan, file, found[0])
                 name = f"{number:04d}{_COMPRESSIONS[file.codec][1]}"

@@ -4,18 +4,22 @@ import gzip
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from scripts.errors import UserError
+from scripts.land import records
 from scripts.land.duckdb import DuckDB
 from scripts.land.moved import move, plan_moves
-from scripts.land.rules import EVENTS
-from scripts.land.sources import listed_files, locate
+from scripts.land.plan import plan_landing
+from scripts.land.rules import CALLS, EVENTS
+from scripts.land.sources import list_files, listed_files, locate
+from scripts.land.transaction import run
 from support import land as support
 from support.formats import parquet
-from support.land import SPAN, call, event, hourly, landed, rows, state, warehouse, write
+from support.land import SPAN, call, event, hourly, landed, rows, state, text, warehouse, write
 
 land_path = partial(support.land_path, copies=False)
 
@@ -125,6 +129,53 @@ def test_content_that_changed_names_is_free_again(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", call(user_id="new"))
     assert land_path(connection, tmp_path).copies == []
     assert [row["user_id"] for row in landed(connection)] == ["new", "old"]
+
+
+@pytest.mark.parametrize("now", [(call(user_id="new"),), ()], ids=["new content", "empty"])
+def test_logs_with_numbers_are_rotated(tmp_path: Path, now: tuple[dict[str, Any], ...]) -> None:
+    """The new names come before the old ones, and each has content that another one brought."""
+    write(tmp_path / "calls.jsonl", call(user_id="b"))
+    write(tmp_path / "calls.1.jsonl", call(user_id="a"))
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    (tmp_path / "calls.1.jsonl").rename(tmp_path / "calls.2.jsonl")
+    (tmp_path / "calls.jsonl").rename(tmp_path / "calls.1.jsonl")
+    write(tmp_path / "calls.jsonl", *now)
+    assert land_path(connection, tmp_path).copies == []
+    found = [row["user_id"] for row in landed(connection)]
+    assert found == ["b", "a", *(row["user_id"] for row in now)]
+    # two that changed places bring what is there already
+    (tmp_path / "calls.1.jsonl").rename(tmp_path / "other")
+    (tmp_path / "calls.2.jsonl").rename(tmp_path / "calls.1.jsonl")
+    (tmp_path / "other").rename(tmp_path / "calls.2.jsonl")
+    assert len(land_path(connection, tmp_path).copies) == 2
+    assert [row["user_id"] for row in landed(connection)] == found
+
+
+def test_a_file_that_is_refused_keeps_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it brought before stays, so the same under another name is a copy."""
+    monkeypatch.setattr(records, "PIECE_BYTES", 100)
+    write(tmp_path / "a.jsonl.gz", call(user_id="old"))
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    shutil.copy(tmp_path / "a.jsonl.gz", tmp_path / "b.jsonl.gz")
+    lines = text(*(call(user_id=f"{number}") for number in range(999))).encode()
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines)[:-30])
+    outcome = land_path(connection, tmp_path)
+    assert (len(outcome.refused), len(outcome.copies)) == (1, 1)
+    assert [row["user_id"] for row in landed(connection)] == ["old"]
+
+
+def test_a_copy_of_a_file_that_grew_after_it_was_listed_is_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", call())
+    connection = warehouse()
+    location = locate(str(tmp_path))
+    there = list_files(location)
+    write(path, call(), call(user_id="more"))
+    run(DuckDB(connection), plan_landing(connection, CALLS, location, there), support.BOUNDS)
+    path.rename(tmp_path / "b.jsonl")
+    assert len(land_path(connection, tmp_path).copies) == 1
+    assert len(landed(connection)) == 2
 
 
 def test_a_backfill_takes_a_file_that_was_renamed_in_its_hour(tmp_path: Path) -> None:
