@@ -16,7 +16,7 @@ from rich.logging import RichHandler
 from scripts import s3
 from scripts.console import WHAT, WHERE_TO, console, error_console
 from scripts.customerio.deliver import Put, deliver, deliver_rest, to_folder, to_s3
-from scripts.customerio.spool import Spool
+from scripts.customerio.spool import Spool, write_whole
 from scripts.errors import UserError
 
 KEYS = "CUSTOMERIO_WEBHOOK_KEYS"
@@ -129,6 +129,7 @@ def receive(
         stop.set()
         courier.join()
         rest = deliver_rest(log, receiver, put)
+        log.release()
     console.print(
         f"{rest} segments stay in {spool} for the next start" if rest else "everything is delivered"
     )
@@ -152,9 +153,10 @@ def signing_keys(text: str) -> list[bytes]:
 def receiver_id(spool: Path) -> str:
     """The name in front of this receiver's files: made once and kept in the spool."""
     path = spool / "id"
-    if not path.exists():
+    if not path.exists() or not path.read_text():
         host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:30]
-        path.write_text(f"{host}-{secrets.token_hex(4)}")
+        # whole or not at all: with half a name, files of two receivers could have one name
+        write_whole(path, f"{host}-{secrets.token_hex(4)}".encode())
     return path.read_text()
 
 

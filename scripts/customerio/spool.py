@@ -121,9 +121,12 @@ class Spool:
             self._bytes -= size
 
     def close(self) -> None:
-        """Write what waits, and close the segment."""
+        """Write what waits, and close the segment. The folder stays this process's until `release`."""
         self._queue.put(None)
         self._thread.join()
+
+    def release(self) -> None:
+        """Let another process take over the folder, once nothing of it is delivered here any more."""
         os.close(self._lock)
 
     def _write_all(self) -> None:
@@ -182,7 +185,7 @@ class Spool:
     def _begin_segment(self) -> None:
         number = self._number + 1
         # before the segment, so that a number is used once even when its file is delivered and gone
-        _replace(self.folder / "last", str(number).encode())
+        write_whole(self.folder / "last", str(number).encode())
         path = self.folder / f"{number:010}-{self.now():%Y%m%d%H}.open"
         self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._number, self._path = number, path
@@ -280,7 +283,7 @@ def _last_number(folder: Path) -> int:
         return 0
 
 
-def _replace(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write a small file whole, and wait for the disk."""
     beside = path.with_suffix(".new")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -290,6 +293,7 @@ def _replace(path: Path, data: bytes) -> None:
     finally:
         os.close(handle)
     beside.rename(path)
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

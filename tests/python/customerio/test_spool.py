@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from scripts.customerio.deliver import deliver, deliver_rest, name_of, packed, to_folder
+from scripts.customerio.receive import receiver_id
 from scripts.customerio.spool import Full, Spool
 from scripts.customerio.webhook import as_line, is_recent
 from scripts.errors import UserError
@@ -30,6 +31,7 @@ def spooling(folder: Path, **options: Any) -> Iterator[Spool]:
         yield spool
     finally:
         spool.close()
+        spool.release()
 
 
 def in_a_loop(work: Coroutine[Any, Any, None]) -> None:
@@ -184,6 +186,24 @@ def test_two_receivers_do_not_share_a_spool(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="name a folder that can be written"):
         Spool(tmp_path / "file/spool", 1)
+
+
+def test_a_spool_is_held_until_its_rest_is_delivered(tmp_path: Path) -> None:
+    """A receiver that starts meanwhile would deliver the same segments, and miss those that went."""
+    spool = Spool(tmp_path / "spool", 1 << 30)
+    spool.close()
+    with pytest.raises(UserError, match="--spool of its own"):
+        Spool(tmp_path / "spool", 1)
+    spool.release()
+    with spooling(tmp_path):
+        pass
+
+
+def test_a_receiver_has_a_name_also_after_its_file_was_cut_off(tmp_path: Path) -> None:
+    """Files of two receivers without a name would replace each other."""
+    (tmp_path / "id").touch()
+    name = receiver_id(tmp_path)
+    assert len(name) > 8 and receiver_id(tmp_path) == name
 
 
 def test_a_target_that_is_away_gets_each_segment_once_it_is_back(tmp_path: Path) -> None:
