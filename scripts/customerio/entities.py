@@ -11,7 +11,7 @@ from scripts.console import console, progress
 from scripts.customerio.app_api import Api, Gone, Restarted, pages, path_of
 from scripts.customerio.people import exported_people
 from scripts.customerio.records import Landed, action_ids, person_id, record, text_of
-from scripts.customerio.wish import DAY, MESSAGES_DAYS, Wish, start_of
+from scripts.customerio.wish import DAY, MESSAGES_DAYS, OVERLAP, Wish, start_of
 from scripts.errors import UserError
 from scripts.land.api import Counts, Extent, Part, Record, Reject, Warehouse, begin, land, positions
 
@@ -238,6 +238,13 @@ def _messages(reading: Reading, positions: dict[str, int]) -> Iterator[Part]:
     for kind in wish.message_types or (EVERY_TYPE,):
         position = max((positions[scope] for scope in {kind, EVERY_TYPE} if scope in positions), default=None)
         begin = start_of(wish, position, last)
+        if position is not None and position > last + OVERLAP:
+            console.print(
+                "by the position of messages they have been read up to "
+                f"{datetime.fromtimestamp(position, UTC):%Y-%m-%d %H:%M}, which is to come: a clock is or "
+                "was wrong. `--reset-state messages` forgets it",
+                soft_wrap=True,
+            )
         first, length = begin, _FIRST_WINDOW
         while first <= last:
             end = min(first + length - 1, last)

@@ -109,6 +109,7 @@ def start_of(wish: Wish, position: int | None, last: int) -> int:
     floor = last - MESSAGES_DAYS * DAY
     if wish.since is not None:
         return max(wish.since, floor)
-    if position is None or wish.full:
+    # a clock that was ahead once must not leave out all that follows
+    if position is None or wish.full or position > last + OVERLAP:
         return floor
     return max(position + 1 - max(wish.rescan_days * DAY, OVERLAP), floor)

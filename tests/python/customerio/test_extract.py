@@ -252,6 +252,17 @@ def test_a_start_leaves_nothing_out(position: int | None, since: int | None, res
         assert full or position > start or start == NOW - 180 * DAY
 
 
+def test_a_position_that_is_to_come_leaves_nothing_out(
+    world: World, tables: OnDuckDB, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A clock was years ahead in one run; by the next one messages have come."""
+    extracted(world, tables, "messages", now=NOW + 3_000 * DAY)
+    world.messages = [message(1, 100), message(2, 0.001)]
+    extracted(world, tables, "messages", rescan_days=0)
+    assert keys(tables, "messages") == ["m1", "m2"]
+    assert "which is to come" in capsys.readouterr().out
+
+
 def test_a_list_that_began_again_is_read_again(world: World, tables: OnDuckDB) -> None:
     loop = {"messages": [message(1)], "next": "x"}
     world.instead = [answer(200, loop), answer(200, loop)]
