@@ -29,7 +29,7 @@ from scripts.land.sync import by_table
 from scripts.land.sync_tables import plan_sync_tables
 from scripts.land.table_plan import plan_table
 from scripts.land.transaction import run
-from scripts.warehouse import ProfilesDir, ProjectDir, Target, credentials, project_vars
+from scripts.warehouse import ProfilesDir, ProjectDir, Target, connect, credentials, project_vars
 
 EXAMPLES = """
 copymart land --calls logs/justai/calls --events logs/customerio/events
@@ -248,6 +248,9 @@ def land(
     elsewhere = profile["type"] == "snowflake"
     if stage is not None and not elsewhere:
         raise UserError(f"--stage belongs to a Snowflake target; the profile's is of type {profile['type']}")
+    if moved and not elsewhere and not dry_run:
+        # a file that is missing has no rows to rename, and must not be made
+        connect(project_dir, profiles_dir, target, read_only=True).close()
     # listed before a warehouse is created; only an open session knows which places on S3 a stage covers
     listed = [
         (

@@ -157,6 +157,19 @@ def test_copies_and_moves(tmp_path: Path, copymart: Callable[..., Done]) -> None
     assert (done.returncode, "--backfill belongs to --calls or --events" in done.stderr) == (1, True)
 
 
+def test_a_move_in_a_missing_warehouse_makes_none(
+    tmp_path: Path, copymart: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "other.duckdb"
+    monkeypatch.setenv("COPYMART_DUCKDB", str(file))
+    done = copymart("--moved", tmp_path / "a", tmp_path / "b")
+    assert (done.returncode, "does not exist: run `copymart land`" in " ".join(done.stderr.split())) == (
+        1,
+        True,
+    )
+    assert not file.exists()
+
+
 def test_memory_that_is_too_small_or_no_amount(
     tmp_path: Path, copymart: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
