@@ -100,8 +100,12 @@ def _arrow_type(column: Any) -> pyarrow.DataType:
     return _ARROW_TYPES.get(name, pyarrow.string())
 
 
-def _not_built(error: Any) -> UserError:
-    return UserError(
+class NotBuilt(UserError):
+    """The warehouse lacks what a query reads."""
+
+
+def _not_built(error: Any) -> NotBuilt:
+    return NotBuilt(
         "the warehouse lacks a table or a column that this command needs: run `dbt build`, or `dbt build "
         f"--full-refresh` after an update of copymart ({str(error).strip().splitlines()[0]})"
     )

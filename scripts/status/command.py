@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from scripts import warehouse
-from scripts.answers import Answer, answers
+from scripts.answers import Answer, NotBuilt, answers
 from scripts.console import WHAT, console, error_console, listed
 from scripts.customerio.outbound.options import DEFAULT_SPOOL, Spool
 from scripts.customerio.outbound.spool import Unfinished, unfinished
@@ -25,6 +25,9 @@ copymart status --max-age 26 --json
 
 # The last models of a build: a batch that one of them has not read is not in the marts.
 _LAST_MODELS = ("copy_cohort_metrics_daily", "copy_metrics_daily", "fct_deliveries", "fct_engagement_events")
+# The tables that landing makes itself: without them nothing has landed.
+_LANDED = "select count(*) as batches from {staging}.landed_batches"
+_NOTHING = "nothing has landed yet: run `copymart land` first"
 _FEEDS = f"""
     with read_batches as (
         select batch_id
@@ -173,12 +176,16 @@ def read(
     Raises:
         UserError: nothing has landed yet.
     """
+    try:
+        answer(_LANDED)
+    except NotBuilt as error:
+        raise UserError(_NOTHING) from error
     feeds = [
         Feed(name, landed_at, newest, *(number or 0 for number in numbers))
         for name, landed_at, newest, *numbers in (row.values() for row in answer(_FEEDS).to_pylist())
     ]
     if not feeds:
-        raise UserError("nothing has landed yet: run `copymart land` first")
+        raise UserError(_NOTHING)
     ((expected, matched),) = (row.values() for row in answer(_MATCHES).to_pylist())
     problems = [
         f"{name}: the last landing was {(now - landed_at) / timedelta(hours=1):.1f} hours ago"

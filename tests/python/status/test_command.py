@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from scripts.answers import NotBuilt
 from scripts.customerio.outbound.spool import (
     Answered,
     Item,
@@ -115,6 +116,22 @@ def test_a_spool_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_before_anything_landed_it_says_what_to_run() -> None:
     with pytest.raises(UserError, match="nothing has landed yet: run `copymart land` first"):
         read(answering([]), None, NOW, None)
+
+
+def test_a_warehouse_of_seeds_says_what_comes_first() -> None:
+    """Without the tables of landing, a build is not what is missing; without those of a build it is."""
+
+    def lacking(name: str) -> Any:
+        def answer(query: str) -> Any:
+            if name in query:
+                raise NotBuilt("run `dbt build`")
+            return pa.table({})
+
+        return answer
+
+    for name, said in (("landed_batches", "run `copymart land` first"), ("consumed_batches", "dbt build")):
+        with pytest.raises(UserError, match=said):
+            read(lacking(name), None, NOW, None)
 
 
 def test_the_result_of_dbt_is_read_by_node(tmp_path: Path) -> None:
