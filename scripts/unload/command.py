@@ -193,7 +193,7 @@ def unload(
 
     Files go to `TO/<dataset>/YYYY/MM/DD/HH/`; `TO/<dataset>/_manifest.json` lists them. Hours without rows in
     the warehouse are removed. `--start` and `--end` limit both to a range. A mart without rows is skipped, or
-    is an error if `--dataset` names it.
+    is an error if `--dataset` names it. So are all marts without rows, unless no calls have landed.
 
     With a Snowflake target, Snowflake writes Parquet to S3 through an external stage whose URL `TO` lies
     below, and this machine reads it back. It refuses `--sse`, `--kms-key-id`, `--acl` and `--part-size`.
@@ -232,6 +232,8 @@ def unload(
         try:
             require_relations(engine, chosen)
             chosen = with_rows(engine, chosen, place, span, named=bool(dataset))
+            if not chosen:
+                return
             if dry_run:
                 plans = [planned(engine, each, place, span, options, backfill) for each in chosen]
                 print_plans(engine, plans, place)

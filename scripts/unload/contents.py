@@ -1,7 +1,7 @@
 """What each partition holds in a warehouse: rows and hash sum."""
 
 from scripts.errors import UserError
-from scripts.unload.datasets import CONSUMED, CONTENTS, HOUR, Dataset, Span
+from scripts.unload.datasets import CONSUMED, CONTENTS, HOUR, LEDGER, Dataset, Span
 from scripts.unload.engines.base import Engine
 from scripts.unload.publish import Contents
 
@@ -58,6 +58,22 @@ def _require_agreement(engine: Engine, dataset: Dataset) -> None:
         raise UserError(
             f"{CONTENTS} counts {int(kept):,} rows of {dataset.name}, {dataset.mart} has {total:,}: " + again
         )
+
+
+def landed_without_calls(engine: Engine) -> bool:
+    """Return whether something has landed, and none of it was a call or a send, not even a rejected one."""
+    ledger = engine.dialect.relation(LEDGER)
+    there = engine.query(
+        "select 1 from information_schema.tables "
+        f"where lower(table_schema || '.' || table_name) = '{ledger.lower()}'"
+    )
+    if not there:
+        return False
+    ((files, calls),) = engine.query(
+        "select count(*), coalesce(sum(case when dataset in ('justai_calls', 'justai_sends') "
+        f"then row_count + reject_count else 0 end), 0) from {ledger}"
+    )
+    return bool(files) and not calls
 
 
 def is_empty(engine: Engine, dataset: Dataset) -> bool:

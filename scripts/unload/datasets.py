@@ -102,6 +102,7 @@ class Dataset:
 CONTENTS = "intermediate.int_partition_contents"
 # Which batches each incremental model has read, also kept by dbt.
 CONSUMED = "staging.consumed_batches"
+LEDGER = "staging.landed_files"
 
 DATASETS = {
     dataset.name: dataset

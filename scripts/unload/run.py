@@ -12,7 +12,7 @@ from rich.table import Table
 from scripts.console import console, progress
 from scripts.errors import UserError
 from scripts.unload import publish
-from scripts.unload.contents import contents_of, is_empty
+from scripts.unload.contents import contents_of, is_empty, landed_without_calls
 from scripts.unload.datasets import EVERYTHING, SCHEMA_VERSION, Dataset, Format, Span
 from scripts.unload.engines.base import Engine, Options, Work
 from scripts.unload.manifest import Partition, State, joined, read_state, shape_of
@@ -34,10 +34,12 @@ def with_rows(engine: Engine, chosen: list[Dataset], place: Place, span: Span, n
     """Leave out datasets with empty marts, with a note.
 
     An empty mart more often means a failed build, or data that never landed, than a reason to empty an
-    export. It empties only a range of a dataset that the caller `named`.
+    export. It empties only a range of a dataset that the caller `named`. Nothing is left where only feeds
+    without calls have landed, and nothing was unloaded to the place: no mart here has rows of those.
 
     Raises:
-        UserError: all of a named dataset is to be unloaded and its mart is empty, or all marts are empty.
+        UserError: all of a named dataset is to be unloaded and its mart is empty, or all marts are empty
+            although calls have landed or were unloaded.
     """
     empty = [
         each
@@ -45,6 +47,17 @@ def with_rows(engine: Engine, chosen: list[Dataset], place: Place, span: Span, n
         if not (named and span.of(each.period) != EVERYTHING) and is_empty(engine, each)
     ]
     if empty and (named or len(empty) == len(chosen)):
+        if (
+            not named
+            and landed_without_calls(engine)
+            and not any(read_state(place, each).etag for each in empty)
+        ):
+            console.print(
+                "nothing to unload: no calls have landed, and all that is unloaded follows from calls. "
+                f"{place.uri} stays as it is",
+                soft_wrap=True,
+            )
+            return []
         marts = ", ".join(each.mart for each in empty)
         raise UserError(f"nothing to unload: no rows in {marts}. {place.uri} stays as it is")
     for each in empty:

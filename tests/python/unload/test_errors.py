@@ -4,13 +4,14 @@ import errno
 import shutil
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scripts.errors import UserError
 from scripts.unload.places.folder import Folder
 from scripts.unload.verify import verify
-from support.unload import CALLS, NOON, Warehouse, call, snapshot
+from support.unload import CALLS, NOON, Warehouse, call, fill, snapshot
 
 
 def test_contents_that_disagree_with_the_mart_ask_for_a_build(filled: Warehouse) -> None:
@@ -159,6 +160,34 @@ def test_a_warehouse_of_empty_marts_has_nothing_to_unload(warehouse: Warehouse, 
     with pytest.raises(UserError, match=r"nothing to unload: no rows in marts\.fct_calls, .*out stays"):
         warehouse.unload(**span)
     assert not warehouse.out.exists()
+
+
+def test_feeds_without_calls_have_nothing_to_unload_and_that_is_no_error(
+    warehouse: Warehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every feed is optional: a daily job on events or the sync alone must not fail each day."""
+    ledger = "create table staging.landed_files (dataset varchar, row_count bigint, reject_count bigint)"
+    warehouse.execute(ledger)
+    with pytest.raises(UserError, match="nothing to unload"):
+        warehouse.unload()
+    warehouse.execute("insert into staging.landed_files values ('customerio_events', 9, 1)")
+    given: tuple[dict[str, Any], ...] = ({}, {"dry_run": True}, {"start": "2026-01-01"})
+    for options in given:
+        warehouse.unload(**options)
+        assert "nothing to unload: no calls have landed" in " ".join(capsys.readouterr().out.split())
+    assert not warehouse.out.exists()
+    with pytest.raises(UserError, match="nothing to unload"):
+        warehouse.unload("calls")
+    # an export of calls that the warehouse has lost, and calls that no build has read
+    fill(warehouse).unload("calls")
+    warehouse = Warehouse(warehouse.folder)
+    warehouse.execute(ledger)
+    warehouse.execute("insert into staging.landed_files values ('customerio_events', 9, 1)")
+    with pytest.raises(UserError, match="nothing to unload"):
+        warehouse.unload()
+    warehouse.execute("insert into staging.landed_files values ('justai_sends', 0, 1)")
+    with pytest.raises(UserError, match="nothing to unload"):
+        warehouse.unload(to=warehouse.folder / "elsewhere")
 
 
 def test_an_unwritable_folder_is_told(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
