@@ -48,6 +48,7 @@ class Sender(Protocol):
 
 
 Write = Callable[[list[tuple[Item, Answered]]], None]
+_Answers = tuple[list[Answered], Exception | None]
 
 
 @dataclass
@@ -161,7 +162,7 @@ class _Run:
         self.window, self.pace, self.journal = window, pace, journal
         self.write, self.advance, self.open_sender = write, advance, open_sender
         self.totals = Totals()
-        self.flying: dict[Future[list[Answered]], list[Item]] = {}
+        self.flying: dict[Future[_Answers], list[Item]] = {}
         self.waiting: list[tuple[Item, Answered]] = []
         self.written_at = time.monotonic()
         self.senders = local()
@@ -180,27 +181,33 @@ class _Run:
     def settle(self) -> None:
         """Note what still comes back, and bring all answers into the ledger."""
         done, _ = wait(self.flying)
-        failures = [future for future in done if future.exception()]
-        self._take_in(done.difference(failures))
+        self._note(done)
         self._write()
 
-    def _take_in(self, done: Iterable[Future[list[Answered]]]) -> None:
+    def _note(self, done: Iterable[Future[_Answers]]) -> BaseException | None:
+        """Take in what came back; return what ended one of the requests."""
         failed: BaseException | None = None
         for future in done:
             if (error := future.exception()) is not None:
                 failed = failed or error
                 continue
             chosen = self.flying.pop(future)
-            answers = future.result()
+            answers, broken_off = future.result()
+            failed = failed or broken_off
             self.journal.answered(answers)
-            self.window.release(chosen)
-            self.waiting.extend(zip(chosen, answers, strict=True))
+            if not broken_off:
+                self.window.release(chosen)
+            of_number = {item.number: item for item in chosen}
+            self.waiting.extend((of_number[answer.number], answer) for answer in answers)
             refused = list(reasons(answers))
             self.totals.refused.update(refused)
             self.totals.acknowledged += len(answers) - len(refused)
             self.advance(len(answers))
         self.journal.sync()
-        if failed:
+        return failed
+
+    def _take_in(self, done: Iterable[Future[_Answers]]) -> None:
+        if failed := self._note(done):
             raise failed
         due = time.monotonic() - self.written_at >= _SECONDS_TO_LEDGER
         # a ledger that could not be written is tried again after these seconds, not after each answer
@@ -221,18 +228,23 @@ class _Run:
         self.journal.written()
         self.waiting = []
 
-    def _deliver(self, chosen: list[Item]) -> list[Answered]:
-        """In a thread: send one request, and return what came of its items, in their order."""
-        refused = self._refused(chosen)
-        at = datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ")
-        return [
-            Answered(item.number, REFUSED, str(refused[place]), at)
-            if place in refused
-            else Answered(item.number, ACKNOWLEDGED, None, at)
-            for place, item in enumerate(chosen)
-        ]
+    def _deliver(self, chosen: list[Item]) -> _Answers:
+        """In a thread: send one request, and return what came of its items.
 
-    def _refused(self, chosen: list[Item]) -> dict[int, Refusal]:
+        Where it is cut in halves and one of them ends the run, what was acknowledged of the others counts.
+        Refusals do not: where everything is refused, they are of no item.
+        """
+        answers: list[Answered] = []
+        try:
+            self._ask(chosen, answers)
+        except Exception as error:
+            acknowledged = [answer for answer in answers if answer.status == ACKNOWLEDGED]
+            if not acknowledged:
+                raise
+            return acknowledged, error
+        return answers, None
+
+    def _ask(self, chosen: list[Item], answers: list[Answered]) -> None:
         sender, texts = self._sender(), [item.text for item in chosen]
         metrics = chosen[0].endpoint == METRICS
 
@@ -240,14 +252,24 @@ class _Run:
             return sender.metric(texts[0]) if metrics else sender.batch(texts)
 
         try:
-            found = self.pace.sent(send)
+            refused = self.pace.sent(send)
         except Refused as error:
-            return self._found_in_halves(chosen, error.refusal)
+            self._ask_in_halves(chosen, error.refusal, answers)
+            return
         self.in_a_row = 0
-        return found
+        self._answer(chosen, refused, answers)
 
-    def _found_in_halves(self, chosen: list[Item], refusal: Refusal) -> dict[int, Refusal]:
-        """The refused items of a request that is refused without saying which they are."""
+    def _answer(self, chosen: list[Item], refused: dict[int, Refusal], answers: list[Answered]) -> None:
+        at = datetime.now(UTC).replace(tzinfo=None).isoformat(sep=" ")
+        answers.extend(
+            Answered(item.number, REFUSED, str(refused[place]), at)
+            if place in refused
+            else Answered(item.number, ACKNOWLEDGED, None, at)
+            for place, item in enumerate(chosen)
+        )
+
+    def _ask_in_halves(self, chosen: list[Item], refusal: Refusal, answers: list[Answered]) -> None:
+        """Find the refused items of a request that is refused without saying which they are."""
         if len(chosen) == 1:
             self.in_a_row += 1
             if self.in_a_row >= _REFUSED_IN_A_ROW:
@@ -255,11 +277,11 @@ class _Run:
                     f"Customer.io refuses everything ({refusal.reason}), {self.in_a_row} requests in a row: "
                     "nothing more is sent. `copymart send --dry-run` shows samples of what is sent"
                 )
-            return {0: refusal}
+            self._answer(chosen, {0: refusal}, answers)
+            return
         middle = len(chosen) // 2
-        first = self._refused(chosen[:middle])
-        second = self._refused(chosen[middle:])
-        return first | {middle + place: why for place, why in second.items()}
+        self._ask(chosen[:middle], answers)
+        self._ask(chosen[middle:], answers)
 
     def _sender(self) -> Sender:
         if not hasattr(self.senders, "own"):

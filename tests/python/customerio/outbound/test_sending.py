@@ -222,6 +222,8 @@ def test_when_everything_is_refused_nothing_more_is_sent(tmp_path: Path) -> None
     with pytest.raises(UserError, match="refuses everything"):
         sent(tmp_path, [item(n) for n in range(200)], fake)
     assert len(fake.batches) < 200
+    found = left_over(tmp_path)
+    assert found and not found.answers and found.unanswered == 200
 
 
 def test_without_an_answer_it_ends_and_keeps_what_was_answered(tmp_path: Path) -> None:
@@ -235,6 +237,22 @@ def test_without_an_answer_it_ends_and_keeps_what_was_answered(tmp_path: Path) -
     found = left_over(tmp_path)
     assert found is not None
     assert len(written) + found.unanswered == 3
+
+
+def test_a_half_that_was_acknowledged_counts_where_the_other_ends_the_run(tmp_path: Path) -> None:
+    """Otherwise it would be sent again."""
+    fake = Fake()
+    fake.answers = [Refused(Refusal("invalid")), {}] + [Again("503")] * 8
+    written: list[Any] = []
+    write_plan(tmp_path, "run", [item(n) for n in range(4)])
+    with pytest.raises(UserError, match="not taken in 8 attempts"):
+        send_all(read_plan(tmp_path), lambda: fake, Pace(10_000, 0.001), Journal(tmp_path), written.extend)
+    assert [(each.number, answer.status) for each, answer in written] == [
+        (0, "acknowledged"),
+        (1, "acknowledged"),
+    ]
+    found = left_over(tmp_path)
+    assert found and found.unanswered == 2 and not found.answers
 
 
 def test_what_the_ledger_cannot_take_stays_in_the_journal(tmp_path: Path) -> None:
