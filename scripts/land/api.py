@@ -6,7 +6,7 @@ ends a transaction.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import md5
@@ -127,6 +127,16 @@ def land(warehouse: Warehouse, part: Part, counts: Counts) -> None:
     Of records with one key the last one of the greatest version counts. A payload that is there already is
     not written again.
     """
+    while True:
+        with suppress(_ForgottenMeanwhile):
+            return _land(warehouse, part, counts)
+
+
+class _ForgottenMeanwhile(Exception):
+    """Somebody was forgotten after the records got their pseudonyms, so these lack some."""
+
+
+def _land(warehouse: Warehouse, part: Part, counts: Counts) -> None:
     latest = _latest(part.records)
     if not (latest or part.rejects or part.covered or part.scopes is not None or part.position):
         return
@@ -140,6 +150,9 @@ def land(warehouse: Warehouse, part: Part, counts: Counts) -> None:
     if part.rejects:
         warehouse.load("api_rejected", _rejected(part.rejects))
     with warehouse.transaction(stamp):
+        # forgetting changes these tables in a transaction that comes before this one or after it
+        if read_known(place_of(warehouse)) != known:
+            raise _ForgottenMeanwhile
         new, changed = _merge(warehouse, part.entity, len(latest), stamp) if latest else (0, 0)
         removed = _remove(warehouse, part)
         rejected = _reject(warehouse, part, stamp) if part.rejects else 0

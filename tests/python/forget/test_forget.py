@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -259,6 +260,29 @@ def test_merges_and_addresses_of_source_calls_are_followed(tmp_path: Path) -> No
     later = {**alias, "type": "track", "event": "x", "messageId": "a3", "userId": f"cio_{CIO}"}
     land_path(connection, write(tmp_path / "later/a.jsonl", later), PIPELINE_CALLS)
     assert cells(connection, *NAMES) == []
+    connection.close()
+
+
+def test_who_is_forgotten_while_an_extract_brings_its_records_stays_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On Snowflake others work meanwhile, between the look at who is forgotten and the transaction."""
+    connection = warehouse()
+    tables = OnDuckDB(connection)
+    load, loads = OnDuckDB.load, []
+
+    def slow(self: OnDuckDB, table: str, found: pa.Table) -> None:
+        load(self, table, found)
+        loads.append(table)
+        if loads == ["api_seen", "api_incoming"]:
+            forget_ann(connection, customer_id=ID)
+
+    monkeypatch.setattr(OnDuckDB, "load", slow)
+    customer = json.dumps({"id": ID})
+    counts = Counts()
+    begin(tables)
+    land(tables, Part("customers", [Record("customers", f"id:{ID}", "", customer, AT)]), counts)
+    assert cells(connection, ID) == [] and counts == Counts(new=1)
     connection.close()
 
 
