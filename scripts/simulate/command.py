@@ -112,7 +112,7 @@ def simulate(
     400 calls, `pipelines/calls/YYYY/MM/DD/HH/` (JSON lines, gzip), and `truth/` (Parquet). The logs have
     flaws on purpose: retries, repeated and late lines, malformed lines, unknown metrics. With `--sync`,
     `customerio/sync/` gets the exports of the warehouse sync (Parquet): the same messages and events, in
-    tables. The result depends on the arguments alone.
+    tables. The result depends on the arguments alone. A former simulation in `OUT` is replaced.
 
     `--drift` and `--person-effect` make experiments harder to read: `truth/` says what each copy, day and
     person does to the base rate (`copy_effects`, `day_effects`, `person_effects`). A chance ends at 1.
