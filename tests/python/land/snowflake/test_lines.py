@@ -104,6 +104,19 @@ def test_plain_lines_never_come_to_this_machine(
     )
 
 
+def test_logs_with_numbers_are_rotated(session: Session, tmp_path: Path) -> None:
+    lines = {name: [call(user_id=f"{name}-{n}") for n in range(3)] for name in "abc"}
+    for name, path in (("b", "calls.jsonl"), ("a", "calls.1.jsonl")):
+        write(tmp_path / path, *lines[name])
+    assert land_there(session, tmp_path, copies=False).rows == 6
+    (tmp_path / "calls.1.jsonl").rename(tmp_path / "calls.2.jsonl")
+    (tmp_path / "calls.jsonl").rename(tmp_path / "calls.1.jsonl")
+    write(tmp_path / "calls.jsonl", *lines["c"])
+    outcome = land_there(session, tmp_path, copies=False)
+    assert (outcome.copies, outcome.rows) == ([], 9)
+    assert everything(session, "select count(distinct user_id) from STAGING.justai_calls") == [(9,)]
+
+
 def test_lines_keep_their_physical_numbers(session: Session, tmp_path: Path) -> None:
     lines = [text(call(user_id=f"{n}")).strip() if n % 3 else f"broken {n}" for n in range(8)]
     for name, data in {
