@@ -79,6 +79,13 @@ def test_the_emulated_snowflake_refuses_a_time_from_text(port: int) -> None:
                 cursor.execute(f"select cast('2000-01-01' as {kind}) {by_dbt}")
 
 
+def test_the_emulated_snowflake_trims_what_it_is_asked_to(port: int) -> None:
+    """functions/trim: spaces, or the characters that are named; no other white space."""
+    query = "select trim(' \u00a0a '), trim(' \u00a0a ', ' '), ltrim(' \u00a0a '), rtrim('a. ', '. ')"
+    with closing(connect(port, "TRIMMED")) as connection, connection.cursor() as cursor:
+        assert cursor.execute(query).fetchall() == [("\u00a0a", "\u00a0a", "\u00a0a ", "a")]
+
+
 def test_unix_seconds_cut_a_fraction_off_on_both_engines(port: int) -> None:
     """functions/date_part; a cast of DuckDB's epoch() would round to the next second."""
     macros: Any = Environment().from_string((PROJECT / "macros/dialect/time.sql").read_text()).module

@@ -210,6 +210,20 @@ def whole_numbers(node: exp.Expression) -> exp.Expression:
     return _integer_precision(node)
 
 
+_trim_cast_varchar = transforms.trim_cast_varchar
+
+
+def trim_spaces(node: exp.Expression) -> exp.Expression:
+    """Trim what the statement names, and spaces where it names nothing: fakesnow leaves it to DuckDB, which
+    trims all white space then.
+    """
+    found = _trim_cast_varchar(node)
+    if isinstance(node, exp.Trim):
+        found.set("position", node.args.get("position"))
+        found.set("expression", node.expression or exp.Literal.string(" "))
+    return found
+
+
 _regex_substr = transforms.regex_substr
 
 
@@ -373,6 +387,7 @@ cursor.copy_into = copy_lines
 for _number, _route in enumerate(server.app.router.routes):
     if getattr(_route, "endpoint", None) is _login_request:
         server.app.router.routes[_number] = Route(_route.path, login_request, methods=["POST"])  # type: ignore[attr-defined]
+transforms.trim_cast_varchar = trim_spaces
 transforms.regex_substr = regex_substr
 transforms.integer_precision = whole_numbers
 transforms.numeric_agg_implicit_cast = whole_sums
