@@ -110,7 +110,7 @@ create or replace temp macro land_object(x) as
     case when x is null then '{}'::json
          when starts_with(x::varchar, '{') then x
          when not starts_with(x::varchar, '"') then null
-         when trim(x->>'$') in ('', 'null') then '{}'::json
+         when trim(x->>'$', ' ') in ('', 'null') then '{}'::json
          when starts_with(ltrim(x->>'$', E' \t\r\n'), '{') and not land_trailing_comma(x->>'$')
          then try(json(x->>'$')) end;
 """

@@ -94,7 +94,7 @@ parts as (
         {{ json_object([
             ['anonymous_id', json_text('anonymous_id')],
             ['created_at', 'created_at'],
-        ] + ([['email_sha256', json_text(sha256_of('lower(trim(email, \' \'))'))]] if is_metarouter() else []))
+        ] + ([['email_sha256', json_text(sha256_of('lower(' ~ without_spaces('email') ~ ')'))]] if is_metarouter() else []))
         }} as json_text
     from identified
     where action = 'create_or_update_person'

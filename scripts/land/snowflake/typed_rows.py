@@ -90,7 +90,7 @@ def _object(column: Column, text: str) -> str:
     )
     return (
         f"case when {value} is null then parse_json('{{}}') {own}"
-        f"when trim({text}) in ('', 'null') then parse_json('{{}}') "
+        f"when trim({text}, ' ') in ('', 'null') then parse_json('{{}}') "
         f"when typeof({parsed}) = 'OBJECT' and not {odd} then {parsed} end"
     )
 
@@ -236,5 +236,5 @@ def _repeated_key(field: str) -> tuple[str, str]:
     """A key that stands twice, at any depth: the strict parser refuses what the other one takes."""
     return (
         f"duplicate_key_in_{field}",
-        f"trim(s_{field}) not in ('', 'null') and try_parse_json(s_{field}) is null",
+        f"trim(s_{field}, ' ') not in ('', 'null') and try_parse_json(s_{field}) is null",
     )

@@ -88,6 +88,7 @@ REJECTED_CALLS: list[tuple[dict[str, Any] | str, str]] = [
     (call(user_id=float("-inf")), "bad_user_id"),
     (call(vars=[]), "bad_vars"),
     (call(vars="hello"), "bad_vars"),
+    (call(vars="\u00a0"), "bad_vars"),
     (call(vars=5), "bad_vars"),
     (call(vars='{"a": 1'), "bad_vars"),
     (call(vars='{"a": 1,}'), "bad_vars"),

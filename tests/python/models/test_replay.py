@@ -240,13 +240,18 @@ def test_a_variant_that_comes_back_brings_its_calls_back(example: Example) -> No
         assert unequal_to_full(history, recorded) == {}
 
 
+def part_the_feeds(history: History) -> None:
+    """Build a day of the sync, and land messages of that day by webhook which the sync does not have."""
+    land_sent(history, "sync", "s1", "s2", "s3", "s4")
+    history.build()
+    land_sent(history, "webhooks", "w1", "w2")
+
+
 def test_a_day_of_feeds_that_share_too_few_is_seen_after_a_refresh_of_some_models(example: Example) -> None:
     """`dbt build --exclude a+`, then `dbt build --full-refresh --select b+`, where b reads the older a."""
     recorded = example.recorded.core("int_events")
     with history_of(Plan(0, 1, 5, True, 0.0, ()), recorded) as history:
-        land_sent(history, "sync", "s1", "s2", "s3", "s4")
-        history.build()
-        land_sent(history, "webhooks", "w1", "w2")
+        part_the_feeds(history)
         history.build(select=recorded.models.keys() - recorded.below("int_feed_day_changes"))
         history.build(select=recorded.below("int_events"), refresh=True)
         history.build()
@@ -257,9 +262,7 @@ def test_a_day_logged_in_a_refresh_is_read_whatever_else_landed(example: Example
     """Nothing waits for what `copymart extract` landed last: a change under its batch would not be read."""
     recorded = example.recorded.core("int_events")
     with history_of(Plan(0, 1, 5, True, 0.0, ()), recorded) as history:
-        land_sent(history, "sync", "s1", "s2", "s3", "s4")
-        history.build()
-        land_sent(history, "webhooks", "w1", "w2")
+        part_the_feeds(history)
         extracted = "insert into staging.landed_batches values ('30000101T', 'customerio_api', now())"
         history.connection.execute(extracted)
         history.build(select=recorded.models.keys() - recorded.below("int_feed_day_changes"))
