@@ -21,4 +21,6 @@ def test_a_parse_serves_every_warehouse_and_what_was_edited_is_parsed_again(tmp_
         run(environment, "dbt", "run", project=project)
         with duckdb.connect(environment["COPYMART_DUCKDB"], read_only=True) as connection:
             assert connection.execute("select word from said").fetchall() == [(word,)]
-    assert len(set(Path(os.environ[PARSED]).glob("*.msgpack")) - before) == 1
+    parses = set(Path(os.environ[PARSED]).glob("*.msgpack")) - before
+    # other workers of the test run keep their own parses there
+    assert sum(b"model.small.said" in file.read_bytes() for file in parses) == 1
