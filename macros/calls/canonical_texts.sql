@@ -4,19 +4,19 @@
    of as many attrs as there are persons, stay within one statement. #}
 {% macro canonical_texts(calls, where) -%}
 -- the relation is read twice: DuckDB materialises a CTE that two places read, with all its columns
-logged_vars as (
+distinct_vars as (
 
     select distinct
         template_id,
-        vars
+        vars as logged_vars
     from {{ calls }}
     {{ where }}
 
 ),
 
-logged_attrs as (
+distinct_attrs as (
 
-    select distinct attrs
+    select distinct attrs as logged_attrs
     from {{ calls }}
     {{ where }}
 
@@ -24,23 +24,9 @@ logged_attrs as (
 
 -- per distinct text: grouping by text costs little; canonicalising and hashing each call would cost more than the rest
 -- of the model
-parsed_vars as (
-
-    select
-        template_id,
-        vars as logged_vars,
-        {{ parsed_json('vars') }} as parsed
-    from logged_vars
-
-),
-
 canonical_vars as (
 
-    select
-        template_id,
-        logged_vars,
-        {{ canonical_json('logged_vars', 'parsed') }} as vars
-    from parsed_vars
+    {{ canonical_objects('distinct_vars', ['template_id', 'logged_vars'], 'logged_vars', 'vars') }}
 
 ),
 
@@ -55,21 +41,9 @@ contents as (
 
 ),
 
-parsed_attrs as (
-
-    select
-        attrs as logged_attrs,
-        {{ parsed_json('attrs') }} as parsed
-    from logged_attrs
-
-),
-
 canonical_attrs as (
 
-    select
-        logged_attrs,
-        {{ canonical_json('logged_attrs', 'parsed') }} as attrs
-    from parsed_attrs
+    {{ canonical_objects('distinct_attrs', ['logged_attrs'], 'logged_attrs', 'attrs') }}
 
 )
 {%- endmacro %}

@@ -24,15 +24,6 @@
 {%- endmacro %}
 
 
-{# JSON text as a value to read, for macros that read it more than once. #}
-{% macro parsed_json(json_text) -%}
-    {{ adapter.dispatch('parsed_json')(json_text) }}
-{%- endmacro %}
-
-{% macro duckdb__parsed_json(json_text) -%}
-    {{ json_text }}
-{%- endmacro %}
-
 {# PARSE_JSON would stop the build at a text that Snowflake does not take for JSON. Of a key that stands twice, which is
    no error by 'd', it takes the last. #}
 {% macro snowflake__parsed_json(json_text) -%}
@@ -107,14 +98,12 @@
     )
 {%- endmacro %}
 
-{# A cast to varchar makes a JSON null a null, which array_compact leaves out. Places are listed, and not the objects,
-   because a lambda takes an array and no variant. #}
+{# A cast to varchar makes a JSON null a null, which array_compact leaves out. #}
 {% macro snowflake__json_each_member(json_array, key) -%}
-    {%- set parsed = snowflake__parsed_json(json_array) -%}
     array_to_string(
         array_sort(array_distinct(array_compact(transform(
-            array_generate_range(0, cast(array_size({{ parsed }}) as int)),
-            place -> nullif(cast(get({{ parsed }}, place::int):"{{ key }}" as varchar), '')
+            as_array({{ snowflake__parsed_json(json_array) }}),
+            member -> nullif(cast(member:"{{ key }}" as varchar), '')
         )))),
         ', '
     )
@@ -135,20 +124,28 @@
 {%- endmacro %}
 
 
-{# Canonical text of a JSON object: keys sorted by code point, no white space, null members absent, numbers as the
-   engine's JSON writes them, so that 41.50 and 41.5 are one content. `parsed` is a column with its parsed_json(). Apply
-   it to distinct values: over 10 M rows hashing every map took 69 s. #}
-{% macro canonical_json(json_text, parsed) -%}
-    {{ adapter.dispatch('canonical_json')(json_text, parsed) }}
+{# The select of JSON objects with their canonical text, one row each: keys sorted by code point, no white space, null
+   members absent, numbers as the engine's JSON writes them, so that 41.50 and 41.5 are one content. `keys` are columns
+   of the relation to keep, which tell its rows apart, `json_text` with the object among them; `name` is that of the
+   canonical text. Apply it to distinct values: over 10 M rows hashing every map took 69 s. #}
+{% macro canonical_objects(relation, keys, json_text, name) -%}
+    {{ adapter.dispatch('canonical_objects')(relation, keys, json_text, name) }}
+{%- endmacro %}
+
+{% macro duckdb__canonical_objects(relation, keys, json_text, name) -%}
+select
+        {{ keys | join(',\n        ') }},
+        {{ duckdb__canonical_json(json_text) }} as {{ name }}
+    from {{ relation }}
 {%- endmacro %}
 
 {# The cast from text to JSON keeps the text; the cast to a map writes each value as the parser reads it. #}
-{% macro duckdb__canonical_json(json_text, parsed) -%}
+{% macro duckdb__canonical_json(json_text) -%}
     '{' || coalesce(
         array_to_string(
             list_transform(
                 list_sort(list_filter(
-                    map_entries(cast(cast({{ parsed }} as json) as map(varchar, json))),
+                    map_entries(cast(cast({{ json_text }} as json) as map(varchar, json))),
                     lambda member: member.value is not null and cast(member.value as varchar) != 'null'
                 )),
                 lambda member: cast(to_json(member.key) as varchar) || ':' || cast(member.value as varchar)
@@ -159,18 +156,38 @@
     ) || '}'
 {%- endmacro %}
 
-{# A lambda may be run for each key, so it reads a column and parses nothing. A text that Snowflake does not take for
-   JSON stays as it was logged. #}
-{% macro snowflake__canonical_json(json_text, parsed) -%}
-    coalesce('{' || array_to_string(
-        transform(
-            array_sort(filter(
-                object_keys({{ parsed }}), member_name -> not is_null_value(get({{ parsed }}, member_name::varchar))
-            )),
-            member_name -> to_json(member_name) || ':' || to_json(get({{ parsed }}, member_name::varchar))
-        ),
-        ','
-    ) || '}', {{ json_text }})
+{# Members become rows, because an object has no array of them for a lambda to take, and a lambda over the keys would
+   read the object, a column: it could not in May 2024 (ibis-project/ibis#9178), and Snowflake's page does not say that it
+   can. An object without members keeps its row by `outer`. A text that Snowflake does not take for JSON stays as it was
+   logged. #}
+{% macro snowflake__canonical_objects(relation, keys, json_text, name) -%}
+select
+        {%- for key in keys %}
+        opened.{{ key }},
+        {%- endfor %}
+        case
+            when count(opened.parsed) > 0
+                then
+                    '{' || coalesce(
+                        listagg(
+                            case
+                                when not is_null_value(member.value)
+                                    then to_json(to_variant(member.key)) || ':' || to_json(member.value)
+                            end,
+                            ','
+                        ) within group (order by member.key),
+                        ''
+                    ) || '}'
+            else opened.{{ json_text }}
+        end as {{ name }}
+    from (
+        select
+            {{ keys | join(',\n            ') }},
+            {{ snowflake__parsed_json(json_text) }} as parsed
+        from {{ relation }}
+    ) as opened,
+        lateral flatten(input => opened.parsed, outer => true) as member
+    group by {% for key in keys %}opened.{{ key }}{% if not loop.last %}, {% endif %}{% endfor %}
 {%- endmacro %}
 
 

@@ -51,7 +51,7 @@
 
 
 {# The lift of a logarithm of a ratio. Intervals of a few trials reach beyond what a double holds; beyond e^20 they say
-   no more than that anything is possible. #}
+   no more than that anything is possible. An engine may work out both branches of a case, so neither goes too far. #}
 {% macro lift_of(log_ratio) -%}
-    case when {{ log_ratio }} > 20 then exp(cast(20 as double)) else exp({{ log_ratio }}) end - 1
+    case when {{ log_ratio }} is not null then exp(least({{ log_ratio }}, cast(20 as double))) end - 1
 {%- endmacro %}

@@ -117,7 +117,7 @@ distances as (
         arms.template_id,
         arms.arm,
         points.point,
-        (arms.score + arms.error * points.point - others.score) / others.error as distance
+        (arms.score + arms.error * points.point - others.score) / nullif(others.error, 0) as distance
     from arms
     inner join arms as others
         on

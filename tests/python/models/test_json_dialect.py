@@ -22,9 +22,7 @@ MACROS = (
 
 @pytest.fixture(scope="module")
 def canonical() -> Callable[[str], str]:
-    query = (
-        f"select {MACROS.duckdb__canonical_json('object', 'object')} from (select cast(? as json) as object)"
-    )
+    query = f"select {MACROS.duckdb__canonical_json('object')} from (select cast(? as json) as object)"
     connection = duckdb.connect()
     return lambda text: connection.execute(query, [text]).fetchall()[0][0]
 

@@ -10,7 +10,7 @@ import pytest
 from jinja2 import Environment
 from snowflake.connector.errors import ProgrammingError
 
-from scripts.dev.check_grammar import subqueries_in_values, times_from_text
+from scripts.dev.check_grammar import columns_in_lambdas, subqueries_in_values, times_from_text
 from scripts.land.snowflake.tables import LONG
 from support.emulated_snowflake import connect
 from support.project import PROJECT, read_yaml
@@ -68,6 +68,20 @@ def test_a_subquery_that_is_no_condition_is_no_sql_that_make_grammar_takes(value
     assert len(subqueries_in_values(f"with c as (select {value} as found from t) select * from c")) == 1
     taken = f"select max((select 1)) as found, a in (1, 2) as known from t where c or {value} group by a"
     assert subqueries_in_values(taken) == []
+
+
+def test_a_lambda_that_reads_a_column_is_no_sql_that_make_grammar_takes() -> None:
+    lambdas = "transform(a, x int -> x + {}), filter(b, y -> y:k::varchar != '')"
+    assert columns_in_lambdas(f"select {lambdas.format('t.c')} from t") == ["t.c"]
+    assert columns_in_lambdas(f"select {lambdas.format('1')} from t") == []
+
+
+def test_the_emulated_snowflake_refuses_a_lambda_that_reads_a_column(port: int) -> None:
+    query = "select array_to_string(transform([1, 2], x -> x::int + {}), ',') from (values (3)) as t (c)"
+    with closing(connect(port, "LAMBDAS")) as connection, connection.cursor() as cursor:
+        assert cursor.execute(query.format("1")).fetchall() == [("2,3",)]
+        with pytest.raises(ProgrammingError, match="invalid identifier 'c'"):
+            cursor.execute(query.format("c"))
 
 
 def test_the_emulated_snowflake_refuses_a_time_from_text(port: int) -> None:

@@ -136,8 +136,21 @@ def transform(self: FakeSnowflakeCursor, expression: exp.Expression, *args: Any)
             raise ProgrammingError(
                 msg="a text is a time by DATE_INPUT_FORMAT, TIMESTAMP_INPUT_FORMAT", errno=1
             )
+    for function in expression.find_all(exp.Lambda):
+        if column := function.this.find(exp.Column):
+            # ibis-project/ibis#9178: it cannot refer to an outer scope; no page says that it can
+            raise ProgrammingError(msg=f"invalid identifier '{column.sql('snowflake')}'", errno=904)
+    for join in expression.find_all(exp.Join):
+        outer_flatten(join)
     # in place: copies of the tree were two fifths of a statement's time
-    for change in (text_in_a_format, kind_of_variant, text_of_variant, try_parse_json, whole_seconds):
+    for change in (
+        text_in_a_format,
+        kind_of_variant,
+        text_of_variant,
+        array_of_variant,
+        try_parse_json,
+        whole_seconds,
+    ):
         expression = expression.transform(change, copy=False)
     return _transform(self, expression, *args).transform(md5_number_lower64, copy=False)
 
@@ -185,6 +198,23 @@ def text_of_variant(node: exp.Expression) -> exp.Expression:
     if not isinstance(node, exp.Anonymous) or str(node.this).upper() != "AS_VARCHAR":
         return node
     return parse_one(f"({node.expressions[0].sql(dialect='duckdb')})::json->>'$'", read="duckdb")
+
+
+def array_of_variant(node: exp.Expression) -> exp.Expression:
+    """AS_ARRAY: the array in a VARIANT that holds one."""
+    if not isinstance(node, exp.Anonymous) or str(node.this).upper() != "AS_ARRAY":
+        return node
+    value = node.expressions[0].transform(try_parse_json)
+    return exp.Anonymous(this="json_extract", expressions=[value, exp.Literal.string("$[*]")])
+
+
+def outer_flatten(join: exp.Join) -> None:
+    """FLATTEN with OUTER keeps a row without members, which fakesnow drops."""
+    flatten = join.this.this if isinstance(join.this, exp.Lateral) else None
+    options = flatten.expressions if isinstance(flatten, exp.Explode) else ()
+    if any(option.name == "outer" and option.expression.this is True for option in options):
+        join.set("side", "LEFT")
+        join.set("on", exp.true())
 
 
 def md5_number_lower64(node: exp.Expression) -> exp.Expression:
