@@ -74,9 +74,14 @@ def on_snowflake(session: Session) -> forgetting.Place:
 
 
 def rename_files(session: Session, dataset: Dataset, stamp: Stamp, moves: list[Move]) -> None:
-    """Give landed files other names, in one transaction; their rows then belong to this batch."""
+    """Give landed files other names, in one transaction; their rows then belong to this batch.
+
+    Raises:
+        UserError: another landing has landed a file of a new name meanwhile.
+    """
     table, files = f"{session.schema}.{dataset.name}", f"{session.schema}.landed_files"
     with transaction(session, dataset.name, stamp):
+        _check_ledger(session, dataset, {new: None for _, new, _ in moves})
         for some in pieces(moves):
             _note_removed(session, dataset, json.dumps([old for old, _, _ in some]), stamp)
             listed = json.dumps(

@@ -349,6 +349,22 @@ def test_moved_files_are_renamed_as_on_duckdb(session: Session, tmp_path: Path) 
     assert land_there(session, tmp_path / "new", copies=False).unchanged == len(HOURS)
 
 
+def test_a_name_that_another_process_landed_meanwhile_is_given_to_no_other_file(
+    session: Session, tmp_path: Path
+) -> None:
+    write(tmp_path / "old.jsonl", call())
+    write(tmp_path / "new.jsonl", call(user_id="another"))
+    land_there(session, tmp_path / "old.jsonl")
+    with scratch(session) as copied:
+        engine = Snowflake(copied, session, None)
+        moves = plan_moves(engine, str(tmp_path / "old.jsonl"), str(tmp_path / "new.jsonl"))
+        land_there(session, tmp_path / "new.jsonl")
+        with pytest.raises(UserError, match=r"new\.jsonl was landed by another process meanwhile"):
+            move(engine, moves)
+    files = everything(session, "select _file from STAGING.justai_calls order by _file")
+    assert files == [(str(tmp_path / name),) for name in ("new.jsonl", "old.jsonl")]
+
+
 def test_other_counts_than_staged_undo_the_batch(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
