@@ -86,7 +86,7 @@ def began(run: Run) -> Iterator[None]:
         UserError: another run holds it, or the ledger cannot be written.
     """
     # one lock for all verbs: two at once would not keep the order of one person's requests
-    with locked(run.folder.parent):
+    with locked(run.folder.parent, run.folder.name):
         run.folder.mkdir(exist_ok=True, mode=0o700)
         _recover(run)
         yield
