@@ -100,14 +100,22 @@ def planned(there: Warehouse, wish: Wish, tally: Tally) -> Iterator[Item]:
         raise UserError(f"{source} has neither a column id nor a column email: an audience names people")
     states = _states(there, wish.audience)
     seen: set[str] = set()
-    query = f"select {', '.join(columns)} from {source} order by {', '.join(kinds)}"
+    addresses: set[str] = set()
+    # all of them, because a name of a column may need quotes
+    query = f"select * from {source} order by {', '.join(kinds)}"
     for page in there.pages(query):
         for row in page:
-            yield from _member(dict(zip(columns, row, strict=True)), wish, states, seen, tally)
+            values = dict(zip(columns, row, strict=True))
+            addresses.add(_key("email", values.get("email")))
+            yield from _member(values, wish, states, seen, tally)
     leaving = [
         (key, last)
         for key, last in states.items()
-        if last.within and key not in seen and not key.partition(":")[2].startswith(PREFIX)
+        if last.within
+        and key not in seen
+        # who was named by the address and has an id now is the same person, and has not left
+        and key not in addresses
+        and not key.partition(":")[2].startswith(PREFIX)
     ]
     if leaving and not seen and not wish.empty:
         raise UserError(
@@ -127,9 +135,8 @@ def _member(
     if kind is None:
         tally.held_back["no_identifier"] += 1
         return
-    # Customer.io takes addresses that differ in case for one
-    identifier = str(values.pop(kind)).lower() if kind == "email" else str(values.pop(kind))
-    key = f"{kind}:{identifier}"
+    key = _key(kind, values.pop(kind))
+    identifier = key.removeprefix(f"{kind}:")
     if key in seen:
         tally.held_back["repeated_member"] += 1
         return
@@ -143,6 +150,11 @@ def _member(
     last = states.get(key) or _Last()
     attributes = {name: plain(value) for name, value in values.items()}
     yield from _sent(kind, identifier, attributes, True, wish, last, ENTERED, tally)
+
+
+def _key(kind: str, value: Any) -> str:
+    """What a member is known by. Customer.io takes addresses that differ in case for one."""
+    return f"{kind}:{str(value).lower() if kind == 'email' else value}"
 
 
 def _sent(

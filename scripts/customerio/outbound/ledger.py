@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from scripts import warehouse
+from scripts.answers import not_built
 from scripts.customerio.outbound.spool import Answered, Item
 from scripts.errors import UserError
 from scripts.land.forgotten import GONE, Known
@@ -215,7 +216,7 @@ def opened(
     `most_memory`: MiB that DuckDB may use at most; beyond them it spills to disk.
 
     Raises:
-        UserError: it cannot be opened or written.
+        UserError: it cannot be opened or written, or a view in it reads what is not there.
     """
     given = (where.project_dir, where.profiles_dir, where.target)
     if warehouse.kind(*given) == "snowflake":
@@ -233,7 +234,10 @@ def opened(
             here = OnDuckDB(connection)
             _make_tables(here, read_only)
             yield here
-        except (duckdb.IOException, duckdb.TransactionException, duckdb.OutOfMemoryException) as error:
+        except (duckdb.CatalogException, duckdb.BinderException) as error:
+            raise not_built(error) from error
+        # a file that could not be written once takes nothing more, which is a fatal error
+        except (duckdb.OperationalError, duckdb.FatalException) as error:
             raise warehouse.full(error) or UserError(f"the warehouse cannot be written: {error}") from error
 
 
