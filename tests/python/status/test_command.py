@@ -51,7 +51,13 @@ def test_a_feed_that_is_too_old_is_a_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("status", "--max-age", "inf"), ("status", "--max-age", "1e20"), ("send", "--rate", "inf")]
+    "words",
+    [
+        ("status", "--max-age", "inf"),
+        ("status", "--max-age", "1e20"),
+        ("send", "--rate", "inf"),
+        ("extract", "--rate", "inf"),
+    ],
 )
 def test_a_number_without_end_is_refused(words: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, words)
