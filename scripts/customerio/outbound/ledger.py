@@ -78,6 +78,13 @@ class Where:
     profiles_dir: Path | None
     target: str | None
 
+    def __str__(self) -> str:
+        """The DuckDB file, or the account, database and schema on Snowflake."""
+        found = warehouse.credentials(self.project_dir, self.profiles_dir, self.target)
+        if found["type"] == "snowflake":
+            return ".".join(str(found[name]) for name in ("account", "database", "schema"))
+        return str(Path(found["path"]).resolve())
+
 
 class Warehouse(Protocol):
     """An open warehouse. `engine`: duckdb or snowflake. `timestamp`: its type without a time zone."""

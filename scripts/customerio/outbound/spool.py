@@ -53,9 +53,13 @@ class Answered:
 
 @dataclass
 class Leftover:
-    """A run that did not end: what the ledger may lack, and the items that were sent without an answer."""
+    """A run that did not end: what the ledger may lack, and the items that were sent without an answer.
+
+    `source`: the warehouse of that ledger, empty where the plan does not say.
+    """
 
     run_id: str
+    source: str = ""
     answers: list[Answered] = field(default_factory=list)
     in_flight: set[int] = field(default_factory=set)
 
@@ -110,8 +114,10 @@ def locked(folder: Path, holder: str = "") -> Iterator[None]:
         os.close(handle)
 
 
-def write_plan(folder: Path, run_id: str, items: Iterable[Item]) -> int:
+def write_plan(folder: Path, run_id: str, items: Iterable[Item], source: str = "") -> int:
     """Write the items of a run; return how many there are. Only a whole plan is one.
+
+    `source`: the warehouse that they come from, whose ledger the answers belong to.
 
     Raises:
         UserError: the disk takes no more.
@@ -120,7 +126,7 @@ def write_plan(folder: Path, run_id: str, items: Iterable[Item]) -> int:
     beside = folder / f"{_PLAN}.new"
     try:
         with _writing(folder), _private(beside) as file:
-            file.write(json.dumps({"run_id": run_id}) + "\n")
+            file.write(json.dumps({"run_id": run_id, "source": source}) + "\n")
             for item in items:
                 count += 1
                 line = [item.record, item.keys, item.endpoint, item.text]
@@ -151,7 +157,8 @@ def left_over(folder: Path) -> Leftover | None:
     if not plan.exists():
         return None
     with plan.open(encoding="utf-8") as file:
-        found = Leftover(json.loads(next(file))["run_id"])
+        head = json.loads(next(file))
+    found = Leftover(head["run_id"], head.get("source", ""))
     sent = found.in_flight
     for kind, given in _journal_lines(folder):
         if kind == "sent":

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -312,6 +313,27 @@ def test_who_was_in_flight_gets_the_state_of_the_next_run(
     assert found["u1"]["copymart_vip"] is wanted and found["u1"]["plan"] == "a"
     world.bodies.clear()
     run(there, world, create=True)
+    assert world.bodies == []
+
+
+def test_what_a_run_left_comes_into_the_ledger_of_no_other_warehouse(
+    there: Project, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(there, [{"id": "u1", "plan": "a"}])
+    mortal = Mortal(monkeypatch)
+    # no run is left, the plan, what is sent, the disk, the answer, the disk; then the ledger
+    mortal.live(7)
+    with pytest.raises(Killed):
+        run(there, world)
+    mortal.live()
+    own, other = there.folder / "warehouse.duckdb", there.folder / "other.duckdb"
+    shutil.copy(own, other)
+    monkeypatch.setenv("COPYMART_DUCKDB", str(other))
+    with pytest.raises(UserError, match=r"It sent from .*/warehouse.duckdb; this is .*/other.duckdb"):
+        run(there, world)
+    monkeypatch.setenv("COPYMART_DUCKDB", str(own))
+    world.bodies.clear()
+    run(there, world)
     assert world.bodies == []
 
 
