@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from scripts.customerio.outbound.ledger import MEMBERS, Row, Warehouse, relation
@@ -154,7 +155,8 @@ def _member(
 
 def _key(kind: str, value: Any) -> str:
     """What a member is known by. Customer.io takes addresses that differ in case for one."""
-    return f"{kind}:{str(value).lower() if kind == 'email' else value}"
+    text = str(plain(value))
+    return f"{kind}:{text.lower() if kind == 'email' else text}"
 
 
 def _sent(
@@ -248,8 +250,9 @@ def plain(value: Any) -> Any:
         return int(datetime.combine(value, time(), UTC).timestamp())
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
+    if isinstance(value, float):
+        # JSON has no word for what is no number, and Customer.io would refuse the whole batch
+        return None if not isfinite(value) else int(value) if value.is_integer() else value
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, list | tuple):

@@ -152,12 +152,16 @@ def read_plan(folder: Path) -> Iterator[Item]:
 
 
 def left_over(folder: Path) -> Leftover | None:
-    """What a run that was killed left behind; None where the last one ended."""
+    """What a run that was killed left behind; None where the last one ended.
+
+    Raises:
+        UserError: a line is not what a run wrote.
+    """
     plan = folder / _PLAN
     if not plan.exists():
         return None
     with plan.open(encoding="utf-8") as file:
-        head = json.loads(next(file))
+        head = _read_line(plan, 1, next(file, ""))
     found = Leftover(head["run_id"], head.get("source", ""))
     sent = found.in_flight
     for kind, given in _journal_lines(folder):
@@ -232,9 +236,20 @@ def _journal_lines(folder: Path) -> Iterator[tuple[str, Any]]:
     except FileNotFoundError:
         return
     # the last line of a killed run may be cut off: nothing in it counted as written
-    for line in data[: data.rfind(b"\n") + 1].splitlines():
-        kind, given = json.loads(line)
+    for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
+        kind, given = _read_line(folder / _JOURNAL, number, line)
         yield kind, given
+
+
+def _read_line(path: Path, number: int, line: str | bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise UserError(
+            f"{path}, line {number} is not what a run writes there, such as after a fault of the disk: "
+            "remove that line if it is the journal's, or else move the folder away. What is lost with it is "
+            "sent again"
+        ) from error
 
 
 def forget(folder: Path) -> None:

@@ -159,6 +159,20 @@ def test_a_column_may_have_any_name(there: Project, world: World) -> None:
     assert attributes(world) == {"u1": sent}
 
 
+def test_what_is_no_number_is_null_and_a_whole_number_names_a_person_in_any_type(
+    there: Project, world: World
+) -> None:
+    """NaN is no JSON: Customer.io would refuse all that is in its batch."""
+    for query in ("1.0::double as id, 'nan'::double as score", "1 as id, '-inf'::double as score"):
+        with there.connect() as connection:
+            connection.execute("create schema if not exists audiences")
+            connection.execute(f"create or replace table audiences.vip as select {query}")
+        run(there, world)
+    assert [(item["identifiers"], item["attributes"]["score"]) for item in items(world)] == [
+        ({"id": "1"}, None)
+    ]
+
+
 def test_what_customerio_would_not_take_is_held_back_and_what_it_refuses_until_it_changes(
     there: Project, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -164,6 +164,14 @@ def test_a_run_that_begins_while_it_is_looked_at_goes_on(
     lock.__exit__(None, None, None)
 
 
+@pytest.mark.parametrize("name", ["plan.jsonl", "journal.jsonl"])
+def test_a_spool_that_a_disk_has_spoiled_is_named_with_its_line(tmp_path: Path, name: str) -> None:
+    file = begun(tmp_path, "send", 4) / name
+    file.write_bytes(b"\0\0\n" + file.read_bytes())
+    with pytest.raises(UserError, match=rf"{name}, line 1 is not what a run writes there"):
+        unfinished(tmp_path)
+
+
 def test_a_spool_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "send").mkdir()
     (tmp_path / "send/plan.jsonl").mkdir()
