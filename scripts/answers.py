@@ -50,7 +50,7 @@ def answers(project_dir: Path, profiles_dir: Path | None, target: str | None, ve
                 named = query.format(**{layer: layer for layer in _LAYERS})
                 return plain(connection.sql(named).to_arrow_table())
             except (duckdb.CatalogException, duckdb.BinderException) as error:
-                raise _not_built(error) from error
+                raise not_built(error) from error
 
         yield answer_of_duckdb
 
@@ -73,7 +73,7 @@ def _on_snowflake(
                     return plain(_fetched(cursor.execute(named)))
             except UserError as error:
                 if getattr(error.__cause__, "errno", None) in _LACKING:
-                    raise _not_built(error.__cause__) from error
+                    raise not_built(error.__cause__) from error
                 raise
 
         yield answer
@@ -104,7 +104,8 @@ class NotBuilt(UserError):
     """The warehouse lacks what a query reads."""
 
 
-def _not_built(error: Any) -> NotBuilt:
+def not_built(error: Any) -> NotBuilt:
+    """The error of an engine that a query reads a table or a column which the warehouse lacks."""
     return NotBuilt(
         "the warehouse lacks a table or a column that this command needs: run `dbt build`, or `dbt build "
         f"--full-refresh` after an update of copymart ({str(error).strip().splitlines()[0]})"

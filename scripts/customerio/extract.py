@@ -145,6 +145,7 @@ def extract(
         typer.Option(
             help="Most requests per second. Customer.io allows a workspace 10; leave some to others.",
             min=0.1,
+            max=10_000,
             rich_help_panel=WHERE_TO,
         ),
     ] = 10,

@@ -9,8 +9,9 @@ import csv
 import io
 import os
 import re
+import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -161,10 +162,9 @@ def suggest_actions(
     console.print(_table(found, min_share))
     sure = [suggestion.row for suggestion in found if suggestion.share >= min_share]
     if not sure:
-        console.print(f"none of them has a share of {min_share:.0%}")
+        console.print(f"none of them has a share of {min_share * 100:g}%")
     elif write:
-        add(seed, sure)
-        console.print(f"added {len(sure)} rows to {seed}: run `dbt build`")
+        console.print(f"added {add(seed, sure)} rows to {seed}: run `dbt build`")
     else:
         console.print(f"--write adds these {len(sure)} rows to {seed}")
 
@@ -265,9 +265,10 @@ def suggestions(pairs: Iterable[Pair], there: list[Row]) -> list[Suggestion]:
 
 
 def _because(pair: Pair) -> str:
+    # rounded down: 29.96% must not show as the 30% that it is below
     return (
         f"{pair.message_action_id} came next after {pair.deliveries:,} of {pair.followed:,} calls of "
-        f"{pair.webhook_action_id} ({pair.share:.0%})"
+        f"{pair.webhook_action_id} ({pair.deliveries * 1000 // pair.followed / 10:g}%)"
     )
 
 
@@ -295,50 +296,100 @@ def rows_of(seed: Path) -> list[Row]:
     Raises:
         UserError: it cannot be read, or lacks a column.
     """
-    return [Row(*(_plain(line.get(name)) for name in COLUMNS)) for line in csv.DictReader(_lines(seed))]
+    _, rows = _parsed(seed, _contents(seed))
+    return rows
 
 
-def _plain(value: str | None) -> str:
-    """A value as loading reads it: trimmed, `null` is empty, 1010.0 is 1010."""
-    text = (value or "").strip()
-    return "" if text.lower() == "null" else re.sub(r"(?<=\d)\.0+$", "", text)
-
-
-def _lines(seed: Path) -> Iterator[str]:
-    """The file's lines, with names of columns in lower case."""
+def _contents(seed: Path) -> bytes:
     try:
-        text = seed.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        return seed.read_bytes()
+    except FileNotFoundError as error:
+        if not seed.parent.is_dir():
+            raise UserError(
+                f"the folder {seed.parent} does not exist: make it with a copy of each file in seeds, or let "
+                "COPYMART_SEEDS name another folder of the project"
+            ) from error
+        raise UserError(
+            f"{seed} cannot be read: there is no such file. Make it with the line {','.join(COLUMNS)}"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{seed} cannot be read: {error.strerror or error}") from error
+
+
+def _parsed(seed: Path, contents: bytes) -> tuple[list[str], list[Row]]:
+    """The names of the file's columns in lower case, and its rows.
+
+    Raises:
+        UserError: it is no CSV in UTF-8, or lacks a column.
+    """
+    try:
+        lines = csv.reader(io.StringIO(contents.decode("utf-8-sig"), newline=""))
+        header = [name.strip().lower() for name in next(lines, [])]
+        values = [dict(zip(header, line, strict=False)) for line in lines if line]
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{seed} cannot be read: {error}. Save it as CSV in UTF-8") from error
-    lines = io.StringIO(text, newline="")
-    header = [name.strip().lower() for name in next(csv.reader(lines), [])]
     lacking = [name for name in COLUMNS if name not in header]
     if lacking:
         raise UserError(f"{seed} lacks the columns {', '.join(lacking)}: line 1 names {', '.join(header)}")
-    yield ",".join(header) + "\n"
-    yield from lines
+    return header, [_row(line) for line in values]
 
 
-def add(seed: Path, rows: list[Row]) -> None:
-    """Append rows to the file, in the order of its columns; what is there stays byte for byte.
+def _row(line: dict[str, str]) -> Row:
+    """A row as loading reads it: trimmed, `null` is empty, and of numbers 007 and 7.0 are 7."""
+    texts = {name: (line.get(name) or "").strip() for name in COLUMNS}
+    plain = {name: "" if text.lower() == "null" else text for name, text in texts.items()}
+    for name in ("campaign_id", "action_id"):
+        if found := re.fullmatch(r"(-?)0*(\d+)(?:\.0*)?", plain[name], re.ASCII):
+            plain[name] = f"{found[1]}{found[2]}"
+    return Row(**plain)
+
+
+def add(seed: Path, rows: list[Row]) -> int:
+    """Append rows to the file, in the order of its columns, and return how many it did not have.
+
+    What is there stays byte for byte, and the file keeps its rights.
 
     Raises:
-        UserError: the file cannot be written.
+        UserError: the file cannot be read or written.
     """
-    header = csv.DictReader(_lines(seed)).fieldnames or COLUMNS
-    old = seed.read_bytes()
+    # the file itself where the name is a link to it
+    seed = seed.resolve()
+    old = _contents(seed)
+    header, there = _parsed(seed, old)
+    # another run may have written since the rows were looked for
+    new = [row for row in rows if not any(_covers(other, row) for other in there)]
     line_end = "\r\n" if b"\r\n" in old else "\n"
     written = io.StringIO()
     writer = csv.DictWriter(written, header, restval="", lineterminator=line_end)
-    writer.writerows(dict(zip(COLUMNS, vars(row).values(), strict=True)) for row in rows)
+    writer.writerows(vars(row) for row in new)
     gap = "" if old.endswith(b"\n") else line_end
+    contents = old + (gap + written.getvalue()).encode()
+    if len(_parsed(seed, contents)[1]) != len(there) + len(new):
+        raise UserError(
+            f'{seed} has a value that begins with " and does not end with one, which would take in what is '
+            "added: close it"
+        )
+    if new:
+        _replace(seed, old, contents)
+    return len(new)
+
+
+def _replace(seed: Path, old: bytes, contents: bytes) -> None:
+    """Write the file anew, whole or not at all."""
     beside = seed.with_name(f".{seed.name}.{os.getpid()}")
     try:
-        beside.write_bytes(old + (gap + written.getvalue()).encode())
+        with beside.open("wb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        shutil.copymode(seed, beside)
+        if seed.read_bytes() != old:
+            raise UserError(f"{seed} was changed meanwhile: run the command again")
         beside.replace(seed)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise UserError(f"cannot write {seed}: {error.strerror or error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _table(found: list[Suggestion], min_share: float) -> Table:
@@ -347,7 +398,7 @@ def _table(found: list[Suggestion], min_share: float) -> Table:
         table.add_column(heading, no_wrap=heading != "because")
     for suggestion in found:
         row = suggestion.row
-        unsure = "" if suggestion.share >= min_share else f" — not added: below {min_share:.0%}"
+        unsure = "" if suggestion.share >= min_share else f" — not added: below {min_share * 100:g}%"
         table.add_row(
             *(row.template_id, row.campaign_id, row.role, row.action_id), f"{suggestion.because}{unsure}"
         )

@@ -13,10 +13,11 @@ from scripts.console import SNOWFLAKE, WHAT, WHO, console, listed
 from scripts.customerio.outbound.ledger import Where, opened
 from scripts.errors import UserError
 from scripts.forget.person import Person, find
-from scripts.forget.rows import Count, count, forget_rows, known_of
+from scripts.forget.rows import Count, count, forget_rows, known_of, remember
 from scripts.forget.sent import count_sent, forget_sent
 from scripts.land.api import Warehouse, place_of
 from scripts.land.duckdb_api import open_duckdb
+from scripts.land.forgotten import Known
 from scripts.warehouse import ProfilesDir, ProjectDir, Target, connect, kind, project_vars
 
 EXAMPLES = """
@@ -102,13 +103,23 @@ def forget(
     if dry_run or not (yes or typer.confirm("\nForget this person?")):
         console.print("nothing was changed")
         return
-    # first, because only landing tables say which identifiers are this person's
-    if sent:
-        with opened(where, "forget") as ledger:
-            forget_sent(ledger, known, person.identifiers)
+    # first of all, so that what a running send writes into the ledger from now on gets pseudonyms by itself
+    with _open(engine, project_dir, profiles_dir, target, role) as warehouse:
+        remember(warehouse, known)
+    _forget_sent(where, known, person.identifiers)
     with _open(engine, project_dir, profiles_dir, target, role) as warehouse:
         forget_rows(warehouse, known, person.identifiers)
     console.print("forgotten; now run `dbt build`, then `copymart unload`")
+
+
+def _forget_sent(where: Where, known: Known, identifiers: set[str]) -> None:
+    """Forget the ledger's rows, before the landing tables, which alone say whose the identifiers are."""
+    # counted again: a send may have written since the plan was shown
+    with opened(where, "forget", read_only=True) as ledger:
+        sent = count_sent(ledger, known, identifiers)
+    if sent:
+        with opened(where, "forget") as ledger:
+            forget_sent(ledger, known, identifiers)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def forget_rows(warehouse: Warehouse, known: Known, identifiers: set[str]) -> No
     place = place_of(warehouse)
     datasets = [dataset for dataset in DATASETS if dataset.name in PERSONAL]
     with progress("forgetting", len(DATASETS) + len(datasets) + 2) as advance:
-        _remember(warehouse, place, known)
+        remember(warehouse, known)
         advance(1)
         for dataset in DATASETS:
             stamp = new_stamp()
@@ -76,7 +76,9 @@ def forget_rows(warehouse: Warehouse, known: Known, identifiers: set[str]) -> No
             advance(1)
 
 
-def _remember(warehouse: Warehouse, place: Place, known: Known) -> None:
+def remember(warehouse: Warehouse, known: Known) -> None:
+    """Remember the hashes, by which whatever comes from now on gets pseudonyms."""
+    place = place_of(warehouse)
     stamp = new_stamp()
     there = read_known(place)
     new = sorted(set(known.hashes) - set(there.hashes if there else ()))

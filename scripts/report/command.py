@@ -61,6 +61,8 @@ def require_writable(to: Path) -> None:
     """Raise UserError if `to` cannot be the page's file: better now than after the marts are read."""
     if to.is_dir():
         raise UserError(f"--to {to} is a folder: name a file in it, such as {to / 'report.html'}")
+    if to.exists() and not to.is_file():
+        raise UserError(f"--to {to} is no file that can be replaced: name another one")
     if not to.absolute().parent.is_dir():
         raise UserError(
             f"folder {to.absolute().parent} does not exist: make it, or name another file with --to"
@@ -76,6 +78,8 @@ def write(to: Path, html: str) -> int:
         UserError: the file cannot be written.
     """
     contents = html.encode()
+    # the file itself where the name is a link to it
+    to = to.resolve()
     beside = to.with_name(f".{to.name}.{os.getpid()}")
     try:
         beside.write_bytes(contents)

@@ -122,6 +122,7 @@ def status(
         typer.Option(
             help="Hours since the last landing of a feed that are a problem.",
             min=0,
+            max=1_000_000,
             show_default="none are",
             rich_help_panel=WHAT,
         ),

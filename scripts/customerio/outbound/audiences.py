@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from scripts.customerio.outbound.ledger import MEMBERS, Row, Warehouse, relation
@@ -100,14 +101,22 @@ def planned(there: Warehouse, wish: Wish, tally: Tally) -> Iterator[Item]:
         raise UserError(f"{source} has neither a column id nor a column email: an audience names people")
     states = _states(there, wish.audience)
     seen: set[str] = set()
-    query = f"select {', '.join(columns)} from {source} order by {', '.join(kinds)}"
+    addresses: set[str] = set()
+    # all of them, because a name of a column may need quotes
+    query = f"select * from {source} order by {', '.join(kinds)}"
     for page in there.pages(query):
         for row in page:
-            yield from _member(dict(zip(columns, row, strict=True)), wish, states, seen, tally)
+            values = dict(zip(columns, row, strict=True))
+            addresses.add(_key("email", values.get("email")))
+            yield from _member(values, wish, states, seen, tally)
     leaving = [
         (key, last)
         for key, last in states.items()
-        if last.within and key not in seen and not key.partition(":")[2].startswith(PREFIX)
+        if last.within
+        and key not in seen
+        # who was named by the address and has an id now is the same person, and has not left
+        and key not in addresses
+        and not key.partition(":")[2].startswith(PREFIX)
     ]
     if leaving and not seen and not wish.empty:
         raise UserError(
@@ -127,9 +136,8 @@ def _member(
     if kind is None:
         tally.held_back["no_identifier"] += 1
         return
-    # Customer.io takes addresses that differ in case for one
-    identifier = str(values.pop(kind)).lower() if kind == "email" else str(values.pop(kind))
-    key = f"{kind}:{identifier}"
+    key = _key(kind, values.pop(kind))
+    identifier = key.removeprefix(f"{kind}:")
     if key in seen:
         tally.held_back["repeated_member"] += 1
         return
@@ -143,6 +151,12 @@ def _member(
     last = states.get(key) or _Last()
     attributes = {name: plain(value) for name, value in values.items()}
     yield from _sent(kind, identifier, attributes, True, wish, last, ENTERED, tally)
+
+
+def _key(kind: str, value: Any) -> str:
+    """What a member is known by. Customer.io takes addresses that differ in case for one."""
+    text = str(plain(value))
+    return f"{kind}:{text.lower() if kind == 'email' else text}"
 
 
 def _sent(
@@ -236,8 +250,9 @@ def plain(value: Any) -> Any:
         return int(datetime.combine(value, time(), UTC).timestamp())
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
+    if isinstance(value, float):
+        # JSON has no word for what is no number, and Customer.io would refuse the whole batch
+        return None if not isfinite(value) else int(value) if value.is_integer() else value
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, list | tuple):

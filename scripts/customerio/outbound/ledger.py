@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from scripts import warehouse
+from scripts.answers import not_built
 from scripts.customerio.outbound.spool import Answered, Item
 from scripts.errors import UserError
 from scripts.land.forgotten import GONE, Known
@@ -76,6 +77,13 @@ class Where:
     project_dir: Path
     profiles_dir: Path | None
     target: str | None
+
+    def __str__(self) -> str:
+        """The DuckDB file, or the account, database and schema on Snowflake."""
+        found = warehouse.credentials(self.project_dir, self.profiles_dir, self.target)
+        if found["type"] == "snowflake":
+            return ".".join(str(found[name]) for name in ("account", "database", "schema"))
+        return str(Path(found["path"]).resolve())
 
 
 class Warehouse(Protocol):
@@ -215,7 +223,7 @@ def opened(
     `most_memory`: MiB that DuckDB may use at most; beyond them it spills to disk.
 
     Raises:
-        UserError: it cannot be opened or written.
+        UserError: it cannot be opened or written, or a view in it reads what is not there.
     """
     given = (where.project_dir, where.profiles_dir, where.target)
     if warehouse.kind(*given) == "snowflake":
@@ -233,7 +241,10 @@ def opened(
             here = OnDuckDB(connection)
             _make_tables(here, read_only)
             yield here
-        except (duckdb.IOException, duckdb.TransactionException, duckdb.OutOfMemoryException) as error:
+        except (duckdb.CatalogException, duckdb.BinderException) as error:
+            raise not_built(error) from error
+        # a file that could not be written once takes nothing more, which is a fatal error
+        except (duckdb.OperationalError, duckdb.FatalException) as error:
             raise warehouse.full(error) or UserError(f"the warehouse cannot be written: {error}") from error
 
 

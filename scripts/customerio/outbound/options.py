@@ -33,6 +33,7 @@ Rate = Annotated[
     typer.Option(
         help="Most HTTP requests per second, retries included. A request has up to 500 kB of items.",
         min=0.1,
+        max=10_000,
         rich_help_panel=WHERE_TO,
     ),
 ]

@@ -83,10 +83,10 @@ def began(run: Run) -> Iterator[None]:
     """Hold the spool for one run, and first bring what a killed one left into the ledger.
 
     Raises:
-        UserError: another run holds it, or the ledger cannot be written.
+        UserError: another run holds it, the ledger cannot be written, or it is that of another warehouse.
     """
     # one lock for all verbs: two at once would not keep the order of one person's requests
-    with locked(run.folder.parent):
+    with locked(run.folder.parent, run.folder.name):
         run.folder.mkdir(exist_ok=True, mode=0o700)
         _recover(run)
         yield
@@ -97,6 +97,12 @@ def _recover(run: Run) -> None:
     if found is None:
         forget(run.folder)
         return
+    if found.source not in ("", str(run.where)):
+        raise UserError(
+            f"{run.folder} keeps what a run left that did not end. It sent from {found.source}; this is "
+            f"{run.where}. Run the command there first, whose ledger lacks the answers, or name another "
+            "--spool"
+        )
     answers = {answer.number: answer for answer in found.answers}
     if run.table is ledger.MEMBERS:
         # a member is compared with what Customer.io holds, which is not known of these
@@ -117,7 +123,7 @@ def _said_of_the_last(answers: int, unanswered: int) -> str:
     if unanswered:
         return (
             f"{said}; {unanswered:,} requests were in flight: whether Customer.io took them is not known. "
-            "They count as not sent"
+            "They count as not sent, unless an earlier run had sent them"
         )
     return f"{said}; nothing was in flight"
 
@@ -136,7 +142,7 @@ def leftovers(run: Run) -> None:
 
 def spooled(run: Run, run_id: str, items: Iterator[Item]) -> int:
     """Write the plan to this machine's disk; return how many items it has."""
-    return write_plan(run.folder, run_id, items)
+    return write_plan(run.folder, run_id, items, str(run.where))
 
 
 def deliver(run: Run, run_id: str, count: int, way: Way) -> None:

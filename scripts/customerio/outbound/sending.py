@@ -170,23 +170,37 @@ class _Run:
 
     def go(self, workers: ThreadPoolExecutor) -> None:
         while True:
-            while len(self.flying) < _WORKERS and (chosen := self.window.take()):
-                self.journal.sent(chosen)
+            for chosen in self._taken():
                 self.flying[workers.submit(self._deliver, chosen)] = chosen
             if not self.flying:
                 return
             done, _ = wait(self.flying, return_when=FIRST_COMPLETED)
             self._take_in(done)
 
+    def _taken(self) -> list[list[Item]]:
+        """What is sent next, noted on the disk, where the answers so far are now too."""
+        taken: list[list[Item]] = []
+        while len(self.flying) + len(taken) < _WORKERS and (chosen := self.window.take()):
+            self.journal.sent(chosen)
+            taken.append(chosen)
+        # before it is sent: after a loss of power nobody would know of it
+        self.journal.sync()
+        return taken
+
     def settle(self) -> None:
-        """Note what still comes back, and bring all answers into the ledger."""
+        """Note what still comes back, and bring all answers into the ledger, noted or not."""
         done, _ = wait(self.flying)
-        self._note(done)
-        self._write()
+        try:
+            self._note(done)
+            if done:
+                self.journal.sync()
+        finally:
+            self._write()
 
     def _note(self, done: Iterable[Future[_Answers]]) -> BaseException | None:
         """Take in what came back; return what ended one of the requests."""
         failed: BaseException | None = None
+        noted: list[list[Answered]] = []
         for future in done:
             if (error := future.exception()) is not None:
                 failed = failed or error
@@ -194,7 +208,7 @@ class _Run:
             chosen = self.flying.pop(future)
             answers, broken_off = future.result()
             failed = failed or broken_off
-            self.journal.answered(answers)
+            noted.append(answers)
             if not broken_off:
                 self.window.release(chosen)
             of_number = {item.number: item for item in chosen}
@@ -203,7 +217,8 @@ class _Run:
             self.totals.refused.update(refused)
             self.totals.acknowledged += len(answers) - len(refused)
             self.advance(len(answers))
-        self.journal.sync()
+        for answers in noted:
+            self.journal.answered(answers)
         return failed
 
     def _take_in(self, done: Iterable[Future[_Answers]]) -> None:

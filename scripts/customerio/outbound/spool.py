@@ -8,7 +8,7 @@ moment, plan and journal together say what the ledger lacks, and what was sent w
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -53,9 +53,13 @@ class Answered:
 
 @dataclass
 class Leftover:
-    """A run that did not end: what the ledger may lack, and the items that were sent without an answer."""
+    """A run that did not end: what the ledger may lack, and the items that were sent without an answer.
+
+    `source`: the warehouse of that ledger, empty where the plan does not say.
+    """
 
     run_id: str
+    source: str = ""
     answers: list[Answered] = field(default_factory=list)
     in_flight: set[int] = field(default_factory=set)
 
@@ -82,8 +86,8 @@ class Unfinished:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder of this machine for one run.
+def locked(folder: Path, holder: str = "") -> Iterator[None]:
+    """Hold a folder of this machine for one run; `holder` names the run's own folder in it.
 
     Raises:
         UserError: another run holds it, or it cannot be written.
@@ -98,6 +102,8 @@ def locked(folder: Path) -> Iterator[None]:
         raise UserError(f"cannot write to {folder} ({error.strerror}): name another --spool") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(handle, 0)
+        os.write(handle, holder.encode())
         yield
     except BlockingIOError as error:
         raise UserError(
@@ -108,21 +114,31 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def write_plan(folder: Path, run_id: str, items: Iterable[Item]) -> int:
-    """Write the items of a run; return how many there are. Only a whole plan is one."""
+def write_plan(folder: Path, run_id: str, items: Iterable[Item], source: str = "") -> int:
+    """Write the items of a run; return how many there are. Only a whole plan is one.
+
+    `source`: the warehouse that they come from, whose ledger the answers belong to.
+
+    Raises:
+        UserError: the disk takes no more.
+    """
     count = 0
     beside = folder / f"{_PLAN}.new"
-    with _private(beside) as file:
-        file.write(json.dumps({"run_id": run_id}) + "\n")
-        for item in items:
-            count += 1
-            line = [item.record, item.keys, item.endpoint, item.text]
-            file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    (folder / _JOURNAL).unlink(missing_ok=True)
-    beside.rename(folder / _PLAN)
-    _sync_folder(folder)
+    try:
+        with _writing(folder), _private(beside) as file:
+            file.write(json.dumps({"run_id": run_id, "source": source}) + "\n")
+            for item in items:
+                count += 1
+                line = [item.record, item.keys, item.endpoint, item.text]
+                file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            (folder / _JOURNAL).unlink(missing_ok=True)
+            beside.rename(folder / _PLAN)
+            _sync_folder(folder)
+    finally:
+        # what a run could not plan to its end names people too
+        beside.unlink(missing_ok=True)
     return count
 
 
@@ -136,12 +152,17 @@ def read_plan(folder: Path) -> Iterator[Item]:
 
 
 def left_over(folder: Path) -> Leftover | None:
-    """What a run that was killed left behind; None where the last one ended."""
+    """What a run that was killed left behind; None where the last one ended.
+
+    Raises:
+        UserError: a line is not what a run wrote.
+    """
     plan = folder / _PLAN
     if not plan.exists():
         return None
     with plan.open(encoding="utf-8") as file:
-        found = Leftover(json.loads(next(file))["run_id"])
+        head = _read_line(plan, 1, next(file, ""))
+    found = Leftover(head["run_id"], head.get("source", ""))
     sent = found.in_flight
     for kind, given in _journal_lines(folder):
         if kind == "sent":
@@ -162,46 +183,51 @@ def unfinished(spool: Path) -> list[Unfinished]:
     Raises:
         UserError: the spool cannot be read.
     """
-    found = []
+    found: dict[str, tuple[Leftover, int]] = {}
     try:
-        is_held = _is_held(spool)
+        # a run may begin or end while this reads
+        holders = {_holder(spool)}
         for folder in sorted(path.parent for path in spool.glob(f"*/{_PLAN}")):
-            left = left_over(folder)
-            if left is not None:
-                with (folder / _PLAN).open(encoding="utf-8") as file:
-                    planned = sum(1 for _ in file) - 1
-                found.append(
-                    Unfinished(
-                        f"copymart {folder.name.replace('-', ' ', 1)}",
-                        datetime.strptime(left.run_id.partition("-")[0], RUN_TIME),
-                        is_held,
-                        *(planned, len(left.answers), left.unanswered),
-                    )
-                )
+            with suppress(FileNotFoundError):
+                if (left := left_over(folder)) is not None:
+                    with (folder / _PLAN).open(encoding="utf-8") as file:
+                        found[folder.name] = left, sum(1 for _ in file) - 1
+        holders.add(_holder(spool))
     except OSError as error:
         raise UserError(
             f"cannot read {spool} ({error.strerror}): only who sends may. Name another --spool"
         ) from error
-    return found
+    return [
+        Unfinished(
+            f"copymart {name.replace('-', ' ', 1)}",
+            datetime.strptime(left.run_id.partition("-")[0], RUN_TIME),
+            bool({name, ""} & holders),
+            *(planned, len(left.answers), left.unanswered),
+        )
+        for name, (left, planned) in found.items()
+    ]
 
 
-def _is_held(spool: Path) -> bool:
-    """Whether a run holds the spool; nobody is kept from it."""
+def _holder(spool: Path) -> str | None:
+    """The name of the run that holds the spool, empty where it gives none; None if no run does.
+
+    Nobody is kept from it.
+    """
     try:
         import fcntl
     except ImportError:
-        return False
+        return None
     try:
         handle = os.open(spool / _LOCK, os.O_RDONLY)
     except FileNotFoundError:
-        return False
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return os.read(handle, 1_000).decode()
     finally:
         os.close(handle)
-    return False
+    return None
 
 
 def _journal_lines(folder: Path) -> Iterator[tuple[str, Any]]:
@@ -210,9 +236,20 @@ def _journal_lines(folder: Path) -> Iterator[tuple[str, Any]]:
     except FileNotFoundError:
         return
     # the last line of a killed run may be cut off: nothing in it counted as written
-    for line in data[: data.rfind(b"\n") + 1].splitlines():
-        kind, given = json.loads(line)
+    for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
+        kind, given = _read_line(folder / _JOURNAL, number, line)
         yield kind, given
+
+
+def _read_line(path: Path, number: int, line: str | bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise UserError(
+            f"{path}, line {number} is not what a run writes there, such as after a fault of the disk: "
+            "remove that line if it is the journal's, or else move the folder away. What is lost with it is "
+            "sent again"
+        ) from error
 
 
 def forget(folder: Path) -> None:
@@ -222,14 +259,16 @@ def forget(folder: Path) -> None:
 
 
 class Journal:
-    """The journal of the plan in a folder."""
+    """The journal of the plan in a folder. Its methods raise UserError where the disk takes no more."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = _private(folder / _JOURNAL, "a")
-        _sync_folder(folder)
+        self._folder = folder
+        with _writing(folder):
+            self._file = _private(folder / _JOURNAL, "a")
+            _sync_folder(folder)
 
     def sent(self, items: Iterable[Item]) -> None:
-        """Note what is about to be sent."""
+        """Note what is about to be sent; `sync` brings it to the disk."""
         self._note("sent", [item.number for item in items])
 
     def answered(self, answers: Iterable[Answered]) -> None:
@@ -241,21 +280,36 @@ class Journal:
         self._note("written", None)
 
     def _note(self, kind: str, given: Any) -> None:
-        self._file.write(json.dumps([kind, given], ensure_ascii=False, separators=(",", ":")) + "\n")
-        self._file.flush()
+        with _writing(self._folder):
+            self._file.write(json.dumps([kind, given], ensure_ascii=False, separators=(",", ":")) + "\n")
+            self._file.flush()
 
     def sync(self) -> None:
         """Wait for the disk."""
-        os.fsync(self._file.fileno())
+        with _writing(self._folder):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        # what a full disk did not take was said when it was noted
+        with suppress(OSError):
+            self._file.close()
 
 
 def reasons(answers: Iterable[Answered]) -> Iterator[str]:
     """The reasons of refusals, without the messages, which may hold what was sent."""
     return ((answer.reason or "").partition(":")[0] for answer in answers if answer.status == REFUSED)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder} ({error.strerror or error}): make room there, and run the command "
+            "again, which begins with what it has noted"
+        ) from error
 
 
 def _private(path: Path, mode: str = "w") -> Any:

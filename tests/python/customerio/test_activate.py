@@ -1,7 +1,9 @@
 """copymart activate: who entered, changed and left an audience, against what Customer.io acknowledged."""
 
 import json
+import os
 import random
+import shutil
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -130,6 +132,47 @@ def test_people_are_named_by_id_else_by_address_in_any_case(
     assert items(world) == []
 
 
+def test_who_gets_an_id_has_not_left_by_the_address(there: Project, world: World) -> None:
+    """Both names are of one person, and no order of the two requests is promised."""
+    columns = "id varchar, email varchar"
+    build(there, [{"email": "Mia@x.io"}], columns)
+    run(there, world, create=True)
+    build(there, [{"id": "u1", "email": "mia@X.io"}], columns)
+    items(world)
+    run(there, world, create=True)
+    assert [item["identifiers"] for item in items(world)] == [{"id": "u1"}]
+    (person,) = world.workspace.people
+    assert person and person.attributes["copymart_vip"] is True
+    build(there, [{"id": "u2"}], columns)
+    run(there, world, create=True)
+    assert person.attributes["copymart_vip"] is False
+
+
+def test_a_column_may_have_any_name(there: Project, world: World) -> None:
+    build(there, [])
+    with there.connect() as connection:
+        connection.execute(
+            """create or replace table audiences.vip as select 'u1' as id, 1 as "order", 2 as "First Name" """
+        )
+    run(there, world)
+    sent = {"order": 1, "first name": 2, "copymart_vip": True, "_update": True}
+    assert attributes(world) == {"u1": sent}
+
+
+def test_what_is_no_number_is_null_and_a_whole_number_names_a_person_in_any_type(
+    there: Project, world: World
+) -> None:
+    """NaN is no JSON: Customer.io would refuse all that is in its batch."""
+    for query in ("1.0::double as id, 'nan'::double as score", "1 as id, '-inf'::double as score"):
+        with there.connect() as connection:
+            connection.execute("create schema if not exists audiences")
+            connection.execute(f"create or replace table audiences.vip as select {query}")
+        run(there, world)
+    assert [(item["identifiers"], item["attributes"]["score"]) for item in items(world)] == [
+        ({"id": "1"}, None)
+    ]
+
+
 def test_what_customerio_would_not_take_is_held_back_and_what_it_refuses_until_it_changes(
     there: Project, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +206,21 @@ def test_to_a_file_sends_nothing_and_counts_as_nothing(
     assert not world.asked and file.stat().st_mode & 0o077 == 0
     with pytest.raises(UserError, match="cannot write"):
         run(there, world, to=str(tmp_path / "none/members.jsonl"))
+    for folder in ("", ".", "/", str(tmp_path)):
+        with pytest.raises(UserError, match="is a folder: name a file in it"):
+            run(there, world, to=folder)
+
+
+def test_to_replaces_neither_a_link_nor_a_device(there: Project, world: World, tmp_path: Path) -> None:
+    build(there, [{"id": "u1", "plan": "a"}])
+    device, link, file = (tmp_path / name for name in ("device", "link", "members.jsonl"))
+    os.mkfifo(device)
+    link.symlink_to(file)
+    with pytest.raises(UserError, match="is no file that can be replaced"):
+        run(there, world, to=str(device))
+    assert device.is_fifo()
+    run(there, world, to=str(link))
+    assert link.is_symlink() and "u1" in file.read_text()
 
 
 def test_a_plan_shows_no_values(there: Project, world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,6 +236,15 @@ def test_errors_say_what_to_do(there: Project, world: World) -> None:
         connection.execute("create schema audiences")
     with pytest.raises(UserError, match=r"write models/audiences/vip.sql and run `dbt build`"):
         run(there, world)
+    with there.connect() as connection:
+        connection.execute("create table audiences.gone as select 'u1' as id")
+        connection.execute("create view audiences.vip as select id from audiences.gone")
+        connection.execute("drop table audiences.gone")
+    with pytest.raises(UserError, match=r"lacks a table or a column .*run `dbt build`.*gone"):
+        run(there, world)
+    assert [path.name for path in (there.spool / "activate-vip").iterdir()] == []
+    with there.connect() as connection:
+        connection.execute("drop view audiences.vip")
     build(there, [], "name varchar")
     with pytest.raises(UserError, match="neither a column id nor a column email"):
         run(there, world)
@@ -248,8 +315,8 @@ def test_who_was_in_flight_gets_the_state_of_the_next_run(
     build(there, before + bob)
     run(there, world, create=True)
     mortal = Mortal(monkeypatch)
-    # no run is left, the plan, what is sent; then the answer, which never comes to the journal
-    mortal.live(4)
+    # no run is left, the plan, what is sent, the disk; then the answer, which never comes to the journal
+    mortal.live(5)
     build(there, in_flight + bob)
     with pytest.raises(Killed):
         run(there, world, create=True)
@@ -260,6 +327,27 @@ def test_who_was_in_flight_gets_the_state_of_the_next_run(
     assert found["u1"]["copymart_vip"] is wanted and found["u1"]["plan"] == "a"
     world.bodies.clear()
     run(there, world, create=True)
+    assert world.bodies == []
+
+
+def test_what_a_run_left_comes_into_the_ledger_of_no_other_warehouse(
+    there: Project, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(there, [{"id": "u1", "plan": "a"}])
+    mortal = Mortal(monkeypatch)
+    # no run is left, the plan, what is sent, the disk, the answer, the disk; then the ledger
+    mortal.live(7)
+    with pytest.raises(Killed):
+        run(there, world)
+    mortal.live()
+    own, other = there.folder / "warehouse.duckdb", there.folder / "other.duckdb"
+    shutil.copy(own, other)
+    monkeypatch.setenv("COPYMART_DUCKDB", str(other))
+    with pytest.raises(UserError, match=r"It sent from .*/warehouse.duckdb; this is .*/other.duckdb"):
+        run(there, world)
+    monkeypatch.setenv("COPYMART_DUCKDB", str(own))
+    world.bodies.clear()
+    run(there, world)
     assert world.bodies == []
 
 

@@ -1,14 +1,17 @@
 """A forgotten person is nowhere in the ledger of what was sent, and is sent nothing again."""
 
 import hashlib
+import json
 from datetime import datetime
 from typing import Any
 
 import pytest
 
 from scripts.customerio.activate import activate
-from scripts.customerio.outbound.ledger import MEMBERS, REQUESTS, insert, opened
+from scripts.customerio.outbound.ledger import MEMBERS, REQUESTS, insert, opened, write
+from scripts.customerio.outbound.spool import BATCH, Answered, Item
 from scripts.customerio.send import send
+from scripts.forget import command
 from scripts.forget.command import forget
 from support.outbound import Killed, Mortal, Project, identify
 from support.project import PROJECT
@@ -80,6 +83,29 @@ def test_a_forgotten_person_is_in_no_ledger_and_is_sent_nothing(
     assert "forgotten_person 1" in capsys.readouterr().out
 
 
+def test_what_a_running_send_writes_while_a_person_is_forgotten_has_pseudonyms(
+    there: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer comes between the ledger and the landing tables, while the file is free."""
+    fill(there)
+    text = json.dumps({"type": "person", "action": "identify", "identifiers": {"email": ANN}})
+    item = Item(0, ("vip", "email", ANN, "h", True), (), BATCH, text)
+
+    really_open = command._open
+
+    def open_later(*given: Any) -> Any:
+        if there.rows(f"select 1 from staging.{MEMBERS.name} where identifier like 'forgotten:%'"):
+            with opened(there.where, "activate") as ledger:
+                write(ledger, MEMBERS, "r2", [(item, Answered(0, "acknowledged", None, AT))])
+        return really_open(*given)
+
+    monkeypatch.setattr(command, "_open", open_later)
+    forget(email=ANN, yes=True, project_dir=PROJECT, profiles_dir=there.folder)
+    runs = there.rows(f"select run_id, identifier from staging.{MEMBERS.name} where identifier != '{BOB}'")
+    assert {run for run, _ in runs} == {"r", "r2"}
+    assert all(name.startswith("forgotten:") for _, name in runs)
+
+
 def test_what_a_killed_run_left_comes_into_the_ledger_under_pseudonyms(
     there: Project, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,8 +122,8 @@ def test_what_a_killed_run_left_comes_into_the_ledger_under_pseudonyms(
     )
     mortal = Mortal(monkeypatch)
     for way in ways:
-        # no run is left, the plan, what is sent, the answer, the disk; then the ledger
-        mortal.live(6)
+        # no run is left, the plan, what is sent, the disk, the answer, the disk; then the ledger
+        mortal.live(7)
         with pytest.raises(Killed):
             way()
         mortal.live()

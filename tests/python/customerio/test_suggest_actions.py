@@ -62,8 +62,12 @@ def test_a_template_that_accepts_every_logged_action_is_not_narrowed() -> None:
             'Action_ID , role,note,template_id,campaign_id\n9,message,"a, b",x,\n',
             'Action_ID , role,note,template_id,campaign_id\n9,message,"a, b",x,\n10,webhook,,t,7\n',
         ),
+        (
+            HEADER.rstrip() + ',"note, why"\n',
+            HEADER.rstrip() + ',"note, why"\nt,7,webhook,10,\n',
+        ),
     ],
-    ids=["plain", "no last line feed", "spreadsheet", "other columns"],
+    ids=["plain", "no last line feed", "spreadsheet", "other columns", "comma in a name"],
 )
 def test_rows_are_added_and_what_was_there_stays(tmp_path: Path, old: str, new: str) -> None:
     seed = tmp_path / "template_actions.csv"
@@ -79,7 +83,8 @@ def test_rows_are_added_and_what_was_there_stays(tmp_path: Path, old: str, new: 
     [
         (b"template_id,role\n", "lacks the columns campaign_id, action_id"),
         ("näme\n".encode("latin-1"), "cannot be read: .*CSV in UTF-8"),
-        (None, "cannot be read"),
+        ((HEADER + f'"{"t" * 200_000}",7,webhook,10\n').encode(), "cannot be read: field larger"),
+        (None, "cannot be read: there is no such file. Make it with the line template_id,campaign_id"),
     ],
 )
 def test_a_faulty_file_is_named(tmp_path: Path, contents: bytes | None, message: str) -> None:
@@ -91,9 +96,58 @@ def test_a_faulty_file_is_named(tmp_path: Path, contents: bytes | None, message:
 
 
 def test_values_are_those_that_loading_reads(tmp_path: Path) -> None:
+    """Otherwise a row is added that loading takes for another one's repetition, and refuses."""
     seed = tmp_path / "template_actions.csv"
-    seed.write_text(HEADER + " t ,null,message, 1010.0 \n")
-    assert rows_of(seed) == [Row("t", "", "message", "1010")]
+    seed.write_text(HEADER + " t ,null,message, 1010.0 \npromo-1.0,07,webhook,0010.\n")
+    assert rows_of(seed) == [Row("t", "", "message", "1010"), Row("promo-1.0", "7", "webhook", "10")]
+
+
+def test_the_file_keeps_its_rights_and_a_link_to_it_stays_one(tmp_path: Path) -> None:
+    seed, link = tmp_path / "own.csv", tmp_path / "seeds/template_actions.csv"
+    seed.write_text(HEADER)
+    seed.chmod(0o640)
+    link.parent.mkdir()
+    link.symlink_to(seed)
+    assert add(link, [Row("t", "7", "webhook", "10")]) == 1
+    assert link.is_symlink() and seed.read_text() == HEADER + "t,7,webhook,10\n"
+    assert seed.stat().st_mode & 0o777 == 0o640
+
+
+def test_what_another_run_added_meanwhile_is_not_added_again(tmp_path: Path) -> None:
+    seed = tmp_path / "template_actions.csv"
+    seed.write_text(HEADER)
+    rows = [Row("t", "7", "webhook", "10"), Row("t", "7", "message", "11")]
+    assert [add(seed, rows[:1]), add(seed, rows), add(seed, rows)] == [1, 1, 0]
+    assert rows_of(seed) == rows
+
+
+def test_an_open_quote_takes_in_no_row(tmp_path: Path) -> None:
+    seed = tmp_path / "template_actions.csv"
+    seed.write_text(HEADER + 'x,1,message,"2\n')
+    with pytest.raises(UserError, match='begins with " and does not end with one'):
+        add(seed, [Row("t", "7", "webhook", "10")])
+    assert seed.read_text() == HEADER + 'x,1,message,"2\n'
+
+
+def test_a_change_in_the_middle_of_a_write_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seed = tmp_path / "template_actions.csv"
+    seed.write_text(HEADER)
+    monkeypatch.setattr(
+        "scripts.customerio.suggest_actions.shutil.copymode", lambda *_: seed.write_text(HEADER + "\n")
+    )
+    with pytest.raises(UserError, match="was changed meanwhile: run the command again"):
+        add(seed, [Row("t", "7", "webhook", "10")])
+    assert seed.read_text() == HEADER + "\n" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_of_seeds_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the folder .*none does not exist: .*COPYMART_SEEDS"):
+        rows_of(tmp_path / "none/template_actions.csv")
+
+
+def test_a_share_below_the_limit_does_not_show_as_the_limit() -> None:
+    found = suggestions([Pair("t", 7, 10, 11, 2_999, 10_000)], [])
+    assert found[0].because.endswith("2,999 of 10,000 calls of 10 (29.9%)")
 
 
 def pairs_of(built: Built) -> list[Pair]:

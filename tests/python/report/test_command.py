@@ -81,6 +81,17 @@ def test_a_place_that_takes_no_file_is_said_before_anything_is_read(
         command.report(to=tmp_path / name, project_dir=tmp_path / "no project")
 
 
+def test_a_link_stays_one_and_a_device_is_not_replaced(tmp_path: Path) -> None:
+    device, link, page = (tmp_path / name for name in ("device", "link.html", "page.html"))
+    os.mkfifo(device)
+    with pytest.raises(UserError, match="is no file that can be replaced"):
+        command.report(to=device, project_dir=tmp_path / "no project")
+    assert device.is_fifo()
+    link.symlink_to(page)
+    command.write(link, "<!doctype html>")
+    assert link.is_symlink() and page.read_text() == "<!doctype html>"
+
+
 def test_a_disk_that_is_full_leaves_the_page_that_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

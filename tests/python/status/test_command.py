@@ -8,8 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
 from scripts.answers import NotBuilt
+from scripts.cli import app
+from scripts.customerio.outbound import spool
 from scripts.customerio.outbound.spool import (
     Answered,
     Item,
@@ -45,6 +48,20 @@ def test_a_feed_that_is_too_old_is_a_problem() -> None:
         assert len(found.problems) == problems
     assert found.problems[0] == "customerio_events: the last landing was 30.0 hours ago"
     assert (found.feeds[0].rows, found.feeds[0].pending) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "--max-age", "inf"),
+        ("status", "--max-age", "1e20"),
+        ("send", "--rate", "inf"),
+        ("extract", "--rate", "inf"),
+    ],
+)
+def test_a_number_without_end_is_refused(words: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2 and "should be less than or equal to" in " ".join(done.output.split())
 
 
 def test_the_tables_of_the_sync_are_one_feed() -> None:
@@ -104,6 +121,55 @@ def test_a_run_that_goes_on_is_no_problem_and_is_not_disturbed(tmp_path: Path) -
     assert (found.problems, found.sending) == ([], [running])
     with locked(tmp_path):
         assert unfinished(tmp_path)[0].is_running
+
+
+def test_a_run_that_was_killed_does_not_go_on_because_another_one_does(tmp_path: Path) -> None:
+    for name in ("activate-vip", "send"):
+        begun(tmp_path, name, 4)
+    with locked(tmp_path, "send"):
+        found = unfinished(tmp_path)
+    assert [(run.command, run.is_running) for run in found] == [
+        ("copymart activate vip", False),
+        ("copymart send", True),
+    ]
+
+
+def test_a_run_that_ends_while_it_is_looked_at_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = begun(tmp_path, "send", 4)
+    really = spool.left_over
+
+    def ended(given: Path) -> spool.Leftover | None:
+        left = really(given)
+        forget(folder)
+        return left
+
+    monkeypatch.setattr(spool, "left_over", ended)
+    assert unfinished(tmp_path) == []
+
+
+def test_a_run_that_begins_while_it_is_looked_at_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, lock = spool.left_over, locked(tmp_path, "send")
+    begun(tmp_path, "send", 4)
+
+    def began(given: Path) -> spool.Leftover | None:
+        lock.__enter__()
+        return really(given)
+
+    monkeypatch.setattr(spool, "left_over", began)
+    assert [run.is_running for run in unfinished(tmp_path)] == [True]
+    lock.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("name", ["plan.jsonl", "journal.jsonl"])
+def test_a_spool_that_a_disk_has_spoiled_is_named_with_its_line(tmp_path: Path, name: str) -> None:
+    file = begun(tmp_path, "send", 4) / name
+    file.write_bytes(b"\0\0\n" + file.read_bytes())
+    with pytest.raises(UserError, match=rf"{name}, line 1 is not what a run writes there"):
+        unfinished(tmp_path)
 
 
 def test_a_spool_that_cannot_be_read_is_named(tmp_path: Path) -> None:

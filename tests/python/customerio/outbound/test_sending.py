@@ -1,6 +1,8 @@
 """Requests go out in the order of each person, and what came of them is known after any end."""
 
+import errno
 import json
+import os
 import random
 import threading
 from collections import Counter
@@ -8,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.customerio.outbound import sending
+from scripts.customerio.outbound import sending, spool
 from scripts.customerio.outbound.outcomes import Again, Refusal, Refused
 from scripts.customerio.outbound.pace import Pace
 from scripts.customerio.outbound.sending import Totals, Window, send_all
@@ -261,6 +264,70 @@ def test_what_the_ledger_cannot_take_stays_in_the_journal(tmp_path: Path) -> Non
     found = left_over(tmp_path)
     assert found and found.unanswered == 0
     assert [answer.number for answer in found.answers] == list(range(10))
+
+
+def test_what_is_sent_is_on_the_disk_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a loss of power the journal has what was synced, and what it lacks was never sent."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def sync(handle: int) -> None:
+        fsync(handle)
+        if (tmp_path / "journal.jsonl").exists():
+            synced.append((tmp_path / "journal.jsonl").read_text())
+
+    monkeypatch.setattr(spool.os, "fsync", sync)
+    on_disk: list[bool] = []
+
+    def answer(texts: list[str]) -> dict[int, Refusal]:
+        noted = [json.loads(line) for line in synced[-1].splitlines()]
+        sent_before = {number for kind, given in noted if kind == "sent" for number in given}
+        on_disk.append({len(text) for text in texts} <= {number + 2 for number in sent_before})
+        return {}
+
+    fake = Fake()
+    fake.answers = [answer] * 40
+    # the size of an item tells its number
+    sent(tmp_path, [item(number, f"p{number % 3}", size=number + 2) for number in range(40)], fake)
+    assert on_disk and all(on_disk)
+
+
+def test_a_full_disk_is_said_and_the_ledger_gets_the_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal takes nothing more while eight requests are on the way."""
+    written: list[Answered] = []
+    items = [item(number, f"p{number % 3}", size=200_000) for number in range(9)]
+    write_plan(tmp_path, "run", items)
+    journal = Journal(tmp_path)
+    note = journal._file.write
+
+    def full(line: str) -> int:
+        if line.startswith('["answered'):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return note(line)
+
+    monkeypatch.setattr(journal, "_file", Mock(wraps=journal._file, write=full))
+    fake = Fake()
+    with pytest.raises(UserError, match=r"cannot write to .* \(No space left on device\): make room there"):
+        send_all(
+            items,
+            lambda: fake,
+            Pace(10_000, backoff=0.001),
+            journal,
+            lambda answers: written.extend(answer for _, answer in answers),
+        )
+    texts = sum(len(batch) for batch in fake.batches)
+    assert texts == len(written) == len({answer.number for answer in written}) > 0
+
+
+def test_a_plan_that_the_disk_does_not_take_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool.os, "fsync", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(UserError, match="No space left on device"):
+        write_plan(tmp_path, "run", [item(0)])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("failing", "times"), [(False, 4), (True, 2)])
