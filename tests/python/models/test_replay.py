@@ -80,6 +80,7 @@ SEED = int(os.environ.get("COPYMART_REPLAY_SEED") or time.time())
 ENOUGH = 100
 SHARES = {
     "a control template is named later": 0.05,
+    "a full refresh in between": 0.05,
     "a control template is taken back": 0.0,
     "the webhooks count what the sync had counted": 0.05,
     "the sync counts again what the webhooks lost": 0.01,
