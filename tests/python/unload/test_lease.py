@@ -3,8 +3,10 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -172,6 +174,43 @@ def test_a_conditional_write_whose_answer_was_lost_is_ours(store: Store) -> None
     with pytest.raises(Changed):
         place.put("nothing", b"third", etag)
     assert store.body("object") == b"second"
+
+
+def ignore_conditions(params: dict[str, Any], **_: Any) -> None:
+    """Send a write as it arrives at a server that does not read its conditions."""
+    for name in ("If-Match", "If-None-Match"):
+        params["headers"].pop(name, None)
+
+
+def test_a_server_that_ignores_conditions_is_refused(store: Store) -> None:
+    """Two runs would both hold the lock."""
+    client = s3.client(endpoint_url=store.endpoint, region="us-east-1")
+    client.meta.events.register("before-call.s3.PutObject", ignore_conditions)
+    with (
+        pytest.raises(UserError, match=r"ignores If-Match on PUT.*--no-if-match"),
+        Bucket(client, store.bucket, "an/export/", {}).lock(new_run(), 1000),
+    ):
+        pytest.fail("it was locked")
+    assert store.all_keys() == []
+    alone = Bucket(client, store.bucket, "an/export/", {}, if_match=False)
+    with alone.lock(new_run(), 1000):
+        with pytest.raises(UserError, match="another unload is writing"), alone.lock(new_run(), 1000):
+            pytest.fail("it was locked twice")
+        assert store.all_keys() == [LOCK]
+    assert store.all_keys() == []
+
+
+def test_a_server_that_is_always_busy_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = s3.client(endpoint_url=store.endpoint, region="us-east-1")
+    said = {
+        "Error": {"Code": "ConditionalRequestConflict"},
+        "ResponseMetadata": {"HTTPStatusCode": 409},
+    }
+    answer = SimpleNamespace(status_code=409, headers={}, content=b"")
+    client.meta.events.register("before-call.s3.PutObject", lambda **_: (answer, said))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(UserError, match=r"object: ConditionalRequestConflict: the server was busy"):
+        Bucket(client, store.bucket, "an/export/", {}).put("object", b"text", None)
 
 
 def test_another_writer_of_the_manifest_stops_the_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
