@@ -85,12 +85,26 @@ class Manifest:
 class State:
     """A dataset at a place: its manifest with etag, and what a listing found.
 
-    `objects`: those with copymart's names, by key below the dataset's folder.
+    `objects`: those with copymart's names, by key below the dataset's folder. `others`: all other keys there.
     """
 
     manifest: Manifest | None
     etag: str | None
     objects: dict[str, Found]
+    others: frozenset[str] = frozenset()
+
+    @property
+    def foreign(self) -> list[str]:
+        """The keys of files that are not copymart's, but that a reader of the listing takes for data."""
+        hidden = re.compile(r"(^|/)[._]")
+        endings = tuple(f".{each}" for each in Format)
+        return sorted(key for key in self.others if key.endswith(endings) and not hidden.search(key))
+
+    @property
+    def was_written(self) -> bool:
+        """Whether a run wrote the dataset here, even if all but a run's record is gone."""
+        records = (key for key in self.others if key.startswith(f"{RUNS}/"))
+        return bool(self.etag or self.objects or any(records))
 
 
 @dataclass(frozen=True)
@@ -184,14 +198,16 @@ def read_state(place: Place, dataset: Dataset) -> State:
     """
     folder = f"{dataset.name}/"
     objects = {}
+    others = set()
     for found in place.list(folder):
         key = found.key.removeprefix(folder)
-        if partition_of(dataset, key) is not None:
+        if partition_of(dataset, key) is None:
+            others.add(key)
+        else:
             objects[key] = found
     read = place.read(folder + MANIFEST)
-    if read is None:
-        return State(None, None, objects)
-    return State(parse(read.body, dataset, f"{place.uri}/{folder}{MANIFEST}"), read.etag, objects)
+    manifest = parse(read.body, dataset, f"{place.uri}/{folder}{MANIFEST}") if read else None
+    return State(manifest, read.etag if read else None, objects, frozenset(others))
 
 
 def parse(body: bytes, dataset: Dataset, where: str) -> Manifest | None:

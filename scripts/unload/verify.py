@@ -97,10 +97,10 @@ def verify(
 ) -> None:
     """Read an unload back and compare it with its manifests and the warehouse.
 
-    Checks that each object exists with its bytes, SHA-256 and rows; that no object and no unfinished upload
-    lacks a manifest entry; and that rows and hash sum of each partition equal the warehouse's. A difference
-    to the warehouse may only mean that it was built since the last unload. Says so if an unload was writing
-    there meanwhile. Changes nothing.
+    Checks that each object exists with its bytes, SHA-256 and rows; that no file of data and no unfinished
+    upload lacks a manifest entry; and that rows and hash sum of each partition equal the warehouse's. A
+    difference to the warehouse may only mean that it was built since the last unload. Says so if an unload
+    was writing there meanwhile. Changes nothing.
 
     Exit status 1 when anything differs.
 
@@ -169,7 +169,7 @@ def _warehouse(
 
 def _states(place: Place, chosen: list[Dataset], named: bool) -> list[tuple[Dataset, State]]:
     states = [(each, read_state(place, each)) for each in chosen]
-    there = [(each, state) for each, state in states if named or state.etag or state.objects]
+    there = [(each, state) for each, state in states if named or state.was_written]
     if not there:
         raise UserError(f"{place.uri} holds no dataset: is it what `copymart unload --to` was given?")
     return there
@@ -263,6 +263,10 @@ def _against_listing(
     found += [
         Difference(joined(dataset.name, key), "is in no manifest: left by a run that was killed, or foreign")
         for key in sorted(state.objects.keys() - named)
+    ]
+    found += [
+        Difference(joined(dataset.name, key), "is not copymart's: who reads the listing takes it for data")
+        for key in state.foreign
     ]
     return found + [
         Difference(upload.key, f"has an unfinished multipart upload, {upload.upload_id}")

@@ -36,6 +36,17 @@ def add_object(store: Store) -> None:
     store.put("calls/2026/03/01/12/calls.parquet", b"x")
 
 
+def add_foreign(store: Store) -> None:
+    """Readers of the listing would count its rows twice."""
+    store.put("calls/2026/01/01/12/copy of calls.parquet", store.body("calls/2026/01/01/12/calls.parquet"))
+
+
+def lose_all_but_records(store: Store) -> None:
+    for key in store.all_keys():
+        if "_manifests/" not in key:
+            store.lose(key)
+
+
 def begin_upload(store: Store) -> None:
     store.client.create_multipart_upload(
         Bucket=store.bucket, Key="an/export/calls/2026/01/01/12/calls.parquet"
@@ -89,6 +100,8 @@ def edit_rows(store: Store) -> None:
         (damage_object, "bytes, the manifest says"),
         (lose_object, "is in the manifest and not there"),
         (add_object, "is in no manifest"),
+        (add_foreign, "is not copymart's: who reads the listing takes it for data"),
+        (lose_all_but_records, "calls/_manifest.json is missing"),
         (begin_upload, "unfinished multipart upload"),
         (restore_manifest, "the manifest says"),
         (break_manifest, "cannot be read"),
@@ -112,6 +125,13 @@ def test_verify_finds_every_kind_of_damage(
     assert message in printed
     if damage in (land_more, land_less, edit_rows):
         assert store.verify(with_warehouse=False) == 0
+
+
+def test_what_no_reader_takes_for_data_is_no_damage(store: Store) -> None:
+    store.unload("calls")
+    for name in ("2026/01/01/12/", "2026/01/01/12/_SUCCESS", "README.md", ".tmp/a.parquet", "_old/a.parquet"):
+        store.put(f"calls/{name}", b"")
+    assert store.verify() == 0
 
 
 def test_verify_compares_every_row_when_asked(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
