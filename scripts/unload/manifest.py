@@ -237,7 +237,7 @@ def parse(body: bytes, dataset: Dataset, where: str) -> Manifest | None:
             {each.partition: each for each in partitions},
             {each.partition: each for each in expired},
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
 
 
@@ -253,7 +253,11 @@ def _partition(dataset: Dataset, said: dict[str, Any]) -> Partition:
 def _file(dataset: Dataset, partition: str, said: dict[str, Any]) -> DataFile:
     if partition_of(dataset, said["key"]) != partition:
         raise ValueError(said["key"])
-    return DataFile(**{**said, "rows": int(said["rows"]), "bytes": int(said["bytes"])})
+    times = {
+        name: None if said[name] is None else int(said[name])
+        for name in ("min_event_timestamp", "max_event_timestamp")
+    }
+    return DataFile(**{**said, **times, "rows": int(said["rows"]), "bytes": int(said["bytes"])})
 
 
 def _shape(dataset: Dataset, said: dict[str, Any]) -> Shape:

@@ -149,6 +149,7 @@ def edit_first(warehouse: Warehouse, **fields: object) -> None:
         {"partition": 7},
         {"run_id": "zzz"},
         {"run_id": "20269999T000000Z-01234567"},
+        {"rows": float("inf")},
     ],
 )
 def test_a_manifest_that_copymart_did_not_write_is_not_believed(
@@ -166,6 +167,19 @@ def test_a_manifest_that_copymart_did_not_write_is_not_believed(
     assert [victim.read_text() for victim in victims] == ["precious", "precious"]
     assert filled.manifest("calls")["rows"] == len(CALLS)
     assert len(filled.files("calls")) == 4
+
+
+def test_times_that_are_no_numbers_are_not_believed(filled: Warehouse) -> None:
+    filled.unload("calls", max_file_size="1k")
+    path = filled.out / "calls/_manifest.json"
+    said = json.loads(path.read_text())
+    first, second = said["partitions"][0]["files"]
+    first["max_event_timestamp"] = "soon"
+    path.write_text(json.dumps(said))
+    filled.insert("marts.fct_calls", [call(NOON + 200 * HOUR, "new")])
+    filled.unload("calls", max_file_size="1k")
+    assert filled.manifest("calls")["rows"] == len(CALLS) + 1
+    assert filled.manifest("calls")["partitions"][0]["max_event_timestamp"] == second["max_event_timestamp"]
 
 
 @pytest.mark.parametrize("left", [10, 300])
