@@ -121,6 +121,10 @@ def plan(
     if not backfill:
         for there in (published, gone_before):
             _require_history(dataset, span, set(there), set(remove))
+        if not state.manifest:
+            # lost, unreadable or older: only the listing tells what an earlier run published
+            listed = {str(partition_of(dataset, key)) for key in state.objects}
+            _require_history(dataset, span, listed, listed - contents.keys())
     named = {file.key for each in published.values() for file in each.files}
     strays, unknown = [], []
     for key in state.objects.keys() - named:

@@ -212,6 +212,24 @@ def test_a_warehouse_that_lost_history_does_not_empty_an_export(filled: Warehous
     assert len(filled.files("calls")) == 6
 
 
+@pytest.mark.parametrize("text", [None, "{", '{"manifest_version": 1}'])
+def test_nor_does_one_whose_manifest_is_lost_or_older(filled: Warehouse, text: str | None) -> None:
+    filled.execute(
+        f"insert into marts.fct_calls select {NOON} + (100 + n) * {HOUR}, 'u', 7, 41, 'j', 'c', 't', "
+        "'{}', '{}', 'h1' from range(25) as numbers(n)"
+    )
+    filled.unload("calls")
+    filled.execute(f"delete from marts.fct_calls where event_timestamp >= {NOON + 100 * HOUR}")
+    manifest = filled.out / "calls/_manifest.json"
+    manifest.write_text(text) if text else manifest.unlink()
+    before = snapshot(filled.out)
+    with pytest.raises(UserError, match=r"calls: 25 of 29 partitions there have no rows.*give --backfill"):
+        filled.unload("calls")
+    assert snapshot(filled.out) == before
+    filled.unload("calls", backfill=True)
+    assert len(filled.files("calls")) == 4
+
+
 def test_a_lost_manifest_loses_no_objects_outside_the_range(
     filled: Warehouse, capsys: pytest.CaptureFixture[str]
 ) -> None:
