@@ -133,6 +133,9 @@ def test_strays_and_unfinished_uploads_of_killed_runs_go(store: Store) -> None:
     assert foreign in store.all_keys()
     uploads = store.client.list_multipart_uploads(Bucket=store.bucket)["Uploads"]
     assert [each["Key"] for each in uploads] == [f"an/export/{foreign}"]
+    # readers of the listing would take it for data
+    assert store.verify() == 1
+    store.lose(foreign)
     assert store.verify() == 0
 
 
