@@ -11,8 +11,8 @@ from scripts.snowflake.names import identifier, parts, quoted
 
 # How many characters of a refused statement are shown.
 _SHOWN = 1_000
-# "… does not exist or not authorized"
-_NOT_THERE = 2003
+# "… does not exist or not authorized", and "Object does not exist, or operation cannot be performed"
+_NOT_THERE = (2003, 2043)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def rows_if_there(session: Any, statement: str) -> list[dict[str, Any]] | None:
     try:
         return rows(session, statement)
     except UserError as error:
-        if getattr(error.__cause__, "errno", None) == _NOT_THERE:
+        if getattr(error.__cause__, "errno", None) in _NOT_THERE:
             return None
         raise
 

@@ -118,7 +118,8 @@ def read(session: Any, wanted: Wanted) -> State:
 
     Not by SHOW SHARES: it is empty for a role without IMPORT SHARE, and names at most three accounts. SHOW
     GRANTS fails for a share that the role does not see. It calls a view a table in some accounts (behaviour
-    change 2371 makes it VIEW); SHOW VIEWS shows which it is.
+    change 2371 makes it VIEW); SHOW VIEWS shows which it is. A schema that was dropped has no views, and must
+    not keep a share from being taken away.
 
     Raises:
         UserError: Snowflake refused to answer.
@@ -131,7 +132,7 @@ def read(session: Any, wanted: Wanted) -> State:
     secure: dict[tuple[str, ...], bool] = {
         (schema[0], schema[1], view["name"]): str(view["is_secure"]).lower() == "true"
         for schema in wanted.schemas
-        for view in rows(session, f"show views in schema {quoted(*schema)}")
+        for view in rows_if_there(session, f"show views in schema {quoted(*schema)}") or []
     }
     columns: dict[tuple[str, ...], tuple[str, ...]] = {
         view.path: tuple(column["name"] for column in rows(session, f"describe view {quoted(*view.path)}"))

@@ -83,8 +83,9 @@ def _drop(session: Any, setup: Setup) -> None:
                 execute(session, statement)
         except UserError as error:
             left.append(f"{statement}: {error}")
-    console.print(f"Dropped {setup.database}")
-    if left:
+    if not left:
+        console.print(f"Dropped {setup.database}")
+    else:
         error_console.print("\n".join(["Drop these yourself, as ACCOUNTADMIN:", *left]), soft_wrap=True)
 
 

@@ -85,12 +85,26 @@ class Manifest:
 class State:
     """A dataset at a place: its manifest with etag, and what a listing found.
 
-    `objects`: those with copymart's names, by key below the dataset's folder.
+    `objects`: those with copymart's names, by key below the dataset's folder. `others`: all other keys there.
     """
 
     manifest: Manifest | None
     etag: str | None
     objects: dict[str, Found]
+    others: frozenset[str] = frozenset()
+
+    @property
+    def foreign(self) -> list[str]:
+        """The keys of files that are not copymart's, but that a reader of the listing takes for data."""
+        hidden = re.compile(r"(^|/)[._]")
+        endings = tuple(f".{each}" for each in Format)
+        return sorted(key for key in self.others if key.endswith(endings) and not hidden.search(key))
+
+    @property
+    def was_written(self) -> bool:
+        """Whether a run wrote the dataset here, even if all but a run's record is gone."""
+        records = (key for key in self.others if key.startswith(f"{RUNS}/"))
+        return bool(self.etag or self.objects or any(records))
 
 
 @dataclass(frozen=True)
@@ -184,14 +198,16 @@ def read_state(place: Place, dataset: Dataset) -> State:
     """
     folder = f"{dataset.name}/"
     objects = {}
+    others = set()
     for found in place.list(folder):
         key = found.key.removeprefix(folder)
-        if partition_of(dataset, key) is not None:
+        if partition_of(dataset, key) is None:
+            others.add(key)
+        else:
             objects[key] = found
     read = place.read(folder + MANIFEST)
-    if read is None:
-        return State(None, None, objects)
-    return State(parse(read.body, dataset, f"{place.uri}/{folder}{MANIFEST}"), read.etag, objects)
+    manifest = parse(read.body, dataset, f"{place.uri}/{folder}{MANIFEST}") if read else None
+    return State(manifest, read.etag if read else None, objects, frozenset(others))
 
 
 def parse(body: bytes, dataset: Dataset, where: str) -> Manifest | None:
@@ -221,7 +237,7 @@ def parse(body: bytes, dataset: Dataset, where: str) -> Manifest | None:
             {each.partition: each for each in partitions},
             {each.partition: each for each in expired},
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
 
 
@@ -237,7 +253,11 @@ def _partition(dataset: Dataset, said: dict[str, Any]) -> Partition:
 def _file(dataset: Dataset, partition: str, said: dict[str, Any]) -> DataFile:
     if partition_of(dataset, said["key"]) != partition:
         raise ValueError(said["key"])
-    return DataFile(**{**said, "rows": int(said["rows"]), "bytes": int(said["bytes"])})
+    times = {
+        name: None if said[name] is None else int(said[name])
+        for name in ("min_event_timestamp", "max_event_timestamp")
+    }
+    return DataFile(**{**said, **times, "rows": int(said["rows"]), "bytes": int(said["bytes"])})
 
 
 def _shape(dataset: Dataset, said: dict[str, Any]) -> Shape:

@@ -34,6 +34,8 @@ LEAST_RETENTION = timedelta(days=1)
 # Without --backfill a run may remove this many partitions, or this share of them: a day of hours, which an
 # ordinary backfill of the landing empties.
 MOST_REMOVED, MOST_REMOVED_SHARE = 24, 0.1
+# As many as one request to S3 deletes; before each the run looks whether the lock is still its own.
+DELETED_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,10 @@ def plan(
     if not backfill:
         for there in (published, gone_before):
             _require_history(dataset, span, set(there), set(remove))
+        if not state.manifest:
+            # lost, unreadable or older: only the listing tells what an earlier run published
+            listed = {str(partition_of(dataset, key)) for key in state.objects}
+            _require_history(dataset, span, listed, listed - contents.keys())
     named = {file.key for each in published.values() for file in each.files}
     strays, unknown = [], []
     for key in state.objects.keys() - named:
@@ -248,8 +254,10 @@ class Publisher:
         )
         self._write_manifests(outcome)
         self.outcome, self.waiting = outcome, []
-        self.require()
-        self.place.delete([joined(self.plan.dataset.name, key) for key in sorted(gone)])
+        keys = [joined(self.plan.dataset.name, key) for key in sorted(gone)]
+        for at in range(0, len(keys), DELETED_AT_ONCE):
+            self.require()
+            self.place.delete(keys[at : at + DELETED_AT_ONCE])
 
     def _write_manifests(self, outcome: Outcome) -> None:
         name = self.plan.dataset.name

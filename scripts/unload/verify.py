@@ -30,12 +30,14 @@ from scripts.unload.engines.base import Engine
 from scripts.unload.engines.open import open_engine
 from scripts.unload.failures import explained
 from scripts.unload.manifest import MANIFEST, DataFile, Partition, State, joined, read_state
-from scripts.unload.places.base import Place
+from scripts.unload.places.base import Changed, Place
 from scripts.unload.places.open import open_place
 from scripts.unload.publish import Contents, unfinished
 
 # Messages identify a row by those of these columns that it has: no personal data.
 _KEYS = ("delivery_key", "version_key", "event_timestamp", "metric_date", "delivery_date", "copy_id")
+# How often a dataset is compared while runs change it.
+_TIMES = 3
 _AGAIN = "Nothing was changed; fix the cause and run the same command again"
 # A row: the text of each value, by column.
 Row = dict[str, str]
@@ -95,9 +97,10 @@ def verify(
 ) -> None:
     """Read an unload back and compare it with its manifests and the warehouse.
 
-    Checks that each object exists with its bytes, SHA-256 and rows; that no object and no unfinished upload
-    lacks a manifest entry; and that rows and hash sum of each partition equal the warehouse's. A difference
-    to the warehouse may only mean that it was built since the last unload. Changes nothing.
+    Checks that each object exists with its bytes, SHA-256 and rows; that no file of data and no unfinished
+    upload lacks a manifest entry; and that rows and hash sum of each partition equal the warehouse's. A
+    difference to the warehouse may only mean that it was built since the last unload. Says so if an unload
+    was writing there meanwhile. Changes nothing.
 
     Exit status 1 when anything differs.
 
@@ -121,8 +124,10 @@ def verify(
         for name in ("partitions", "objects", "rows", "bytes", "differences"):
             table.add_column(name, justify="right")
         differences: list[Difference] = []
-        for each, state in states:
-            found = _differences(place, each, state, engine, deep, concurrency)
+        writers: list[str] = []
+        for each, before in states:
+            state, found, writer = _settled(place, each, before, engine, deep, concurrency)
+            writers += [writer] if writer else []
             partitions = state.manifest.partitions.values() if state.manifest else ()
             files = [file for partition in partitions for file in partition.files]
             counts = (len(partitions), len(files), sum(file.rows for file in files))
@@ -139,6 +144,12 @@ def verify(
     for difference in differences:
         wrong.add_row(difference.where, difference.what)
     console.print(wrong)
+    for writer in dict.fromkeys(writers):
+        console.print(
+            f"{writer} was writing to {place.uri} meanwhile: what differs may be its work. Verify again when "
+            "it has ended",
+            soft_wrap=True,
+        )
     raise typer.Exit(1)
 
 
@@ -158,10 +169,30 @@ def _warehouse(
 
 def _states(place: Place, chosen: list[Dataset], named: bool) -> list[tuple[Dataset, State]]:
     states = [(each, read_state(place, each)) for each in chosen]
-    there = [(each, state) for each, state in states if named or state.etag or state.objects]
+    there = [(each, state) for each, state in states if named or state.was_written]
     if not there:
         raise UserError(f"{place.uri} holds no dataset: is it what `copymart unload --to` was given?")
     return there
+
+
+def _settled(
+    place: Place, dataset: Dataset, state: State, engine: Engine | None, deep: bool, concurrency: int
+) -> tuple[State, list[Difference], str | None]:
+    """Compare, and again if a run changed the place meanwhile.
+
+    Also return who still writes there while something differs.
+    """
+    for _ in range(_TIMES):
+        found = _differences(place, dataset, state, engine, deep, concurrency)
+        if not found:
+            return state, found, None
+        # asked first: what a run did that has ended by now, the state shows
+        writer = place.writer()
+        now = read_state(place, dataset)
+        if now == state:
+            return state, found, writer
+        state = now
+    return state, found, writer or "a run that has ended"
 
 
 def _differences(
@@ -192,7 +223,12 @@ def _differences(
             for number, file in enumerate(partition.files):
                 if file.key in state.objects:
                     path = folder / f"{number}.{partition.shape.format}"
-                    place.fetch(joined(dataset.name, file.key), path)
+                    try:
+                        place.fetch(joined(dataset.name, file.key), path)
+                    except Changed:
+                        what = "was deleted or replaced while it was read"
+                        wrong.append(Difference(joined(dataset.name, file.key), what))
+                        continue
                     wrong += _against_manifest(dataset, file, path)
                     if not deep:
                         path.unlink()
@@ -227,6 +263,10 @@ def _against_listing(
     found += [
         Difference(joined(dataset.name, key), "is in no manifest: left by a run that was killed, or foreign")
         for key in sorted(state.objects.keys() - named)
+    ]
+    found += [
+        Difference(joined(dataset.name, key), "is not copymart's: who reads the listing takes it for data")
+        for key in state.foreign
     ]
     return found + [
         Difference(upload.key, f"has an unfinished multipart upload, {upload.upload_id}")
@@ -323,7 +363,8 @@ def _parquet_differences(
     connection: duckdb.DuckDBPyConnection, rows: str, paths: list[Path]
 ) -> tuple[list[Row], list[Row]]:
     listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-    files = f"select * from read_parquet([{listed}])"
+    # DuckDB would make a column of a folder above them that is named a=b
+    files = f"select * from read_parquet([{listed}], hive_partitioning = false)"
     names = [column[0] for column in connection.execute(f"describe {rows}").fetchall()]
 
     def only(query: str) -> list[Row]:

@@ -16,7 +16,7 @@ from scripts.unload import encode
 from scripts.unload.datasets import Dataset
 from scripts.unload.engines.base import Work, arrive, staging_folder
 from scripts.unload.manifest import DataFile, Partition, joined, partition_of, query_of
-from scripts.unload.places.base import Found
+from scripts.unload.places.base import Changed, Found
 from scripts.unload.publish import Contents
 
 
@@ -120,7 +120,13 @@ def _data_file(file: Written, found: Found, work: Work, folder: Path) -> DataFil
     where = joined(work.plan.dataset.name, file.key)
     uri = f"{work.place.uri}/{where}"
     path = folder / file.key.replace("/", "-")
-    work.place.fetch(where, path)
+    try:
+        work.place.fetch(where, path)
+    except Changed:
+        raise UserError(
+            f"{uri}, which Snowflake wrote, was deleted or replaced before it was read back: find out who "
+            "writes there, then run the same command again"
+        ) from None
     try:
         names = parquet.read_schema(path).names
         encoded = encode.described(path)

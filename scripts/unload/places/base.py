@@ -16,7 +16,7 @@ STAGING = ".staging-"
 
 
 class Changed(Exception):
-    """A conditional write found another object than the one to replace."""
+    """A conditional write found another object than the one to replace, or a read none, or another one."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,11 @@ class Place(Protocol):
         """Remove objects; missing ones are ignored."""
 
     def fetch(self, key: str, path: Path) -> None:
-        """Copy an object to a local file."""
+        """Copy an object to a local file.
+
+        Raises:
+            Changed: it was deleted, or replaced meanwhile.
+        """
 
     def unfinished(self, prefix: str) -> Sequence[Upload]:
         """Return the unfinished multipart uploads below the prefix."""
@@ -94,6 +98,9 @@ class Place(Protocol):
 
     def lock(self, run: Run, seconds: int) -> AbstractContextManager[StillOurs]:
         """Lock the place; a second run gets an error. `seconds`: how long the lock outlives a killed run."""
+
+    def writer(self) -> str | None:
+        """Return who is writing to the place now; None when nobody is, or it cannot be told."""
 
     def drafts(self) -> Path:
         """Return the folder for files before their upload, from which publishing is fastest."""

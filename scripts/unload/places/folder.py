@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -94,7 +95,10 @@ class Folder:
 
     def fetch(self, key: str, path: Path) -> None:
         """Copy a file."""
-        shutil.copyfile(self.path / key, path)
+        try:
+            shutil.copyfile(self.path / key, path)
+        except FileNotFoundError as error:
+            raise Changed(key) from error
 
     def unfinished(self, prefix: str) -> Sequence[Upload]:
         """Return nothing: a file is moved into place atomically."""
@@ -109,19 +113,39 @@ class Folder:
         self.path.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDONLY)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"another unload is writing to {self.uri}; wait for it to end") from None
+            if not _locked(handle, fcntl.LOCK_EX):
+                raise UserError(f"another unload is writing to {self.uri}; wait for it to end")
             for draft in self.path.glob(f"{STAGING}*"):
                 shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
             yield lambda: None
         finally:
             os.close(handle)
 
+    def writer(self) -> str | None:
+        """Return words for the run that holds the lock; a flock does not name it."""
+        try:
+            handle = os.open(self.path, os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            return None if _locked(handle, fcntl.LOCK_SH) else "a run on this machine"
+        finally:
+            os.close(handle)
+
     def drafts(self) -> Path:
         """Return the folder itself: within one file system a file is moved, not copied."""
         return self.path
+
+
+def _locked(handle: int, kind: int) -> bool:
+    """Lock a folder; False when a run holds it. `writer` locks it too, but only for a moment."""
+    for _ in range(3):
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.05)
+    return False
 
 
 def _require_missing(error: OSError) -> None:

@@ -19,6 +19,8 @@ from scripts.unload.places.base import LOCK, Changed, Read, Run, StillOurs
 DEFAULT_SECONDS = 120
 # Servers give times in whole seconds.
 _GRAIN = 1
+# The etag of no object that copymart writes.
+_NO_ETAG = "0" * 32
 
 
 class Store(Protocol):
@@ -131,11 +133,8 @@ def held(store: Store, run: Run, seconds: int) -> Iterator[StillOurs]:
     """
     lease = _Lease(store, run, seconds)
     _acquire(lease)
-    # renewed immediately: this proves that the server knows If-Match before anything is written
     try:
-        lease.take(lease.etag)
-    except Changed:
-        raise UserError(f"{store.uri}: another run took the lock; run the same command again") from None
+        _require_conditions(store, lease.body())
     except UserError:
         lease.release()
         raise
@@ -147,6 +146,31 @@ def held(store: Store, run: Run, seconds: int) -> Iterator[StillOurs]:
         lease.ended.set()
         renewing.join()
         lease.release()
+
+
+def writer(store: Store) -> str | None:
+    """Return who holds the lock of a place now; None when nobody does, or it cannot be told."""
+    with suppress(UserError):
+        there = store.get(LOCK)
+        if there:
+            holder = _holder(there[0].body)
+            return _who(holder) if _seconds_left(holder, there[1]) > 0 else None
+    return None
+
+
+def _require_conditions(store: Store, body: bytes) -> None:
+    """Raise UserError when the server does not know If-Match on PUT, or takes what it should refuse.
+
+    Some servers ignore conditions in silence, and two runs would hold the lock at once.
+    """
+    if not store.if_match:
+        return
+    with suppress(Changed):
+        store.put(LOCK, body, _NO_ETAG)
+        raise UserError(
+            f"{store.uri}: this S3 server ignores If-Match on PUT, which keeps two runs apart; give "
+            "--no-if-match when only one run at a time writes there"
+        )
 
 
 def _acquire(lease: _Lease) -> None:
@@ -183,10 +207,7 @@ def _seconds_left(holder: dict[str, Any], response: dict[str, Any]) -> float:
 
 
 def _held_by(store: Store, holder: dict[str, Any], left: float) -> str:
-    who = (
-        f"run {holder.get('run_id', 'of an unknown kind')} on {holder.get('host', 'an unknown host')} "
-        f"since {holder.get('started_at', 'an unknown time')}"
-    )
+    who = _who(holder)
     if left > 0:
         return (
             f"another unload is writing to {store.uri}: {who}. Its lock holds for {left:.0f} s more unless "
@@ -195,6 +216,13 @@ def _held_by(store: Store, holder: dict[str, Any], left: float) -> str:
     return (
         f"{store.uri} was locked by {who}, which did not renew it. Without If-Match the lock cannot be "
         f"taken over safely: make sure that this run is dead and delete {store.uri}/{LOCK}"
+    )
+
+
+def _who(holder: dict[str, Any]) -> str:
+    return (
+        f"run {holder.get('run_id', 'of an unknown kind')} on {holder.get('host', 'an unknown host')} "
+        f"since {holder.get('started_at', 'an unknown time')}"
     )
 
 

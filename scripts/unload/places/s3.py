@@ -23,10 +23,21 @@ PART_SIZE = 64_000_000
 # S3's limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 MOST_PARTS = 10_000
 DELETES_PER_REQUEST = 1_000
+# What a delete of many keys says of a key that it may delete later, in an answer of status 200.
+_BUSY = ("InternalError", "OperationAborted", "ServiceUnavailable", "SlowDown")
 
 
 class _Busy(Exception):
-    """The server asks two simultaneous conditional writes to try again."""
+    """The server asks to try again: two simultaneous conditional writes, or some keys of a delete."""
+
+
+def _again_while_busy() -> Retrying:
+    return Retrying(
+        retry=retry_if_exception_type(_Busy),
+        wait=wait_random_exponential(max=5),
+        stop=stop_after_attempt(5),
+        reraise=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Bucket:
     """A prefix of a bucket; `prefix` is empty or ends with a slash.
 
     `headers`: arguments of every write (ACL, encryption). `if_match`: False for servers without If-Match on
-    PUT, where the etag is read just before the write, under a lock that such servers do know. `part_size`:
+    PUT, where the etag is read just before the write, under a lock that most of them do know. `part_size`:
     a larger file is uploaded in parts of this many bytes.
     """
 
@@ -108,18 +119,13 @@ class Bucket:
         write is there. So the object is read and compared.
         """
         condition: dict[str, str] = {"IfNoneMatch": "*"} if replaces is None else {"IfMatch": f'"{replaces}"'}
-        if replaces is not None and not self.if_match:
+        if not self.if_match:
             there = self.read(key)
-            if there is None or there.etag != replaces:
+            if (there.etag if there else None) != replaces:
                 raise Changed(key)
-            condition = {}
+            condition = condition if replaces is None else {}
         with self._explained(key):
-            for attempt in Retrying(
-                retry=retry_if_exception_type(_Busy),
-                wait=wait_random_exponential(max=5),
-                stop=stop_after_attempt(5),
-                reraise=True,
-            ):
+            for attempt in _again_while_busy():
                 with attempt:
                     try:
                         return self._put_bytes(key, body, condition)
@@ -135,7 +141,7 @@ class Bucket:
                         if there and there.body == body:
                             return there.etag
                         if _status(error) == 409:
-                            raise _Busy(key) from error
+                            raise _Busy(f"{key}: {s3_code(error)}") from error
                         raise Changed(key) from error
         raise AssertionError("the last attempt raises")
 
@@ -181,17 +187,27 @@ class Bucket:
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects, a thousand in a request."""
         for at in range(0, len(keys), DELETES_PER_REQUEST):
-            some = [{"Key": self.prefix + key} for key in keys[at : at + DELETES_PER_REQUEST]]
             with self._explained(keys[at]):
+                self._delete_some([self.prefix + key for key in keys[at : at + DELETES_PER_REQUEST]])
+
+    def _delete_some(self, full_keys: Sequence[str]) -> None:
+        """Delete objects in one request, and again what the server only could not delete now."""
+        for attempt in _again_while_busy():
+            with attempt:
                 response = self.client.delete_objects(
-                    Bucket=self.bucket, Delete={"Objects": some, "Quiet": True}
+                    Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in full_keys], "Quiet": True}
                 )
-            for each in response.get("Errors", ()):
-                if each.get("Code") != "NoSuchKey":
-                    raise UserError(
-                        f"s3://{self.bucket}/{each['Key']} cannot be deleted: {each.get('Code')} "
-                        f"{each.get('Message', '')}; s3:DeleteObject is needed. Run the same command again"
-                    )
+                refused = [each for each in response.get("Errors", ()) if each.get("Code") != "NoSuchKey"]
+                for each in refused:
+                    if each.get("Code") not in _BUSY:
+                        said = f"{each.get('Code')} {each.get('Message', '')}"
+                        raise UserError(
+                            f"s3://{self.bucket}/{each['Key']} cannot be deleted: {said}; s3:DeleteObject is "
+                            "needed. Run the same command again"
+                        )
+                full_keys = [each["Key"] for each in refused]
+                if refused:
+                    raise _Busy(f"{full_keys[0]}: {refused[0].get('Code')}")
 
     def delete_own(self, key: str, etag: str) -> None:
         """Delete an object if it has this etag; a server without If-Match on DELETE does not
@@ -211,7 +227,14 @@ class Bucket:
     def fetch(self, key: str, path: Path) -> None:
         """Download an object."""
         with self._explained(key):
-            self.client.download_file(self.bucket, self.prefix + key, str(path))
+            try:
+                self.client.download_file(self.bucket, self.prefix + key, str(path))
+            except ClientError as error:
+                gone = _status(error) in (404, 412) and s3_code(error) != "NoSuchBucket"
+                # S3 answers 403, not 404, to a role that may list only a prefix
+                if gone or (_status(error) == 403 and not self._is_listed(key)):
+                    raise Changed(key) from error
+                raise
 
     def unfinished(self, prefix: str) -> Sequence[Upload]:
         """Return the unfinished multipart uploads below a prefix.
@@ -240,6 +263,10 @@ class Bucket:
         """Lock the prefix by a lease on its `_lock`."""
         return lease.held(self, run, seconds)
 
+    def writer(self) -> str | None:
+        """Return the run that holds the lock."""
+        return lease.writer(self)
+
     def drafts(self) -> Path:
         """Return the folder for temporary files."""
         return Path(gettempdir())
@@ -252,6 +279,10 @@ class Bucket:
         except (BotoCoreError, ClientError, Boto3Error, HTTPError) as error:
             where = f"s3://{self.bucket}/{self.prefix}{key}"
             raise UserError(f"{where}: {_explain(error)}") from error
+        except _Busy as busy:
+            raise UserError(
+                f"s3://{self.bucket}/{busy}: the server was busy five times in a row: run the command again"
+            ) from busy
 
 
 def s3_code(error: ClientError) -> str:

@@ -243,10 +243,21 @@ def damage(session: StrictSnowflake, name: str) -> None:
             session,
             ['use role "COPYMART_TRANSFORMER"', 'drop view "COPYMART"."SHARES"."SHARED_COPY_VARIANTS"'],
         )
+    elif name == "schema gone":
+        drop_schema(session)
     elif name == "other columns":
         session.account.objects["VIEW", view.path]["columns"] = (*columns[1:], "SUBJECT")
     else:
         session.account.objects["VIEW", view.path]["secure"] = False
+
+
+def drop_schema(session: StrictSnowflake) -> None:
+    """Drop the schema of the shared views, which takes them out of their shares."""
+    objects = session.account.objects
+    for kind, path in [key for key in objects if key[1][:2] == ("COPYMART", "SHARES")]:
+        del objects[kind, path]
+    for share in session.account.shares.values():
+        share.privileges = [held for held in share.privileges if held[2][:2] != ("COPYMART", "SHARES")]
 
 
 DAMAGE = {
@@ -258,6 +269,7 @@ DAMAGE = {
     "account gone": f"+ account {CONSUMER}",
     "share gone": "+ share COPYMART_METRICS",
     "view gone": "view COPYMART.SHARES.SHARED_COPY_VARIANTS does not exist",
+    "schema gone": "view COPYMART.SHARES.SHARED_COPY_VARIANTS does not exist",
     "other columns": "has not the reviewed columns: also SUBJECT; not VERSION_KEY",
     "view not secure": "view COPYMART.SHARES.SHARED_COPY_VARIANTS is not secure",
 }
@@ -273,7 +285,7 @@ def test_check_finds_what_is_wrong_and_a_rerun_mends_what_it_may(kind: str, shel
     assert DAMAGE[kind] in output + error
     assert shell.changes() == []
     output, error = shell("share", "--account", CONSUMER, "--yes")
-    if kind in ("view gone", "other columns", "view not secure"):
+    if kind in ("view gone", "schema gone", "other columns", "view not secure"):
         assert "nothing was changed" in error
         assert shell.changes() == []
     else:
@@ -298,6 +310,14 @@ def test_accounts_are_added_and_taken_away_one_by_one(shell: Shell) -> None:
     assert (error, shell.session.account.shares) == ("", {})
     assert "- share COPYMART_METRICS, which no account has any more" in output
     assert "this role sees no share COPYMART_METRICS" in shell("share", "--revoke", "--yes")[1]
+
+
+def test_a_share_whose_schema_is_gone_can_be_taken_away(shell: Shell) -> None:
+    """Else a schema that is built again would be seen by whom it was taken from."""
+    assert shell("share", "--account", CONSUMER, "--yes")[1] == ""
+    drop_schema(shell.session)
+    assert shell("share", "--revoke", "--yes")[1] == ""
+    assert shell.session.account.shares == {}
 
 
 def test_a_share_has_more_accounts_than_show_shares_lists(shell: Shell) -> None:

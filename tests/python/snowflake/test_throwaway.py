@@ -72,7 +72,9 @@ def test_what_cannot_be_dropped_is_told(
     monkeypatch.setattr(throwaway, "execute", held)
     with set_up(session, setup, "ADMIN"):
         pass
-    told = capsys.readouterr().err
+    done = capsys.readouterr()
+    told = done.err
+    assert "Dropped" not in done.out
     assert f"drop warehouse if exists {quoted(setup.warehouse)}: it is busy" in told
     assert told.count("drop ") == 1
 

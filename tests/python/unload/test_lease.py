@@ -3,20 +3,24 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from scripts import s3
 from scripts.errors import UserError
+from scripts.unload import publish
 from scripts.unload.command import new_run
 from scripts.unload.engines import duckdb as duckdb_engine
 from scripts.unload.places import lease
 from scripts.unload.places.base import LOCK, Changed
 from scripts.unload.places.s3 import Bucket
 from support.s3_store import Store, expected, lock_of, refuse_if_match
+from support.unload import HOUR, NOON
 
 
 def test_a_second_run_is_told_who_writes(store: Store) -> None:
@@ -43,6 +47,14 @@ def test_a_failed_run_releases_its_lock(store: Store) -> None:
     assert store.all_keys() == []
 
 
+def lose_lease() -> None:
+    """Let the lease of the run in this process end now, by its own clocks."""
+    for each in threading.enumerate():
+        held = getattr(getattr(each, "_target", None), "__self__", None)
+        if isinstance(held, lease._Lease):
+            held.deadlines = (0.0, 0.0)
+
+
 def test_a_run_that_lost_its_lock_changes_nothing_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its machine slept, another run took over, and then it wakes up in the middle of its work."""
     store.unload("calls")
@@ -52,10 +64,7 @@ def test_a_run_that_lost_its_lock_changes_nothing_more(store: Store, monkeypatch
 
     def slept(*arguments: Any) -> Any:
         lock_of(store, 1000)
-        for each in threading.enumerate():
-            held = getattr(getattr(each, "_target", None), "__self__", None)
-            if isinstance(held, lease._Lease):
-                held.deadlines = (0.0, 0.0)
+        lose_lease()
         return send(*arguments)
 
     monkeypatch.setattr(duckdb_engine, "_send", slept)
@@ -65,6 +74,28 @@ def test_a_run_that_lost_its_lock_changes_nothing_more(store: Store, monkeypatch
     assert after == before
     # and the other's lock is left to it
     assert json.loads(store.body(LOCK))["run_id"] == "another"
+
+
+def test_a_run_that_lost_its_lock_deletes_nothing_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run may have written the same hours again."""
+    store.unload("calls")
+    store.warehouse.execute(f"delete from marts.fct_calls where event_timestamp < {NOON + 2 * HOUR}")
+    delete, deleted = Bucket.delete, []
+
+    def slept(place: Bucket, keys: list[str]) -> None:
+        delete(place, keys)
+        deleted.append(keys)
+        lose_lease()
+
+    monkeypatch.setattr(publish, "DELETED_AT_ONCE", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Bucket, "delete", slept)
+        with pytest.raises(UserError, match="lost its lock"):
+            store.unload("calls")
+    assert deleted == [["calls/2026/01/01/12/calls.parquet"]]
+    lock_of(store, -10)
+    store.unload("calls")
+    assert store.listed_rows("calls") == expected(store)
 
 
 def test_a_delete_that_arrives_late_leaves_the_lock_of_another(store: Store) -> None:
@@ -172,6 +203,43 @@ def test_a_conditional_write_whose_answer_was_lost_is_ours(store: Store) -> None
     with pytest.raises(Changed):
         place.put("nothing", b"third", etag)
     assert store.body("object") == b"second"
+
+
+def ignore_conditions(params: dict[str, Any], **_: Any) -> None:
+    """Send a write as it arrives at a server that does not read its conditions."""
+    for name in ("If-Match", "If-None-Match"):
+        params["headers"].pop(name, None)
+
+
+def test_a_server_that_ignores_conditions_is_refused(store: Store) -> None:
+    """Two runs would both hold the lock."""
+    client = s3.client(endpoint_url=store.endpoint, region="us-east-1")
+    client.meta.events.register("before-call.s3.PutObject", ignore_conditions)
+    with (
+        pytest.raises(UserError, match=r"ignores If-Match on PUT.*--no-if-match"),
+        Bucket(client, store.bucket, "an/export/", {}).lock(new_run(), 1000),
+    ):
+        pytest.fail("it was locked")
+    assert store.all_keys() == []
+    alone = Bucket(client, store.bucket, "an/export/", {}, if_match=False)
+    with alone.lock(new_run(), 1000):
+        with pytest.raises(UserError, match="another unload is writing"), alone.lock(new_run(), 1000):
+            pytest.fail("it was locked twice")
+        assert store.all_keys() == [LOCK]
+    assert store.all_keys() == []
+
+
+def test_a_server_that_is_always_busy_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = s3.client(endpoint_url=store.endpoint, region="us-east-1")
+    said = {
+        "Error": {"Code": "ConditionalRequestConflict"},
+        "ResponseMetadata": {"HTTPStatusCode": 409},
+    }
+    answer = SimpleNamespace(status_code=409, headers={}, content=b"")
+    client.meta.events.register("before-call.s3.PutObject", lambda **_: (answer, said))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(UserError, match=r"object: ConditionalRequestConflict: the server was busy"):
+        Bucket(client, store.bucket, "an/export/", {}).put("object", b"text", None)
 
 
 def test_another_writer_of_the_manifest_stops_the_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,6 +149,7 @@ def edit_first(warehouse: Warehouse, **fields: object) -> None:
         {"partition": 7},
         {"run_id": "zzz"},
         {"run_id": "20269999T000000Z-01234567"},
+        {"rows": float("inf")},
     ],
 )
 def test_a_manifest_that_copymart_did_not_write_is_not_believed(
@@ -166,6 +167,19 @@ def test_a_manifest_that_copymart_did_not_write_is_not_believed(
     assert [victim.read_text() for victim in victims] == ["precious", "precious"]
     assert filled.manifest("calls")["rows"] == len(CALLS)
     assert len(filled.files("calls")) == 4
+
+
+def test_times_that_are_no_numbers_are_not_believed(filled: Warehouse) -> None:
+    filled.unload("calls", max_file_size="1k")
+    path = filled.out / "calls/_manifest.json"
+    said = json.loads(path.read_text())
+    first, second = said["partitions"][0]["files"]
+    first["max_event_timestamp"] = "soon"
+    path.write_text(json.dumps(said))
+    filled.insert("marts.fct_calls", [call(NOON + 200 * HOUR, "new")])
+    filled.unload("calls", max_file_size="1k")
+    assert filled.manifest("calls")["rows"] == len(CALLS) + 1
+    assert filled.manifest("calls")["partitions"][0]["max_event_timestamp"] == second["max_event_timestamp"]
 
 
 @pytest.mark.parametrize("left", [10, 300])
@@ -196,6 +210,24 @@ def test_a_warehouse_that_lost_history_does_not_empty_an_export(filled: Warehous
     assert len(filled.files("calls")) == 35 - 24
     filled.unload("calls", backfill=True)
     assert len(filled.files("calls")) == 6
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"manifest_version": 1}'])
+def test_nor_does_one_whose_manifest_is_lost_or_older(filled: Warehouse, text: str | None) -> None:
+    filled.execute(
+        f"insert into marts.fct_calls select {NOON} + (100 + n) * {HOUR}, 'u', 7, 41, 'j', 'c', 't', "
+        "'{}', '{}', 'h1' from range(25) as numbers(n)"
+    )
+    filled.unload("calls")
+    filled.execute(f"delete from marts.fct_calls where event_timestamp >= {NOON + 100 * HOUR}")
+    manifest = filled.out / "calls/_manifest.json"
+    manifest.write_text(text) if text else manifest.unlink()
+    before = snapshot(filled.out)
+    with pytest.raises(UserError, match=r"calls: 25 of 29 partitions there have no rows.*give --backfill"):
+        filled.unload("calls")
+    assert snapshot(filled.out) == before
+    filled.unload("calls", backfill=True)
+    assert len(filled.files("calls")) == 4
 
 
 def test_a_lost_manifest_loses_no_objects_outside_the_range(

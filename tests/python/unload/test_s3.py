@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 import threading
+import time
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -131,6 +133,9 @@ def test_strays_and_unfinished_uploads_of_killed_runs_go(store: Store) -> None:
     assert foreign in store.all_keys()
     uploads = store.client.list_multipart_uploads(Bucket=store.bucket)["Uploads"]
     assert [each["Key"] for each in uploads] == [f"an/export/{foreign}"]
+    # readers of the listing would take it for data
+    assert store.verify() == 1
+    store.lose(foreign)
     assert store.verify() == 0
 
 
@@ -178,6 +183,36 @@ def test_servers_without_if_match_are_told_apart(store: Store, monkeypatch: pyte
     lock_of(store, -10)
     with pytest.raises(UserError, match=r"cannot be taken over safely.*delete s3://"):
         store.unload("calls", no_if_match=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "times", "message"),
+    [
+        ("SlowDown", 2, None),
+        ("InternalError", 99, "an/export/b: InternalError: the server was busy"),
+        ("AccessDenied", 99, "an/export/b cannot be deleted: AccessDenied.*s3:DeleteObject is needed"),
+    ],
+)
+def test_keys_that_a_delete_leaves_are_deleted_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, code: str, times: int, message: str | None
+) -> None:
+    """S3 answers 200 and names the keys that it could not delete."""
+    left, asked = [code] * times, []
+
+    def answered(parsed: dict[str, Any], **_: Any) -> None:
+        if left:
+            parsed["Errors"] = [{"Key": "an/export/b", "Code": left.pop()}]
+
+    def noted(params: dict[str, Any], **_: Any) -> None:
+        asked.append([each["Key"] for each in params["Delete"]["Objects"]])
+
+    store.client.meta.events.register("after-call.s3.DeleteObjects", answered)
+    store.client.meta.events.register("before-parameter-build.s3.DeleteObjects", noted)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(UserError, match=message) if message else nullcontext():
+        store.bucket_place().delete(["a", "b"])
+    assert asked[:2] == [["an/export/a", "an/export/b"], ["an/export/b"]][: len(asked)]
+    assert len(asked) == {"SlowDown": 3, "InternalError": 5, "AccessDenied": 1}[code]
 
 
 def test_dry_run_lists_every_object_and_writes_nothing(

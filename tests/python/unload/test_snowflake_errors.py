@@ -19,7 +19,9 @@ from scripts.dev.check_grammar import faults
 from scripts.errors import UserError
 from scripts.unload.datasets import Format
 from scripts.unload.encode import Compression
+from scripts.unload.engines import snowflake as snowflake_engine
 from scripts.unload.engines.snowflake import Snowflake
+from scripts.unload.engines.snowflake_files import checked
 from scripts.unload.places.base import LOCK
 from scripts.warehouse import query_tag
 from support.fault_proxy import Kind, fault_proxy
@@ -67,6 +69,23 @@ def test_a_file_that_cannot_be_read_back_is_not_published(twin: Twin) -> None:
             twin.warehouse.unload("calls", to=twin.to, endpoint_url=proxy.address, concurrency=1)
     assert twin.rows("calls") == twin.listed_rows("calls") != expected(twin)
     assert LOCK not in twin.all_keys()
+    twin.unload("calls")
+    assert twin.rows("calls") == twin.listed_rows("calls") == expected(twin)
+
+
+def test_a_file_that_goes_before_it_is_read_back_is_told(twin: Twin, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*arguments: Any) -> Any:
+        there = checked(*arguments)
+        (key,) = [key for key in there if "/01/13/data_" in key]
+        twin.lose(f"calls/{key}")
+        return there
+
+    with monkeypatch.context() as patch:
+        patch.setattr(snowflake_engine, "checked", lost)
+        with pytest.raises(
+            UserError, match=r"01/13/data_\S+, which Snowflake wrote, was deleted or replaced"
+        ):
+            twin.unload("calls")
     twin.unload("calls")
     assert twin.rows("calls") == twin.listed_rows("calls") == expected(twin)
 

@@ -1,15 +1,23 @@
 """`copymart verify` finds every kind of damage, and shows no personal data."""
 
+import fcntl
+import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from scripts import s3
 from scripts.errors import UserError
+from scripts.unload import verify as verify_module
 from scripts.unload.datasets import Format
-from support.s3_store import Store, not_implemented
-from support.unload import HOUR, NOON, call
+from scripts.unload.places.s3 import Bucket
+from scripts.unload.verify import verify
+from support.s3_store import Store, lock_of, not_implemented
+from support.unload import HOUR, NOON, Warehouse, call
 
 
 def damage_bytes(store: Store) -> None:
@@ -26,6 +34,17 @@ def lose_object(store: Store) -> None:
 
 def add_object(store: Store) -> None:
     store.put("calls/2026/03/01/12/calls.parquet", b"x")
+
+
+def add_foreign(store: Store) -> None:
+    """Readers of the listing would count its rows twice."""
+    store.put("calls/2026/01/01/12/copy of calls.parquet", store.body("calls/2026/01/01/12/calls.parquet"))
+
+
+def lose_all_but_records(store: Store) -> None:
+    for key in store.all_keys():
+        if "_manifests/" not in key:
+            store.lose(key)
 
 
 def begin_upload(store: Store) -> None:
@@ -81,6 +100,8 @@ def edit_rows(store: Store) -> None:
         (damage_object, "bytes, the manifest says"),
         (lose_object, "is in the manifest and not there"),
         (add_object, "is in no manifest"),
+        (add_foreign, "is not copymart's: who reads the listing takes it for data"),
+        (lose_all_but_records, "calls/_manifest.json is missing"),
         (begin_upload, "unfinished multipart upload"),
         (restore_manifest, "the manifest says"),
         (break_manifest, "cannot be read"),
@@ -104,6 +125,13 @@ def test_verify_finds_every_kind_of_damage(
     assert message in printed
     if damage in (land_more, land_less, edit_rows):
         assert store.verify(with_warehouse=False) == 0
+
+
+def test_what_no_reader_takes_for_data_is_no_damage(store: Store) -> None:
+    store.unload("calls")
+    for name in ("2026/01/01/12/", "2026/01/01/12/_SUCCESS", "README.md", ".tmp/a.parquet", "_old/a.parquet"):
+        store.put(f"calls/{name}", b"")
+    assert store.verify() == 0
 
 
 def test_verify_compares_every_row_when_asked(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,6 +177,76 @@ def test_verify_tells_no_persons_data(
     assert f"e.g. event_timestamp {NOON}, copy_id 'c': another user_id, vars" in printed
     assert f"e.g. event_timestamp {NOON + HOUR}, copy_id 'c': only there" in printed
     assert "secret" not in printed and "gröẞe" not in printed and "subject" not in printed
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_run_that_ends_while_verify_reads_is_no_damage(
+    store: Store, monkeypatch: pytest.MonkeyPatch, deep: bool
+) -> None:
+    """Parts get other names in each run, so all that the first manifest names is gone."""
+    store.unload("calls", max_file_size="1k")
+    differences, runs = verify_module._differences, iter([True])
+
+    def changed(*arguments: Any) -> Any:
+        if next(runs, False):
+            store.unload("calls", max_file_size="1k", backfill=True)
+        return differences(*arguments)
+
+    monkeypatch.setattr(verify_module, "_differences", changed)
+    assert store.verify(deep=deep) == 0
+
+
+def test_what_goes_between_listing_and_manifest_is_no_damage(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.unload("calls")
+    listed, runs = Bucket.list, iter([True])
+
+    def changed(place: Bucket, prefix: str) -> Any:
+        found = listed(place, prefix)
+        if prefix == "calls/" and next(runs, False):
+            store.unload("calls", max_file_size="1k", backfill=True)
+        return found
+
+    monkeypatch.setattr(Bucket, "list", changed)
+    assert store.verify() == 0
+
+
+def test_verify_names_the_run_that_is_at_work(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    store.unload("calls")
+    begin_upload(store)
+    for seconds, said in ((1000, True), (-10, False)):
+        lock_of(store, seconds)
+        capsys.readouterr()
+        assert store.verify() == 1
+        printed = " ".join(capsys.readouterr().out.split())
+        named = f"run another on there since 2026-01-01T05:30:00+00:00 was writing to {store.to} meanwhile"
+        assert (named in printed) is said
+
+
+@pytest.mark.parametrize("message", ["calls.parquet", "a run on this machine was writing to"])
+def test_verify_of_a_folder_while_a_run_is_at_work(
+    filled: Warehouse, capsys: pytest.CaptureFixture[str], message: str
+) -> None:
+    filled.unload("calls")
+    (filled.out / "calls/2026/01/01/12/calls.parquet").unlink()
+    handle = os.open(filled.out, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(typer.Exit):
+        verify(str(filled.out), project_dir=filled.folder, profiles_dir=filled.folder)
+    os.close(handle)
+    assert message in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("name", ["run=5", "a[b]*", "it's"])
+def test_the_folder_for_temporary_files_may_have_any_name(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """DuckDB takes a=b in a path for a column of the file."""
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+    store.unload("calls", max_file_size="1k")
+    assert store.verify(deep=True) == 0
 
 
 def test_verify_goes_on_where_unfinished_uploads_are_not_told(
