@@ -16,7 +16,7 @@ from scripts.land.json_lines import lines_table
 from scripts.land.rules import CALLS, MACROS, SENDS, Dataset
 from scripts.land.tails import divided
 from support.json_texts import SPACE, VALUES
-from support.land import BOUNDS, COPY, call, land_path, send, warehouse
+from support.land import BOUNDS, COPY, call, land_path, landed, send, warehouse
 
 COMPACT = (",", ":")
 OBJECTS = st.sampled_from(
@@ -155,6 +155,22 @@ def test_divided_lines_land_as_whole_ones(
     assert counts["landed"] > 300
     assert counts["unknown"] > 3
     assert {"malformed_json", "duplicate_key", "bad_copy_id", "duplicate_key_in_attrs"} <= counts.keys()
+
+
+@pytest.mark.parametrize("odd", ['"n":"1\n"', '"n"\n:"1"', '\n"n":"1"\n'])
+def test_a_line_break_within_an_element_stays_there(tmp_path: Path, odd: str) -> None:
+    """An element of an array may hold one, also in the part that others share."""
+    records = [call(user_id=f"u{n}", attrs={"n": str(n % 3)}) for n in range(64)]
+    elements = [json.dumps(record, separators=COMPACT) for record in records]
+    elements[1] = elements[1].replace('"n":"1"', odd)
+    (tmp_path / "calls.json").write_text(f"[{','.join(elements)}]")
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    found = {row["user_id"]: json.loads(row["attrs"]) for row in landed(connection)}
+    expected = {record["user_id"]: record["attrs"] for record in records}
+    if odd == '"n":"1\n"':
+        del expected["u1"]
+    assert found == expected
 
 
 @pytest.mark.parametrize(
