@@ -117,7 +117,8 @@ def column_json(field: pa.Field) -> str:
             f"else nullif(json({column})::varchar, 'null')::json end"
         )
     if pa.types.is_timestamp(field.type):
-        return f"to_json(epoch_us({column}) // 1000000)"
+        seconds = f"to_json(epoch_us({column}) // 1000000)"
+        return f"case when isfinite({column}) then {seconds} else to_json({column}::varchar) end"
     if pa.types.is_dictionary(field.type):
         return f"{column}::json"
     if pa.types.is_list(field.type) and _member_names(field.type.value_type) == ["key", "value"]:
