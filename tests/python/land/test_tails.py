@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from scripts.land import tails, transaction
+from scripts.land import straight, tails, transaction
 from scripts.land.json_lines import lines_table
 from scripts.land.rules import CALLS, MACROS, SENDS, Dataset
 from scripts.land.tails import divided
@@ -188,4 +188,5 @@ def test_lines_are_divided_where_it_pays(records: list[dict[str, Any]], is_cut: 
     table, _ = lines_table(text.encode(), 1)
     connection = warehouse()
     connection.execute(MACROS)
-    assert (divided(connection, CALLS, table, BOUNDS) is not None) == is_cut
+    with straight.ready(connection):
+        assert (divided(connection, CALLS, table, BOUNDS) is not None) == is_cut
