@@ -117,7 +117,8 @@ def column_json(field: pa.Field) -> str:
             f"else nullif(json({column})::varchar, 'null')::json end"
         )
     if pa.types.is_timestamp(field.type):
-        return f"to_json(epoch_us({column}) // 1000000)"
+        seconds = f"to_json(epoch_us({column}) // 1000000)"
+        return f"case when isfinite({column}) then {seconds} else to_json({column}::varchar) end"
     if pa.types.is_dictionary(field.type):
         return f"{column}::json"
     if pa.types.is_list(field.type) and _member_names(field.type.value_type) == ["key", "value"]:
@@ -145,23 +146,16 @@ def repeated_keys_query(dataset: Dataset, part: int) -> str:
     return " union all ".join(
         f"""
 select {quoted(column)} as field, value from (
-    select value,
-        case when times > 0 then len(list_distinct(json_keys(value))) < len(json_keys(value)) end as twice
+    select value, case when times > 0 then
+        case when len(list_distinct(json_keys(value))) < len(json_keys(value)) then true
+             when contains(substr(value::varchar, 2), '{{') then land_key_twice(value::varchar) end
+        end as twice
     from (
         select {name(column)} as value, count(*) as times from checked
         where part = {part} and _reason is null
         group by value
     )
-) where twice
-union all
-select distinct {quoted(column)}, nested.value
-from (
-    select distinct {name(column)} as value from checked
-    where part = {part} and _reason is null and contains(substr({name(column)}::varchar, 2), '{{')
-) as nested, json_tree(nested.value) as member
-where member.parent is not null
-group by nested.value, member.parent
-having count(*) > count(distinct member.key)"""
+) where twice"""
         for column in dataset.maps
     )
 

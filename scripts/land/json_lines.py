@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from io import SEEK_END
 from itertools import chain
 from typing import BinaryIO
@@ -46,10 +47,11 @@ def read_json_lines(opened: Opened, columns: Columns) -> Iterator[Piece]:
     first = next(blocks, b"").removeprefix(_BOM)
     _check_text(first, opened.file.codec)
     blocks = chain((first,), blocks)
-    if not _has_record(first) and first.strip(BLANK):
-        if first.lstrip(BLANK).startswith(b"["):
-            yield from _array(blocks)
-            return
+    starts_array = first.lstrip(BLANK).startswith(b"[")
+    if starts_array and (_is_of_array(first) or not _has_record(first)):
+        yield from _array(blocks)
+        return
+    if first.strip(BLANK) and not _has_record(first):
         _check_records(first)
     number = 1
     for block in blocks:
@@ -139,6 +141,26 @@ def _has_record(block: bytes) -> bool:
             except (ValueError, RecursionError):
                 continue
             return True
+    return False
+
+
+def _is_of_array(block: bytes) -> bool:
+    """Whether lines are those of one array, with an element beyond the first line: the last of its elements
+    is a record on a line of its own where each has one.
+    """
+    text = block.decode(errors="surrogateescape").strip(BLANK.decode())
+    first_line = text.find("\n")
+    decoder = json.JSONDecoder(strict=False)
+    at = _skip(text, 1)
+    with suppress(ValueError, RecursionError):
+        while True:
+            _, end = decoder.raw_decode(text, at)
+            at = _skip(text, end)
+            if not text.startswith(",", at):
+                return text[at:] == "]" and first_line in range(at)
+            if first_line in range(end):
+                return True
+            at = _skip(text, at + 1)
     return False
 
 

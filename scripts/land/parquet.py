@@ -15,6 +15,9 @@ from scripts.land.sources import Opened, Refused
 Mask = np.ndarray
 """One boolean per value of an array: whether it holds bytes that are no text."""
 
+_INFINITE = 2**63 - 1
+"""What DuckDB takes for a time without end; its negative, for one without beginning."""
+
 _TEXTS = (
     *(pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
     *(pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
@@ -32,7 +35,8 @@ def read_parquet(opened: Opened, columns: Columns) -> Iterator[Piece]:
         Refused: it is damaged, lacks a column, or a column has a type without a meaning here.
     """
     try:
-        source = pq.ParquetFile(opened.stream)
+        # of INT96, Arrow makes nanoseconds, in which a year before 1678 or after 2262 becomes another
+        source = pq.ParquetFile(opened.stream, coerce_int96_timestamp_unit="us")
         names = source.schema_arrow.names
         labels = _labels(names, columns)
         known = check_columns([labels[name] for name in names], columns)
@@ -47,6 +51,8 @@ def read_parquet(opened: Opened, columns: Columns) -> Iterator[Piece]:
             for name, number in of_name.items():
                 table = table.append_column(name, pa.repeat(pa.scalar(number, pa.int64()), len(table)))
             yield Piece(table.add_column(0, "line", numbers), False, unknown)
+    except UnicodeDecodeError as error:
+        raise Refused("the name of a column is no UTF-8: write it again with another name") from error
     except pa.ArrowException as error:
         raise Refused(
             f"it is no readable Parquet ({first_line(error)}): copy it again from its source"
@@ -180,8 +186,7 @@ def _list(array: pa.Array, path: str) -> tuple[pa.Array, Mask]:
 def _number_or_time(array: pa.Array, path: str) -> pa.Array:
     kind = array.type
     if pa.types.is_timestamp(kind):
-        # nanoseconds are cut to microseconds, of which seconds are kept
-        return array.cast(pa.timestamp("us", kind.tz), safe=kind.unit != "ns")
+        return _microseconds(array)
     if pa.types.is_float16(kind):
         return array.cast(pa.float32())
     if pa.types.is_decimal256(kind):
@@ -194,3 +199,16 @@ def _number_or_time(array: pa.Array, path: str) -> pa.Array:
     if pa.types.is_fixed_size_binary(kind):
         raise Refused(f"its column {path} of type {kind} holds bytes of an unknown meaning: write it as text")
     return array
+
+
+def _microseconds(array: pa.Array) -> pa.Array:
+    """Times in microseconds: of nanoseconds the rest is cut, and one that 64 bits do not hold is infinite."""
+    unit, wanted = array.type.unit, pa.timestamp("us", array.type.tz)
+    try:
+        return array.cast(wanted, safe=unit != "ns")
+    except pa.ArrowInvalid:
+        per_unit = 10**6 if unit == "s" else 10**3
+        units, most = array.cast(pa.int64()), _INFINITE // per_unit
+        late, early = pc.greater(units, most), pc.less(units, -most)
+        micros = pc.multiply(pc.if_else(pc.or_(late, early), 0, units), per_unit)
+        return pc.if_else(early, -_INFINITE, pc.if_else(late, _INFINITE, micros)).cast(wanted)

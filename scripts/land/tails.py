@@ -17,8 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scripts.land.checks import HEAD, check_query, repeated_keys_query
-from scripts.land.json_lines import lines_table
-from scripts.land.records import Columns
+from scripts.land.records import Columns, lines_of_texts
 from scripts.land.rules import Dataset, name, only, quoted
 
 MOST_DISTINCT = 1 / 8
@@ -125,8 +124,9 @@ def _judged(
     for number, part in enumerate(parts):
         before, after = head + "".join(usual[:number]), "".join(usual[number + 1 :])
         after = "" if number + 1 == len(parts) else after
-        lines += [f"{before}{text.removesuffix(chr(10))}{after}\n" for text in part.to_pylist()]
-    chunk, _ = lines_table("".join(lines).encode(), 1)
+        lines += [f"{before}{text.removesuffix(chr(10))}{after}" for text in part.to_pylist()]
+    # one per part, also where a line break stands in it, as in an element of an array
+    chunk = lines_of_texts(lines, 1)
     connection.register(
         "chunk", chunk.add_column(0, "file_no", pa.repeat(pa.scalar(0, pa.int32()), len(chunk)))
     )

@@ -38,6 +38,8 @@ def run(engine: Engine, plan: Plan, bounds: tuple[int, int], store: Any = None) 
     started = perf_counter()
     outcome = Outcome(plan.dataset)
     engine.connection.execute(MACROS + TYPED_MACROS)
+    # a time with a zone within a map or struct becomes a text of the session's zone
+    engine.connection.execute("set TimeZone = 'UTC'")
     with (
         straight.ready(engine.connection),
         progress(f"landing {plan.dataset.name}", len(plan.files)) as advance,

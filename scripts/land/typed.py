@@ -124,8 +124,10 @@ def _text(column: str, of: pa.DataType, field: pa.Field) -> Value:
 
 def _time(column: str, of: pa.DataType, _: pa.Field) -> Value:
     if pa.types.is_timestamp(of) or pa.types.is_date(of):
-        return f"land_no_epoch({_utc(column, of)}::timestamp)", None
-    if pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_decimal(of):
+        # what is infinite, or a date beyond all timestamps, is none
+        given = f"{column} is not null"
+        moment = f"case when isfinite({column}) then try_cast({_utc(column, of)} as timestamp) end"
+    elif pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_decimal(of):
         given, moment = f"{column} is not null", f"land_epoch({column})"
     elif pa.types.is_string(of):
         given, moment = f"land_trimmed({column}) is not null", f"land_time(land_trimmed({column}))"
@@ -145,8 +147,10 @@ def _flag(column: str, of: pa.DataType, _: pa.Field) -> Value:
 
 
 def _utc(column: str, of: pa.DataType) -> str:
-    """A time with a zone as UTC, whatever the time zone of the session."""
-    return f"make_timestamp(epoch_us({column}))" if pa.types.is_timestamp(of) and of.tz else column
+    """A time with a zone as UTC, whatever the time zone of the session; what is infinite stays so."""
+    if pa.types.is_timestamp(of) and of.tz:
+        return f"coalesce(make_timestamp(epoch_us({column})), {column}::timestamp)"
+    return column
 
 
 def _json(field: pa.Field) -> str:

@@ -146,6 +146,12 @@ def test_hidden_files_and_markers_are_left_out(tmp_path: Path) -> None:
     assert (outcome.files, outcome.refused) == (1, [])
 
 
+def _damaged(data: bytes, near: bytes, beyond: int = 0) -> bytes:
+    """The data with other bytes behind the first place of these."""
+    at = data.index(near) + len(near) + beyond
+    return data[:at] + bytes(byte ^ 0xFF for byte in data[at : at + 16]) + data[at + 16 :]
+
+
 GOOD_GZIP = gzip.compress(text(*(call(user_id=f"u-{n}") for n in range(2_000))).encode())
 REFUSED = {
     "truncated.jsonl.gz": (GOOD_GZIP[:-200], "truncated or damaged"),
@@ -164,6 +170,10 @@ REFUSED = {
     "truncated.parquet": (parquet([call()])[:-50], "no readable Parquet"),
     "junk.avro": (b"x" * 100, "no readable Avro"),
     "truncated.avro": (avro([call()] * 10)[:-20], "Avro|damaged"),
+    "page.parquet": (_damaged(parquet([call()] * 10), b"plan-nudge"), "truncated or damaged"),
+    "name.parquet": (parquet([call()]).replace(b"journey_id", b"journey_\xff\xc3"), "no UTF-8"),
+    "deflate.avro": (_damaged(avro([call()] * 10, "deflate"), b"]}\x00", 30), "truncated or damaged"),
+    "bzip2.avro": (_damaged(avro([call()] * 10, "bzip2"), b"BZh9"), "truncated or damaged"),
 }
 
 
@@ -177,6 +187,7 @@ def test_a_refused_file_leaves_no_trace(tmp_path: Path, name: str) -> None:
     outcome = land_path(connection, tmp_path)
     assert [uri for uri, _ in outcome.refused] == [str(tmp_path / name)]
     assert any(word in outcome.refused[0][1] for word in reason.split("|")), outcome.refused
+    assert "check the disk" not in outcome.refused[0][1]
     assert [row["user_id"] for row in landed(connection)] == ["before", "after"]
     assert (outcome.files, rejected(connection)) == (2, [])
 

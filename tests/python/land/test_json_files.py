@@ -30,6 +30,26 @@ def test_an_array_of_records_is_read(
     ]
 
 
+@pytest.mark.parametrize(("first", "between"), [("[\n", ",\n"), ("[\n\t", ",\n\t"), ("\n[", "\n,\n")])
+def test_an_array_with_a_record_on_each_line_is_read(tmp_path: Path, first: str, between: str) -> None:
+    """DuckDB and others write it so; its last record is a line of its own, as in JSON lines."""
+    array = first + between.join(text(record).strip() for record in RECORDS[:2]) + "\n]\n"
+    (tmp_path / "calls.json").write_text(array)
+    connection = warehouse()
+    assert not land_path(connection, tmp_path).refused
+    assert [row["user_id"] for row in landed(connection)] == ["a", "b"]
+    assert rejected(connection) == []
+
+
+def test_an_array_with_a_record_on_each_line_may_be_broken(tmp_path: Path) -> None:
+    array = "[\n" + ",\n".join(text(record).strip() for record in RECORDS) + "\n]\n"
+    (tmp_path / "calls.json").write_text(array.replace('"b"', '"b'))
+    connection = warehouse()
+    ((_, reason),) = land_path(connection, tmp_path).refused
+    assert "is none from line 3" in reason
+    assert landed(connection) == rejected(connection) == []
+
+
 def test_a_value_of_an_array_that_is_no_text_rejects_its_record(tmp_path: Path) -> None:
     data = json.dumps(RECORDS[:2]).encode().replace(b'"a"', b'"\xff"')
     (tmp_path / "calls.json").write_bytes(data)
@@ -67,7 +87,7 @@ def test_other_json_and_other_text_is_refused(tmp_path: Path, name: str) -> None
     assert (len(landed(connection)), rejected(connection)) == (1, [])
 
 
-@pytest.mark.parametrize("first", ["[1, 2]", "[", "7", "broken", '{"a": 1', "{", ""])
+@pytest.mark.parametrize("first", ["[1, 2]", "[1, 2", "[1,", "[", "7", "broken", '{"a": 1', "{", ""])
 def test_one_record_makes_a_file_of_lines(tmp_path: Path, first: str) -> None:
     connection = warehouse()
     land_path(connection, write(tmp_path / "calls.json", first, call()))

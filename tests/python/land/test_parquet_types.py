@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,46 @@ def test_numbers_that_duckdb_does_not_scan(tmp_path: Path) -> None:
     (row,) = landed(connection)
     assert row["campaign_id"] == 1234567890123456789
     assert json.loads(row["vars"]) == {"half": 1.5, "wide": 1234567890123456789}
+
+
+@pytest.mark.parametrize("unit", ["ms", "us"])
+def test_a_time_that_no_timestamp_holds_rejects_its_row(tmp_path: Path, unit: str) -> None:
+    per_second = {"ms": 10**3, "us": 10**6}[unit]
+    times = [1767268801 * per_second, 2**63 - 1, -(2**63 - 1), None]
+    column = pa.array(times, pa.int64()).cast(pa.timestamp(unit, "UTC"))
+    calls(tmp_path / "calls.parquet", 4, event_timestamp=column)
+    connection = warehouse()
+    assert not land_path(connection, tmp_path).refused
+    assert [row["event_timestamp"] for row in landed(connection)] == [1767268801]
+    assert [
+        (line, json.loads(raw)["event_timestamp"], reason) for line, raw, reason in rejected(connection)
+    ] == [
+        (2, "infinity", "bad_event_timestamp"),
+        (3, "-infinity", "bad_event_timestamp"),
+        (4, None, "missing_event_timestamp"),
+    ]
+
+
+def test_int96_holds_any_year(tmp_path: Path) -> None:
+    """In 64 bits of nanoseconds, 2610 would be 2026."""
+    times = pa.array([datetime(2026, 1, 1), datetime(2610, 9, 8), datetime(9999, 12, 31), datetime(1, 1, 1)])
+    table = pa.table({"event_timestamp": times, "copy_id": [COPY] * 4, "template_id": ["t"] * 4})
+    pq.write_table(table, tmp_path / "calls.parquet", use_deprecated_int96_timestamps=True)
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    assert [row["event_timestamp"] for row in landed(connection)] == [1767225600]
+    found = [json.loads(raw)["event_timestamp"] for _, raw, _ in rejected(connection)]
+    assert found == [20218032000, 253402214400, -62135596800]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_time_within_a_map_is_a_text_in_utc(tmp_path: Path, shape: str) -> None:
+    times = pa.array([datetime(2026, 1, 1)], pa.timestamp("us", "America/New_York"))
+    calls(tmp_path / "calls.parquet", 1, vars=entries(times)[shape])
+    connection = warehouse()
+    connection.execute("set timezone = 'Asia/Tokyo'")
+    land_path(connection, tmp_path)
+    assert [json.loads(row["vars"]) for row in landed(connection)] == [{"subject": "2026-01-01 00:00:00+00"}]
 
 
 VARIANT = pa.struct([pa.field("metadata", pa.binary(), nullable=False), pa.field("value", pa.binary())])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
@@ -130,6 +131,25 @@ def test_a_value_that_its_column_cannot_hold_is_kept_aside(tmp_path: Path) -> No
             *("campaign_id (no whole number)", "created_at (no time)", "action_id (no whole number)")
         }
     }
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("ms"), pa.timestamp("us", "UTC"), pa.date32()], ids=str)
+def test_a_time_that_no_timestamp_holds_is_kept_aside(tmp_path: Path, kind: pa.DataType) -> None:
+    wide = pa.int32() if pa.types.is_date(kind) else pa.int64()
+    most = 2 ** (wide.bit_width - 1) - 1
+    # the vendor's "no value" is 1970; a date next to the last one is beyond all timestamps
+    numbers = [20_000, most, -most, 0, None] + [most - 1] * pa.types.is_date(kind)
+    keys = pa.array([str(number) for number in range(len(numbers))])
+    times = pa.array(numbers, wide).cast(kind)
+    table = pa.table({"internal_customer_id": keys, "created_at": times})
+    pq.write_table(table, tmp_path / "people_v4_1_2.parquet")
+    connection = warehouse()
+    assert not land_path(connection, tmp_path, TABLES["people"]).refused
+    found = rows(connection, "select created_at, other from staging.customerio_people order by _line")
+    assert [row["created_at"] is not None for row in found] == [True] + [False] * (len(numbers) - 1)
+    kept = [row["other"] and json.loads(row["other"])["created_at"] for row in found]
+    assert kept[:5] == [None, "infinity", "-infinity", None, None]
+    assert all(kept[5:])
 
 
 def test_a_row_without_its_key_or_time_is_rejected(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from scripts.land import tails, transaction
+from scripts.land import straight, tails, transaction
 from scripts.land.json_lines import lines_table
 from scripts.land.rules import CALLS, MACROS, SENDS, Dataset
 from scripts.land.tails import divided
 from support.json_texts import SPACE, VALUES
-from support.land import BOUNDS, COPY, call, land_path, send, warehouse
+from support.land import BOUNDS, COPY, call, land_path, landed, send, warehouse
 
 COMPACT = (",", ":")
 OBJECTS = st.sampled_from(
@@ -157,6 +157,22 @@ def test_divided_lines_land_as_whole_ones(
     assert {"malformed_json", "duplicate_key", "bad_copy_id", "duplicate_key_in_attrs"} <= counts.keys()
 
 
+@pytest.mark.parametrize("odd", ['"n":"1\n"', '"n"\n:"1"', '\n"n":"1"\n'])
+def test_a_line_break_within_an_element_stays_there(tmp_path: Path, odd: str) -> None:
+    """An element of an array may hold one, also in the part that others share."""
+    records = [call(user_id=f"u{n}", attrs={"n": str(n % 3)}) for n in range(64)]
+    elements = [json.dumps(record, separators=COMPACT) for record in records]
+    elements[1] = elements[1].replace('"n":"1"', odd)
+    (tmp_path / "calls.json").write_text(f"[{','.join(elements)}]")
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    found = {row["user_id"]: json.loads(row["attrs"]) for row in landed(connection)}
+    expected = {record["user_id"]: record["attrs"] for record in records}
+    if odd == '"n":"1\n"':
+        del expected["u1"]
+    assert found == expected
+
+
 @pytest.mark.parametrize(
     ("records", "is_cut"),
     [
@@ -172,4 +188,5 @@ def test_lines_are_divided_where_it_pays(records: list[dict[str, Any]], is_cut: 
     table, _ = lines_table(text.encode(), 1)
     connection = warehouse()
     connection.execute(MACROS)
-    assert (divided(connection, CALLS, table, BOUNDS) is not None) == is_cut
+    with straight.ready(connection):
+        assert (divided(connection, CALLS, table, BOUNDS) is not None) == is_cut

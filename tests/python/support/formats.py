@@ -36,7 +36,7 @@ def parquet(records: list[dict[str, Any]], **types: pa.DataType) -> bytes:
     return sink.getvalue()
 
 
-def avro(records: list[dict[str, Any]], **types: Any) -> bytes:
+def avro(records: list[dict[str, Any]], codec: str = "null", **types: Any) -> bytes:
     text_map = {"type": "map", "values": "string"}
     standard = {
         "event_timestamp": "long",
@@ -52,5 +52,5 @@ def avro(records: list[dict[str, Any]], **types: Any) -> bytes:
     fields = [{"name": name, "type": ["null", types.get(name, kind)]} for name, kind in standard.items()]
     schema = {"type": "record", "name": "call", "fields": fields}
     sink = io.BytesIO()
-    fastavro.writer(sink, schema, records)
+    fastavro.writer(sink, schema, records, codec=codec)
     return sink.getvalue()
