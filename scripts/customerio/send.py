@@ -103,6 +103,11 @@ def send(
         UserError: an option, the key or the warehouse cannot be used, or Customer.io takes nothing.
     """
     wanted = _actions(actions)
+    if since and since > utc_now():
+        raise UserError(
+            f"--since {since:%Y-%m-%dT%H:%M:%S} is later than now (UTC): what happens before then would be "
+            "sent by no run"
+        )
     where = Where(project_dir, profiles_dir, target)
     run = Run("send", spool / "send", where, REQUESTS)
     if dry_run:

@@ -157,6 +157,8 @@ def share(
         elif plan.changes and (yes or typer.confirm("\nApply this plan?")):
             _apply(session, plan, owner)
             _stop_on_what_is_left(session, wanted, accounts, revoke, lower_edition)
+        elif plan.changes:
+            console.print("nothing was changed")
     finally:
         session.close()
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
 
+import typer
+
 from scripts.console import console, error_console
 from scripts.errors import UserError
 from scripts.snowflake.account import Step, execute, rows_if_there, run_steps
@@ -56,6 +58,7 @@ def set_up(session: Any, setup: Setup, user: str) -> Iterator[None]:
 
     Raises:
         UserError: Snowflake refused a statement.
+        typer.Exit: something of it could not be dropped.
     """
     # granted here, because `--loader-user` and its like would also set the user's query tag
     users = (
@@ -68,11 +71,13 @@ def set_up(session: Any, setup: Setup, user: str) -> Iterator[None]:
         console.print(f"Set up {setup.database}: roles, warehouse, database")
         yield
     finally:
-        _drop(session, setup)
+        dropped = _drop(session, setup)
+    if not dropped:
+        raise typer.Exit(1)
 
 
-def _drop(session: Any, setup: Setup) -> None:
-    """Drop what bootstrap made, and say what is left where Snowflake refuses."""
+def _drop(session: Any, setup: Setup) -> bool:
+    """Drop what bootstrap made, and say what is left where Snowflake refuses; return whether nothing is."""
     left = []
     for statement in dropping(setup):
         try:
@@ -83,10 +88,11 @@ def _drop(session: Any, setup: Setup) -> None:
                 execute(session, statement)
         except UserError as error:
             left.append(f"{statement}: {error}")
-    if not left:
-        console.print(f"Dropped {setup.database}")
-    else:
+    if left:
         error_console.print("\n".join(["Drop these yourself, as ACCOUNTADMIN:", *left]), soft_wrap=True)
+    else:
+        console.print(f"Dropped {setup.database}")
+    return not left
 
 
 def dropping(setup: Setup) -> list[str]:

@@ -197,6 +197,8 @@ def test_errors_say_what_to_do(there: Project, world: World, monkeypatch: pytest
     there.build(identify(1, "u1"))
     with pytest.raises(UserError, match="track is no action; choose of create_or_update_person"):
         run(there, world, actions="track")
+    with pytest.raises(UserError, match=r"--since 2999-01-01T00:00:00 is later than now"):
+        run(there, world, since=datetime(2999, 1, 1))
     world.region = "eu"
     with pytest.raises(UserError, match="give --region eu"):
         run(there, world)

@@ -199,7 +199,8 @@ def test_the_agreement_is_given_only_when_it_is_named(shell: Shell) -> None:
 
 def test_a_plan_is_applied_only_after_yes(shell: Shell) -> None:
     for answer in ("n\n", ""):
-        shell("share", "--account", CONSUMER, answer=answer)
+        output, _ = shell("share", "--account", CONSUMER, answer=answer)
+        assert ("nothing was changed" in output) == bool(answer)
         assert shell.changes() == []
     output, error = shell("share", "--account", CONSUMER, answer="y\n")
     assert (error, len(shell.changes())) == ("", 10)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import typer
 
 from scripts.errors import UserError
 from scripts.snowflake import throwaway
@@ -70,8 +71,9 @@ def test_what_cannot_be_dropped_is_told(
         real(session, statement)
 
     monkeypatch.setattr(throwaway, "execute", held)
-    with set_up(session, setup, "ADMIN"):
+    with pytest.raises(typer.Exit) as ended, set_up(session, setup, "ADMIN"):
         pass
+    assert ended.value.exit_code == 1
     done = capsys.readouterr()
     told = done.err
     assert "Dropped" not in done.out
