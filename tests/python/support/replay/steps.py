@@ -57,7 +57,9 @@ def land_shorter(history: History, draw: Random) -> None:
     if history.files:
         path = draw.choice(sorted(history.files))
         lines = history.files[path]
-        history.write(path, draw.sample(lines, draw.randrange(len(lines)) if lines else 0))
+        fewer = draw.sample(lines, draw.randrange(len(lines)) if lines else 0)
+        # a file without any record is refused: what it brought before stays, landed alone it brings nothing
+        history.write(path, fewer if any(line.record for line in fewer) else [])
         history.land(draw)
 
 
