@@ -35,6 +35,7 @@ from scripts.customerio.outbound.run import (
 from scripts.customerio.outbound.samples import outline
 from scripts.customerio.outbound.spool import Item
 from scripts.errors import UserError
+from scripts.files import replaceable
 
 CUSTOMERIO = "customerio"
 SAMPLES = 10
@@ -114,7 +115,7 @@ def activate(
     where = Where(project_dir, profiles_dir, target)
     run = Run("activate", spool / f"activate-{audience}", where, MEMBERS)
     if dry_run or to != CUSTOMERIO:
-        _only_planned(where, wish, None if dry_run else _file(to))
+        _only_planned(where, wish, None if dry_run else replaceable(to, "members.jsonl"))
         leftovers(run)
         return
     way = Way(region.value, api_url, rate, *credentials())
@@ -146,21 +147,6 @@ def _only_planned(where: Where, wish: Wish, file: Path | None) -> None:
         return
     for text in samples:
         console.print(outline(text), soft_wrap=True)
-
-
-def _file(to: str) -> Path:
-    """The file of --to.
-
-    Raises:
-        UserError: it cannot be one. A device such as /dev/null would be replaced by the file.
-    """
-    named = Path(to)
-    if not to.strip() or named.is_dir():
-        raise UserError(f"--to {to!r} is a folder: name a file in it, such as {named / 'members.jsonl'}")
-    if named.exists() and not named.is_file():
-        raise UserError(f"--to {to} is no file that can be replaced: name another one")
-    # the file itself where the name is a link to it
-    return named.resolve()
 
 
 def _written(file: Path, texts: Iterator[str]) -> int:

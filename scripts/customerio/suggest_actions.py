@@ -375,7 +375,7 @@ def add(seed: Path, rows: list[Row]) -> int:
 
 
 def _replace(seed: Path, old: bytes, contents: bytes) -> None:
-    """Write the file anew, whole or not at all."""
+    """Replace the file, whole or not at all."""
     beside = seed.with_name(f".{seed.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:

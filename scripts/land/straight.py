@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
-from scripts.land import twice
+from scripts.land import repeated_keys
 from scripts.land.checks import HEAD, check_query, raw_query
 from scripts.land.engine import Stamp
 from scripts.land.maps import keys_once
@@ -52,7 +52,7 @@ def ready(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
             null_handling=FunctionNullHandling.SPECIAL,
             side_effects=True,
         )
-        twice.add_to(connection)
+        repeated_keys.add_to(connection)
     before = _order(connection)
     try:
         yield

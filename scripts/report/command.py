@@ -12,6 +12,7 @@ import typer
 from scripts import warehouse
 from scripts.console import WHERE_TO, console, progress
 from scripts.errors import UserError
+from scripts.files import replaceable
 from scripts.report.marts import Marts, read
 
 EXAMPLES = """
@@ -59,10 +60,7 @@ def report(
 
 def require_writable(to: Path) -> None:
     """Raise UserError if `to` cannot be the page's file: better now than after the marts are read."""
-    if to.is_dir():
-        raise UserError(f"--to {to} is a folder: name a file in it, such as {to / 'report.html'}")
-    if to.exists() and not to.is_file():
-        raise UserError(f"--to {to} is no file that can be replaced: name another one")
+    replaceable(to, "report.html")
     if not to.absolute().parent.is_dir():
         raise UserError(
             f"folder {to.absolute().parent} does not exist: make it, or name another file with --to"
@@ -78,8 +76,7 @@ def write(to: Path, html: str) -> int:
         UserError: the file cannot be written.
     """
     contents = html.encode()
-    # the file itself where the name is a link to it
-    to = to.resolve()
+    to = replaceable(to, "report.html")
     beside = to.with_name(f".{to.name}.{os.getpid()}")
     try:
         beside.write_bytes(contents)

@@ -27,15 +27,13 @@ from scripts.unload.manifest import (
     render_run,
     updated,
 )
-from scripts.unload.places.base import Changed, Place, Run, StillOurs, Upload
+from scripts.unload.places.base import DELETES_PER_REQUEST, Changed, Place, Run, StillOurs, Upload
 
 # Lifecycle rules of buckets count in days.
 LEAST_RETENTION = timedelta(days=1)
 # Without --backfill a run may remove this many partitions, or this share of them: a day of hours, which an
 # ordinary backfill of the landing empties.
 MOST_REMOVED, MOST_REMOVED_SHARE = 24, 0.1
-# As many as one request to S3 deletes; before each the run looks whether the lock is still its own.
-DELETED_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
@@ -255,9 +253,10 @@ class Publisher:
         self._write_manifests(outcome)
         self.outcome, self.waiting = outcome, []
         keys = [joined(self.plan.dataset.name, key) for key in sorted(gone)]
-        for at in range(0, len(keys), DELETED_AT_ONCE):
+        for at in range(0, len(keys), DELETES_PER_REQUEST):
+            # before each request: the lock may be lost while the one before it takes
             self.require()
-            self.place.delete(keys[at : at + DELETED_AT_ONCE])
+            self.place.delete(keys[at : at + DELETES_PER_REQUEST])
 
     def _write_manifests(self, outcome: Outcome) -> None:
         name = self.plan.dataset.name

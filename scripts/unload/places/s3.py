@@ -16,13 +16,12 @@ from urllib3.exceptions import HTTPError
 from scripts import s3
 from scripts.errors import UserError
 from scripts.unload.places import lease
-from scripts.unload.places.base import Changed, Found, Read, Run, StillOurs, Upload
+from scripts.unload.places.base import DELETES_PER_REQUEST, Changed, Found, Read, Run, StillOurs, Upload
 
 # One PUT may hold 5 GiB, but a broken connection then costs all of it.
 PART_SIZE = 64_000_000
 # S3's limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 MOST_PARTS = 10_000
-DELETES_PER_REQUEST = 1_000
 # What a delete of many keys says of a key that it may delete later, in an answer of status 200.
 _BUSY = ("InternalError", "OperationAborted", "ServiceUnavailable", "SlowDown")
 

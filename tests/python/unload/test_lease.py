@@ -87,7 +87,7 @@ def test_a_run_that_lost_its_lock_deletes_nothing_more(store: Store, monkeypatch
         deleted.append(keys)
         lose_lease()
 
-    monkeypatch.setattr(publish, "DELETED_AT_ONCE", 1)
+    monkeypatch.setattr(publish, "DELETES_PER_REQUEST", 1)
     with monkeypatch.context() as patch:
         patch.setattr(Bucket, "delete", slept)
         with pytest.raises(UserError, match="lost its lock"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.land.twice import key_twice
+from scripts.land.repeated_keys import key_twice
 from support.land import call, land_path, landed, rejected, warehouse, write
 
 DEEP = 20_000
