@@ -80,7 +80,7 @@ def _export(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _people_of(file: Path) -> Iterator[dict[str, str]]:
-    csv.field_size_limit(_LONGEST_VALUE)
+    limit = csv.field_size_limit(_LONGEST_VALUE)
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, strict=True)
@@ -90,3 +90,6 @@ def _people_of(file: Path) -> Iterator[dict[str, str]]:
                 yield {name: value for name, value in line.items() if name and value}
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"the export's file is no CSV in UTF-8 ({error}): the API has changed") from error
+    finally:
+        # it is one for all of the process
+        csv.field_size_limit(limit)

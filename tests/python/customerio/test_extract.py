@@ -1,5 +1,6 @@
 """copymart extract against a server with the App API's quirks: what lands, and what stays after a kill."""
 
+import csv
 import json
 import signal
 from collections.abc import Iterator
@@ -340,6 +341,15 @@ def test_people_come_from_an_export(world: World, tables: OnDuckDB) -> None:
     extracted(world, tables, "customers")
     bodies = [body for body in world.bodies if body]
     assert bodies[1] == {"filters": {"attribute": {"field": "cio_id", "operator": "exists"}}}
+
+
+def test_a_long_value_of_an_export_leaves_the_limit_of_other_files(world: World, tables: OnDuckDB) -> None:
+    limit = csv.field_size_limit()
+    address = "a" * (limit + 1)
+    world.people = [{"cio_id": "c1", "email": address}]
+    extracted(world, tables, "customers")
+    assert payloads(tables, "customers") == {"c1": {"cio_id": "c1", "email": address}}
+    assert csv.field_size_limit() == limit
 
 
 def test_an_export_that_is_not_whole_takes_nobody_for_gone(world: World, tables: OnDuckDB) -> None:
