@@ -1,23 +1,28 @@
 {# Beside a predicate that joins a column to what was touched: ` and column between low and high`, with the least and
    the greatest touched value as constants. Snowflake skips micro-partitions by constants when it plans, and by a
-   subquery never; DuckDB takes the values from the join itself. Where nothing was touched, no row is read. Only times,
-   dates and hours have bounds: ids need not be in order of time. `since`: only the lower bound. `seconds`: how far above
-   a touched value the column may lie. A unit test has no bounds: `this` is none there, and its rows are its own. #}
-{% macro and_between(column, touched_model, touched_column, since=false, seconds=0) -%}
-    {{ return(adapter.dispatch('and_between')(column, touched_model, touched_column, since, seconds)) }}
+   subquery never; DuckDB takes the values from the join itself. Where nothing was touched, no row is read. `touched`: a
+   model, or a query in parentheses. Ids are bounded as texts: a ULID, which Customer.io's journeys and events have,
+   begins with its time. `since`: only the lower bound. `seconds`: how far above a touched value the column may lie. A
+   unit test has no bounds: `this` is none there, and its rows are its own. #}
+{% macro and_between(column, touched, touched_column, since=false, seconds=0) -%}
+    {{ return(adapter.dispatch('and_between')(column, touched, touched_column, since, seconds)) }}
 {%- endmacro %}
 
-{% macro duckdb__and_between(column, touched_model, touched_column, since, seconds) -%}
+{% macro duckdb__and_between(column, touched, touched_column, since, seconds) -%}
     {{ return('') }}
 {%- endmacro %}
 
 {# The bounds are read as text behind a letter, so that dbt does not take them for something else. #}
-{% macro snowflake__and_between(column, touched_model, touched_column, since, seconds) -%}
+{% macro snowflake__and_between(column, touched, touched_column, since, seconds) -%}
+    {%- if not execute or flags.WHICH not in ('build', 'run', 'test') or this is none -%}
+        {{ return('') }}
+    {%- endif -%}
     {%- set is_date = touched_column.endswith('_date') -%}
     {%- set is_time = touched_column.endswith('_at') or touched_column.endswith('_hour') -%}
-    {%- set is_number = touched_column.endswith('_timestamp') -%}
-    {%- if not execute or flags.WHICH not in ('build', 'run', 'test') or this is none
-        or not (is_date or is_time or is_number) -%}
+    {%- set is_number = touched_column.endswith('_timestamp') or touched_column == 'action_id' -%}
+    {%- set is_text = touched_column.endswith('_id') or touched_column.endswith('_key')
+        or touched_column in ('identifier', 'call_type') -%}
+    {%- if not (is_date or is_time or is_number or is_text) -%}
         {{ return('') }}
     {%- endif -%}
     {%- set texts = [] -%}
@@ -26,13 +31,16 @@
             {%- do texts.append("'d' || to_varchar(" ~ bound ~ ", 'YYYY-MM-DD')") -%}
         {%- elif is_time -%}
             {%- do texts.append("'s' || to_varchar(date_part(epoch_second, " ~ bound ~ "))") -%}
-        {%- else -%}
+        {%- elif is_number -%}
             {%- do texts.append("'s' || to_varchar(" ~ bound ~ ")") -%}
+        {%- else -%}
+            {%- do texts.append("'t' || left(" ~ bound ~ ", 201)") -%}
         {%- endif -%}
     {%- endfor -%}
     {# once per run: all nodes have the graph in common, and tables of what was touched are made before they are read #}
     {%- set known = graph.setdefault('bounds_of_touched', {}) -%}
-    {%- set query = 'select ' ~ texts | join(', ') ~ ' from ' ~ relation_of(touched_model) -%}
+    {%- set from = touched if touched.startswith('(') else relation_of(touched) -%}
+    {%- set query = 'select ' ~ texts | join(', ') ~ ' from ' ~ from -%}
     {%- if query not in known -%}
         {%- do known.update({query: run_query(query).rows[0]}) -%}
     {%- endif -%}
@@ -44,17 +52,56 @@
     {%- for text in found -%}
         {%- if is_date -%}
             {%- do bounds.append('date_from_parts(' ~ text[1:].split('-') | map('int') | join(', ') ~ ')') -%}
-        {%- else -%}
+        {%- elif is_time or is_number -%}
             {# a time may have a fraction, which the upper bound must not cut off #}
             {%- set later = seconds + (1 if touched_column.endswith('_at') else 0) -%}
             {%- set moment = text[1:] | int + (0 if loop.first else later) -%}
             {%- do bounds.append('to_timestamp_ntz(' ~ moment ~ ')' if is_time else moment | string) -%}
+        {%- elif text | length > 201 -%}
+            {# no id of either vendor is so long #}
+            {{ return('') }}
+        {%- else -%}
+            {%- do bounds.append(text_constant(text[1:])) -%}
         {%- endif -%}
     {%- endfor -%}
     {%- if since -%}
         {{ return(' and ' ~ column ~ ' >= ' ~ bounds[0]) }}
     {%- endif -%}
     {{ return(' and ' ~ column ~ ' between ' ~ bounds[0] ~ ' and ' ~ bounds[1]) }}
+{%- endmacro %}
+
+{% macro text_constant(text) -%}
+    {{- dbt.string_literal(dbt.escape_single_quotes(text | replace('\\', '\\\\'))) -}}
+{%- endmacro %}
+
+
+{# For and_between: what several queries of one column find. #}
+{% macro all_of(queries) -%}
+    {{ return('(' ~ queries | join(' union all ') ~ ')') }}
+{%- endmacro %}
+
+{# Such a query: a column of the rows that pending batches brought, or removed. #}
+{% macro of_pending(column, relation, batch='_batch_id') -%}
+    {#- while dbt parses there is no graph, and in a unit test it is empty -#}
+    {%- if not execute or this is none -%}
+        {{ return('') }}
+    {%- endif -%}
+    {{ return(
+        '(select ' ~ column ~ ' from ' ~ relation ~ ' where ' ~ batch ~ ' in (select batch_id from '
+        ~ relation_of('int_landed_batches') ~ ' where is_pending)' ~ and_pending_batch(batch) ~ ')'
+    ) }}
+{%- endmacro %}
+
+{# Such a query: what int_settings_changes ever said of templates whose settings changed. #}
+{% macro of_changed_templates(column) -%}
+    {%- if not execute or this is none -%}
+        {{ return('') }}
+    {%- endif -%}
+    {%- set changes = relation_of('int_settings_changes') -%}
+    {{ return(
+        '(select ' ~ column ~ ' from ' ~ changes ~ ' where template_id in '
+        ~ of_pending('template_id', changes, 'batch_id') ~ ')'
+    ) }}
 {%- endmacro %}
 
 
@@ -126,8 +173,7 @@ batch_id not in (select batch_id from {{ state_table('consumed_batches') }})
     {%- endif -%}
     {%- set literals = [] -%}
     {%- for text in found | sort -%}
-        {%- set escaped = dbt.escape_single_quotes(text[1:] | replace('\\', '\\\\')) -%}
-        {%- do literals.append(dbt.string_literal(escaped)) -%}
+        {%- do literals.append(text_constant(text[1:])) -%}
     {%- endfor -%}
     {{ return(' and ' ~ column ~ ' in (' ~ literals | join(', ') ~ ')') }}
 {%- endmacro %}

@@ -68,6 +68,7 @@ read_{{ name }} as (
     from {{ source('customerio_sync', table) }}
     where
         {{ key }} in (select {{ key }} from arrived_{{ name }})
+        {{- and_between(key, of_pending(key, source('customerio_sync', table)), key) }}
         and _batch_id in (select batch_id from read_batches)
 
 ),

@@ -29,7 +29,9 @@ rewritten as (
         delivery_id,
         first_event_date
     from {{ ref('int_messages') }}
-    where journey_id in (select journey_id from journeys)
+    where
+        journey_id in (select journey_id from journeys)
+        {{- and_between('journey_id', 'int_touched_messages', 'journey_id') }}
 
 ),
 

@@ -63,8 +63,14 @@ deliveries_of_changed_templates as (
     select delivery_key
     from {{ ref('fct_deliveries') }}
     where
-        template_id in (select template_id from changed_templates)
-        or template_id in (select control_template_id from changed_control_templates)
+        (
+            template_id in (select template_id from changed_templates)
+            {{- and_between('template_id', of_changed_templates('template_id'), 'template_id') }}
+        )
+        or (
+            template_id in (select control_template_id from changed_control_templates)
+            {{- and_between('template_id', of_changed_templates('control_template_id'), 'control_template_id') }}
+        )
 
 ),
 
@@ -78,7 +84,9 @@ dates as (
 
     select call_date as metric_date
     from {{ ref('int_distinct_calls') }}
-    where journey_id in (select journey_id from journeys)
+    where
+        journey_id in (select journey_id from journeys)
+        {{- and_between('journey_id', 'int_touched_messages', 'journey_id') }}
 
     union
 
@@ -99,33 +107,43 @@ dates as (
 
     select call_date as metric_date
     from {{ ref('int_distinct_calls') }}
-    where copy_id in (select control_copy_id from changed_copies)
+    where
+        copy_id in (select control_copy_id from changed_copies)
+        {{- and_between('copy_id', of_changed_templates('control_copy_id'), 'control_copy_id') }}
 
     union
 
     select metric_date
     from {{ ref('fct_engagement_events') }}
-    where copy_id in (select control_copy_id from changed_copies)
+    where
+        copy_id in (select control_copy_id from changed_copies)
+        {{- and_between('copy_id', of_changed_templates('control_copy_id'), 'control_copy_id') }}
 
     union
 
     select call_date as metric_date
     from {{ ref('int_distinct_calls') }}
-    where template_id in (select control_template_id from changed_control_templates)
+    where
+        template_id in (select control_template_id from changed_control_templates)
+        {{- and_between('template_id', of_changed_templates('control_template_id'), 'control_template_id') }}
 
     union
 
     -- a journey counts on the day of its first message, which may be another message than the touched one
     select {{ reporting_date('first_event_at') }} as metric_date
     from {{ ref('int_message_ids') }}
-    where journey_id in (select journey_id from journeys)
+    where
+        journey_id in (select journey_id from journeys)
+        {{- and_between('journey_id', 'int_touched_messages', 'journey_id') }}
 
     union
 
     -- with another control, the deliveries of a template count as journeys or by themselves
     select call_date as metric_date
     from {{ ref('int_distinct_calls') }}
-    where template_id in (select template_id from changed_templates)
+    where
+        template_id in (select template_id from changed_templates)
+        {{- and_between('template_id', of_changed_templates('template_id'), 'template_id') }}
 
     union
 

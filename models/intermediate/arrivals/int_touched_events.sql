@@ -1,3 +1,8 @@
+{% set pending_event_ids = all_of([
+    of_pending('event_id', source('customerio', 'customerio_events')),
+    of_pending('event_id', source('customerio', 'customerio_events_removed'), 'batch_id'),
+]) %}
+
 with
 
 {{ pending() }},
@@ -27,7 +32,9 @@ touched_ids as (
 lines as (
 
     select * from {{ source('customerio', 'customerio_events') }}
-    where event_id in (select event_id from touched_ids)
+    where
+        event_id in (select event_id from touched_ids)
+        {{- and_between('event_id', pending_event_ids, 'event_id') }}
 
 ),
 

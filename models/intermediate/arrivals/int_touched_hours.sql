@@ -56,7 +56,9 @@ keys_of_removed as (
 
     select delivery_key
     from {{ ref('int_distinct_calls') }}
-    where journey_id in (select journey_id from journeys_of_removed)
+    where
+        journey_id in (select journey_id from journeys_of_removed)
+        {{- and_between('journey_id', 'int_touched_calls', 'journey_id') }}
 
 ),
 
@@ -69,6 +71,7 @@ keys_of_landed as (
             calls.event_timestamp = touched_calls.event_timestamp
             and calls.copy_id = touched_calls.copy_id
             and calls.journey_id = touched_calls.journey_id
+            {{- and_between('calls.event_timestamp', 'int_touched_calls', 'event_timestamp') }}
 
 ),
 
@@ -108,6 +111,7 @@ hours as (
     from {{ ref('int_distinct_calls') }}
     where
         journey_id in (select journey_id from touched_calls)
+        {{- and_between('journey_id', 'int_touched_calls', 'journey_id') }}
         and delivery_key in (select delivery_key from touched_keys)
 
 ),

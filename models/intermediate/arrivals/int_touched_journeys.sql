@@ -1,3 +1,8 @@
+{% set changed_or_control_ids = all_of([
+    of_changed_templates('template_id'),
+    of_changed_templates('control_template_id'),
+]) %}
+
 with
 
 {{ pending() }},
@@ -52,6 +57,7 @@ units as (
     where
         journey_id is not null
         and template_id in (select template_id from changed_and_control_templates)
+        {{- and_between('template_id', changed_or_control_ids, 'template_id') }}
 
 ),
 

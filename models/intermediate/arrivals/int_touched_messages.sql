@@ -1,6 +1,7 @@
 {# The events of both feeds, whichever count. Not int_events: its join would read all of them, and a union in one place
    would keep DuckDB from skipping rows that the conditions leave out. #}
 {% set events_of_feeds = ['int_distinct_events', 'int_sync_events'] %}
+{% set changed_event_dates = of_pending('event_date', ref('int_feed_day_changes'), 'batch_id') %}
 {% set later_feed = {'webhooks': 'int_distinct_events', 'sync': 'int_sync_events'}[engagement_feeds()[-1]] %}
 
 with
@@ -65,6 +66,7 @@ message_ids as (
         is_about_message
         and metric = 'sent'
         and event_date in (select event_date from changed_days)
+        {{- and_between('event_date', changed_event_dates, 'event_date') }}
 
     {% for model in events_of_feeds %}
     union
@@ -74,6 +76,7 @@ message_ids as (
     where
         is_about_message
         and journey_id in (select journey_id from call_journeys)
+        {{- and_between('journey_id', 'int_touched_calls', 'journey_id') }}
 
     union
 
@@ -82,6 +85,7 @@ message_ids as (
     where
         is_about_message
         and action_id in (select action_id from changed_actions)
+        {{- and_between('action_id', of_changed_templates('action_id'), 'action_id') }}
 
     union
 
@@ -90,6 +94,7 @@ message_ids as (
     where
         is_about_message
         and parent_action_id in (select action_id from changed_actions)
+        {{- and_between('parent_action_id', of_changed_templates('action_id'), 'action_id') }}
     {% endfor %}
 
 ),

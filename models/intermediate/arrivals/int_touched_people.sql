@@ -3,6 +3,11 @@
    on a day, and builds again what happened on touched dates, but not every line of a message is an event that counts on
    its day. The key of a removed line names its person, where that had an id. For any other, all people are touched that
    were counted on its day or later. #}
+{% set rewritten_or_removed_ids = all_of([
+    'select delivery_id from ' ~ ref('int_rewritten_messages'),
+    of_pending('delivery_id', source('customerio_sync', 'customerio_deliveries_removed'), 'batch_id'),
+]) %}
+
 with
 
 {{ pending() }},
@@ -46,6 +51,7 @@ lines_with_id as (
     from {{ source('customerio', 'customerio_events') }} as lines
     where
         delivery_id in (select delivery_id from rewritten_messages)
+        {{- and_between('delivery_id', 'int_rewritten_messages', 'delivery_id') }}
         and user_id is not null
 
 ),
@@ -55,6 +61,7 @@ lines_without_id as (
     select * from {{ source('customerio', 'customerio_events') }}
     where
         delivery_id in (select delivery_id from rewritten_messages)
+        {{- and_between('delivery_id', 'int_rewritten_messages', 'delivery_id') }}
         and user_id is null
 
 ),
@@ -100,7 +107,9 @@ sync_people as (
         delivery_id,
         internal_customer_id
     from {{ source('customerio_sync', 'customerio_deliveries') }}
-    where delivery_id in (select delivery_id from rewritten_messages)
+    where
+        delivery_id in (select delivery_id from rewritten_messages)
+        {{- and_between('delivery_id', 'int_rewritten_messages', 'delivery_id') }}
 
     union
 
@@ -118,7 +127,9 @@ sync_dates as (
         delivery_id,
         {{ reporting_date('created_at') }} as metric_date
     from {{ source('customerio_sync', 'customerio_metrics') }}
-    where delivery_id in (select delivery_id from sync_people)
+    where
+        delivery_id in (select delivery_id from sync_people)
+        {{- and_between('delivery_id', rewritten_or_removed_ids, 'delivery_id') }}
 
     union
 

@@ -1,3 +1,9 @@
+{% set pending_ids = all_of([
+    of_pending('message_id', ref('stg_pipelines__calls'), 'batch_id'),
+    of_pending('message_id', source('pipelines', 'pipeline_calls_removed'), 'batch_id'),
+]) %}
+{% set changed_call_types = of_pending('call_type', ref('int_trigger_changes'), 'batch_id') %}
+
 with
 
 {{ pending() }},
@@ -53,14 +59,17 @@ touched_ids as (
     select message_id
     from removed_calls
 
-    union
+),
 
-    -- a row without a name is about every event that no other row names
+-- a row without a name is about every event that no other row names
+ids_of_changed_triggers as (
+
     select calls.message_id
     from calls
     inner join changed_triggers
         on
             calls.call_type = changed_triggers.call_type
+            {{- and_between('calls.call_type', changed_call_types, 'call_type') }}
             and (calls.event_name = changed_triggers.event_name or changed_triggers.event_name is null)
 
 ),
@@ -72,7 +81,17 @@ copies as (
         message_id,
         happened_ms
     from calls
-    where message_id in (select message_id from touched_ids)
+    where
+        message_id in (select message_id from touched_ids)
+        {{- and_between('message_id', pending_ids, 'message_id') }}
+
+    union
+
+    select
+        message_id,
+        happened_ms
+    from calls
+    where message_id in (select message_id from ids_of_changed_triggers)
 
     union
 

@@ -1,5 +1,10 @@
 {{ config(materialized='view') }}
 
+{% set pending_copy_ids = all_of([
+    of_pending('copy_id', ref('stg_justai__variants'), 'batch_id'),
+    of_pending('copy_id', source('justai', 'justai_variants_removed'), 'batch_id'),
+]) %}
+
 with
 
 {{ pending() }},
@@ -83,7 +88,9 @@ contents as (
         0 as was_gone
     from variants
     inner join pending_copies
-        on variants.copy_id = pending_copies.copy_id
+        on
+            variants.copy_id = pending_copies.copy_id
+            {{- and_between('variants.copy_id', pending_copy_ids, 'copy_id') }}
     left join pending
         on variants.batch_id = pending.batch_id
 
@@ -162,6 +169,7 @@ final as (
     inner join changed_spans
         on
             sends.copy_id = changed_spans.copy_id
+            {{- and_between('sends.copy_id', pending_copy_ids, 'copy_id') }}
             and sends.event_timestamp >= changed_spans.valid_from_timestamp
             and (
                 changed_spans.valid_to_timestamp is null

@@ -1,5 +1,10 @@
 {# Metrics of the warehouse sync that changed, and those of deliveries, contents and people that changed. A metric whose
    message the webhooks touched is one of these too, because what they have decides whether it counts. #}
+{% set changed_people_ids = all_of([
+    of_pending('internal_customer_id', source('customerio_sync', 'customerio_people')),
+    of_pending('internal_customer_id', source('customerio_sync', 'customerio_people_removed'), 'batch_id'),
+]) %}
+
 with
 
 batches as (
@@ -42,7 +47,9 @@ deliveries_of_people as (
 
     select distinct delivery_id
     from {{ source('customerio_sync', 'customerio_deliveries') }}
-    where internal_customer_id in (select internal_customer_id from changed_people)
+    where
+        internal_customer_id in (select internal_customer_id from changed_people)
+        {{- and_between('internal_customer_id', changed_people_ids, 'internal_customer_id') }}
 
 ),
 

@@ -71,7 +71,9 @@ templates as (
 
     select template_id
     from {{ ref('int_distinct_calls') }}
-    where journey_id in (select journey_id from journeys)
+    where
+        journey_id in (select journey_id from journeys)
+        {{- and_between('journey_id', 'int_touched_messages', 'journey_id') }}
 
     union
 

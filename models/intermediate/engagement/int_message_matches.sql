@@ -41,6 +41,9 @@ candidates as (
     inner join {{ ref('fct_deliveries') }} as deliveries
         on
             message_ids.journey_id = deliveries.journey_id
+            {%- if is_incremental() %}
+                {{- and_between('deliveries.journey_id', 'int_touched_messages', 'journey_id') }}
+            {%- endif %}
             and deliveries.action_id is not null
             and {{ is_in_match_range('deliveries.last_called_at', 'message_ids.first_event_at') }}
 

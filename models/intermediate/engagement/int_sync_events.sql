@@ -13,8 +13,14 @@ with
 
 {% set is_touched_metric, is_touched_delivery = none, none %}
 {% if is_incremental() -%}
-    {% set is_touched_metric %}event_id in (select metric_id from {{ ref('int_touched_sync_events') }}){% endset %}
-    {% set is_touched_delivery %}delivery_id in (select delivery_id from {{ ref('int_touched_sync_events') }}){% endset %}
+    {% set is_touched_metric -%}
+        event_id in (select metric_id from {{ ref('int_touched_sync_events') }})
+        {{- and_between('event_id', 'int_touched_sync_events', 'metric_id') }}
+    {%- endset %}
+    {% set is_touched_delivery -%}
+        delivery_id in (select delivery_id from {{ ref('int_touched_sync_events') }})
+        {{- and_between('delivery_id', 'int_touched_sync_events', 'delivery_id') }}
+    {%- endset %}
 {%- endif %}
 
 {{ latest_sync_rows('customerio_metrics', ['event_id'], is_touched_metric, 'metrics', known=true) }},
@@ -34,6 +40,9 @@ webhook_metrics as (
     where
         is_about_message
         and delivery_id in (select delivery_id from metrics)
+        {%- if is_incremental() %}
+            {{- and_between('delivery_id', 'int_touched_sync_events', 'delivery_id') }}
+        {%- endif %}
 
 ),
 

@@ -110,6 +110,9 @@ reasons as (
     left join {{ ref('fct_deliveries') }} as deliveries
         on
             unmatched_ids.journey_id = deliveries.journey_id
+            {%- if is_incremental() %}
+                {{- and_between('deliveries.journey_id', 'int_touched_messages', 'journey_id') }}
+            {%- endif %}
             and deliveries.action_id is not null
     left join mapped_actions
         on unmatched_ids.action_id = mapped_actions.message_action_id

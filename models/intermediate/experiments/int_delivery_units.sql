@@ -36,6 +36,7 @@ touched_deliveries as (
     from {{ ref('fct_deliveries') }}
     where
         journey_id in (select journey_id from {{ ref('int_touched_messages') }})
+        {{- and_between('journey_id', 'int_touched_messages', 'journey_id') }}
         and {{ on_touched_date }}
 
     union all

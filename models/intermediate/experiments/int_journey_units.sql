@@ -5,13 +5,18 @@
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
 
-{% set of_touched -%}
-    {%- if is_incremental() -%}
-    in (select unit_key from {{ ref('int_touched_journeys') }})
-    {%- else -%}
-    is not null
-    {%- endif -%}
-{%- endset %}
+{% if is_incremental() %}
+    {%- set of_touched -%}in (select unit_key from {{ ref('int_touched_journeys') }}){%- endset -%}
+    {# when their messages began; one without a journey is a unit of its own #}
+    {%- set first_dates = all_of([
+        'select first_event_date from ' ~ ref('int_message_ids') ~ ' where journey_id ' ~ of_touched
+            ~ and_between('journey_id', 'int_touched_journeys', 'unit_key'),
+        'select first_event_date from ' ~ ref('int_message_ids') ~ ' where delivery_id ' ~ of_touched
+            ~ and_between('delivery_id', 'int_touched_journeys', 'unit_key'),
+    ]) -%}
+{% else %}
+    {%- set of_touched = 'is not null' -%}
+{% endif %}
 
 with
 
@@ -36,7 +41,11 @@ deliveries as (
     from {{ ref('fct_deliveries') }} as deliveries
     inner join outside_arms
         on deliveries.template_id = outside_arms.arm_template_id
-    where deliveries.journey_id {{ of_touched }}
+    where
+        deliveries.journey_id {{ of_touched }}
+        {%- if is_incremental() %}
+            {{- and_between('deliveries.journey_id', 'int_touched_journeys', 'unit_key') }}
+        {%- endif %}
 
 ),
 
@@ -128,6 +137,7 @@ outcomes as (
         events.counts
         {% if is_incremental() -%}
         and events.event_date >= (select min(cast(first_event_at as date)) from parts)
+        {{- and_between('events.event_date', first_dates, 'first_event_date', since=true) }}
         {%- endif %}
     group by messages.template_id, messages.unit_key
 

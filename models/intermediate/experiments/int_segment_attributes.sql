@@ -11,7 +11,9 @@ units as (
 
     select * from {{ ref('int_segment_units') }}
     {% if is_incremental() -%}
-    where template_id in (select template_id from {{ ref('int_touched_templates') }})
+    where
+        template_id in (select template_id from {{ ref('int_touched_templates') }})
+        {{- and_between('template_id', 'int_touched_templates', 'template_id') }}
     {%- endif %}
 
 ),

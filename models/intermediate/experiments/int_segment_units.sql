@@ -16,6 +16,7 @@ templates as (
         and key_metric is not null
         {% if is_incremental() -%}
         and template_id in (select template_id from {{ ref('int_touched_templates') }})
+        {{- and_between('template_id', 'int_touched_templates', 'template_id') }}
         {%- endif %}
 
 ),

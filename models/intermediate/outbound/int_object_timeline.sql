@@ -17,15 +17,24 @@ objects as (
     {% if is_incremental() -%}
     where
         object_key in (select object_key from {{ ref('int_touched_request_objects') }})
+        {{- and_between('object_key', 'int_touched_request_objects', 'object_key') }}
         -- so that only these requests are read for their objects
         and (
             request_id in (
                 select request_id
                 from {{ this }}
-                where object_key in (select object_key from {{ ref('int_touched_request_objects') }})
+                where
+                    object_key in (select object_key from {{ ref('int_touched_request_objects') }})
+                    {{- and_between('object_key', 'int_touched_request_objects', 'object_key') }}
             )
-            or message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
-            or person_key in (select person_key from {{ ref('int_touched_request_people') }})
+            or (
+                message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
+                {{- and_between('message_id', 'int_touched_pipeline_calls', 'message_id') }}
+            )
+            or (
+                person_key in (select person_key from {{ ref('int_touched_request_people') }})
+                {{- and_between('person_key', 'int_touched_request_people', 'person_key') }}
+            )
         )
     {%- endif %}
 

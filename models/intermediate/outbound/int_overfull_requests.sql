@@ -18,6 +18,7 @@ timeline as (
         and not is_gone
         {% if is_incremental() -%}
         and person_key in (select person_key from {{ ref('int_touched_request_people') }})
+        {{- and_between('person_key', 'int_touched_request_people', 'person_key') }}
         {%- endif %}
 
 ),

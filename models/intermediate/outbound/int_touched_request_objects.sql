@@ -22,8 +22,14 @@ touched as (
     from objects
     {% if not (execute and flags.FULL_REFRESH) -%}
     where
-        message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
-        or person_key in (select person_key from touched_people)
+        (
+            message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
+            {{- and_between('message_id', 'int_touched_pipeline_calls', 'message_id') }}
+        )
+        or (
+            person_key in (select person_key from touched_people)
+            {{- and_between('person_key', 'int_touched_request_people', 'person_key') }}
+        )
     {%- endif %}
     {%- if earlier %}
 
@@ -33,8 +39,14 @@ touched as (
     from {{ earlier }}
     {% if not (execute and flags.FULL_REFRESH) -%}
     where
-        message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
-        or person_key in (select person_key from touched_people)
+        (
+            message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
+            {{- and_between('message_id', 'int_touched_pipeline_calls', 'message_id') }}
+        )
+        or (
+            person_key in (select person_key from touched_people)
+            {{- and_between('person_key', 'int_touched_request_people', 'person_key') }}
+        )
     {%- endif %}
     {%- endif %}
 

@@ -49,7 +49,9 @@ earlier_named as (
     select person_key
     from earlier
     {% if not (execute and flags.FULL_REFRESH) -%}
-    where message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
+    where
+        message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
+        {{- and_between('message_id', 'int_touched_pipeline_calls', 'message_id') }}
     {%- endif %}
 
 ),

@@ -39,6 +39,13 @@
                 {{- and_between('metric_date', 'int_touched_people', 'removed_since_date', since=true) }}
             )
     {%- endset -%}
+    {# a day of the marts may begin or end up to 14 hours beside the day in UTC #}
+    {%- set around_touched_dates = all_of([
+        'select ' ~ timestamp_to_unix(dbt.dateadd('day', -1, 'metric_date')) ~ ' as event_timestamp from '
+            ~ ref('int_touched_dates'),
+        'select ' ~ timestamp_to_unix(dbt.dateadd('day', 2, 'metric_date')) ~ ' as event_timestamp from '
+            ~ ref('int_touched_dates'),
+    ]) -%}
 {% endif %}
 
 with
@@ -91,6 +98,9 @@ landed as (
         on
             lines.event_id = events.event_id
             and lines.timestamp = events.event_timestamp
+            {%- if is_incremental() %}
+                {{- and_between('lines.timestamp', around_touched_dates, 'event_timestamp') }}
+            {%- endif %}
 
 ),
 

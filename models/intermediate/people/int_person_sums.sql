@@ -45,7 +45,10 @@ days as (
         {{ and_in_piece() }}
         {% if is_incremental() -%}
         and (
-            identifier in (select identifier from {{ ref('int_touched_people') }})
+            (
+                identifier in (select identifier from {{ ref('int_touched_people') }})
+                {{- and_between('identifier', 'int_touched_people', 'identifier') }}
+            )
             or identity_key in (select identity_key from counted_since_removal)
         )
         {%- endif %}

@@ -14,6 +14,7 @@ runs as (
         not is_outvoted
         {% if is_incremental() -%}
         and copy_id in (select copy_id from {{ ref('int_touched_calls') }})
+        {{- and_between('copy_id', 'int_touched_calls', 'copy_id') }}
         {%- endif %}
 
 ),

@@ -18,7 +18,9 @@ with
 touched_calls as (
 
     select * from {{ ref('int_distinct_calls') }}
-    where journey_id in (select journey_id from {{ ref('int_touched_calls') }})
+    where
+        journey_id in (select journey_id from {{ ref('int_touched_calls') }})
+        {{- and_between('journey_id', 'int_touched_calls', 'journey_id') }}
 
     union all
 

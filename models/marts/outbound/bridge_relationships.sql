@@ -18,6 +18,7 @@ timeline as (
         and action != 'delete_object'
         {% if is_incremental() -%}
         and object_key in (select object_key from {{ ref('int_touched_request_objects') }})
+        {{- and_between('object_key', 'int_touched_request_objects', 'object_key') }}
         {%- endif %}
 
 ),

@@ -15,6 +15,7 @@ timeline as (
         action in ('create_or_update_device', 'delete_device')
         {% if is_incremental() -%}
         and person_key in (select person_key from {{ ref('int_touched_request_people') }})
+        {{- and_between('person_key', 'int_touched_request_people', 'person_key') }}
         {%- endif %}
 
 ),

@@ -15,6 +15,7 @@ timeline as (
         not is_object_gone
         {% if is_incremental() -%}
         and object_key in (select object_key from {{ ref('int_touched_request_objects') }})
+        {{- and_between('object_key', 'int_touched_request_objects', 'object_key') }}
         {%- endif %}
 
 ),

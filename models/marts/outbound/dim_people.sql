@@ -16,6 +16,7 @@ timeline as (
         and request_id not in (select request_id from {{ ref('int_overfull_requests') }})
         {% if is_incremental() -%}
         and person_key in (select person_key from {{ ref('int_touched_request_people') }})
+        {{- and_between('person_key', 'int_touched_request_people', 'person_key') }}
         {%- endif %}
 
 ),

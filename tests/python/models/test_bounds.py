@@ -117,8 +117,57 @@ def test_where_nothing_was_touched_nothing_is_read() -> None:
     assert between([None, None], "kept.metric_date", "t", "metric_date", since=True)[0] == " and false"
 
 
-def test_there_is_no_bound_for_ids_for_unit_tests_and_without_a_warehouse() -> None:
-    assert between(["x", "y"], "kept.journey_id", "t", "journey_id") == ("", [])
+def test_ids_are_texts_of_snowflake() -> None:
+    """Customer.io's journeys and events have ULIDs, which begin with their time."""
+    said, (query,) = between(["t01JH'A\\", "t01JZ"], "kept.journey_id", "t", "journey_id")
+    assert said == r" and kept.journey_id between '01JH\'A\\' and '01JZ'"
+    assert faults(f"select * from kept where true{said}") == []
+    assert faults(query) == []
+
+
+def test_an_id_that_is_too_long_for_a_constant_has_none() -> None:
+    assert between(["ta", "t" + "b" * 201], "kept.journey_id", "long", "journey_id")[0] == ""
+    said, _ = between(["ta", "t" + "b" * 200], "kept.journey_id", "shorter", "journey_id")
+    assert said == f" and kept.journey_id between 'a' and '{'b' * 200}'"
+
+
+def test_an_action_is_a_number() -> None:
+    said, (query,) = between(["s7", "s12"], "action_id", "t", "action_id")
+    assert said == " and action_id between 7 and 12"
+    assert "left(" not in query
+
+
+def test_bounds_may_be_those_of_a_query() -> None:
+    found = "(select event_id from lines where batch_id in ('1'))"
+    said, (query,) = between(["ta", "tb"], "event_id", found, "event_id")
+    assert said == " and event_id between 'a' and 'b'"
+    assert query.endswith(f" from {found}")
+    assert faults(query) == []
+
+
+def test_rows_of_pending_batches_are_found_by_the_list_of_these_batches() -> None:
+    environment = Environment(extensions=["jinja2.ext.do"])
+    environment.globals |= {
+        "execute": True,
+        "this": "a model",
+        "adapter": SimpleNamespace(dispatch=lambda _: " and {} in ('1')".format),
+        "relation_of": "d.intermediate.{}".format,
+        "return": str,
+    }
+    macros: Any = environment.from_string((PROJECT / "macros/incremental/bounds.sql").read_text()).module
+    pending = str(macros.of_pending("copy_id", "d.staging.variants", "batch_id")).strip()
+    assert pending == (
+        "(select copy_id from d.staging.variants where batch_id in "
+        "(select batch_id from d.intermediate.int_landed_batches where is_pending) and batch_id in ('1'))"
+    )
+    changed = str(macros.of_changed_templates("control_copy_id")).strip()
+    found = str(macros.all_of([pending, changed])).strip()
+    assert faults(f"select min(copy_id) from {found}") == []
+
+
+def test_there_is_no_bound_for_other_columns_for_unit_tests_and_without_a_warehouse() -> None:
+    assert between(["x", "y"], "kept.is_anybody", "t", "is_anybody") == ("", [])
+    assert between(["x", "y"], "kept.dataset", "t", "dataset") == ("", [])
     assert between(["d2026-01-01"] * 2, "kept.metric_date", "t", "metric_date", this=None) == ("", [])
     assert between(["d2026-01-01"] * 2, "kept.metric_date", "t", "metric_date", which="compile") == ("", [])
 

@@ -18,13 +18,19 @@ MACROS = {
     for name, body in re.findall(r"{% macro (\w+)(\(.*?){%-? endmacro", path.read_text(), re.DOTALL)
 }
 INCREMENTAL = [name for name, sql in SQL.items() if "incremental_strategy='replace_touched'" in sql]
-HAVE_BOUNDS = ("_date", "_at", "_hour", "_timestamp")
+HAVE_BOUNDS = ("_date", "_at", "_hour", "_timestamp", "_id", "_key", "identifier")
 PAGE = (PROJECT / "docs/decisions/incremental-builds.md").read_text()
 
 TOUCHED = r"int_(?:touched|rewritten)_\w+"
+# CTEs that hold ids of a touched table, of pending rows, or of templates whose settings changed.
+CTES = (
+    "touched_calls|touched_ids|touched_people|rewritten_messages|journeys|call_journeys|journeys_of_removed|sync_people"
+    "|changed_actions|changed_people|changed_copies|changed_control_templates|changed_and_control_templates"
+)
 # What was touched, as a model, a CTE of that name, or the rest of a query in a variable.
 PREDICATES = (
     rf"in \(select (?P<column>\w+) (?:from \{{\{{ ref\('{TOUCHED}'\) \}}\}}|\{{\{{ hours_of_\w+ \}}\}})\)",
+    rf"in \(select (?P<found>\w+) from (?:{CTES})\)",
     r"(?:>=|=) (?:touched|touched_hours|rewritten|rewritten_messages)\.(?P<later>\w+)",
     r"rewritten\.(?P<earlier>\w+) <= ",
     rf">= \(select min\((?P<least>\w+)\) from \{{\{{ ref\('{TOUCHED}'\)",
@@ -94,8 +100,7 @@ def test_each_predicate_with_bounds_has_its_constants(name: str) -> None:
     for pattern in PREDICATES:
         for found in re.finditer(pattern, text):
             column = next(column for column in found.groups() if column)
-            # the ids of events need not be in order of time, their lines are
-            if column.endswith(HAVE_BOUNDS) or column == "event_id":
+            if column.endswith(HAVE_BOUNDS):
                 below = text[found.end() :].splitlines()[:BELOW]
                 assert any("and_between(" in line for line in below), f"{name}: {found[0]}"
 
@@ -103,16 +108,19 @@ def test_each_predicate_with_bounds_has_its_constants(name: str) -> None:
 @pytest.mark.parametrize(
     ("touched", "constants"),
     [
-        ({"model": "t", "on": {"event_id": "event_id", "event_date": "event_date"}}, ["kept.event_date"]),
         (
-            {"model": "t", "on": {"id": "id"}, "since": {"event_date": "first_event_date"}},
-            ["kept.event_date since"],
+            {"model": "t", "on": {"event_id": "event_id", "event_date": "event_date"}},
+            ["kept.event_id", "kept.event_date"],
+        ),
+        (
+            {"model": "t", "on": {"delivery_id": "delivery_id"}, "since": {"event_date": "first_event_date"}},
+            ["kept.event_date since", "kept.delivery_id"],
         ),
         ({"model": "t", "on": {"metric_date": "metric_date"}, "only": "x is null"}, ["kept.metric_date"]),
         (
             {
                 "model": "t",
-                "on": {"id": "id"},
+                "on": {"is_anybody": "is_anybody"},
                 "among": {"model": "u", "since": {"metric_date": "since_date"}},
             },
             ["kept.metric_date since"],
@@ -123,7 +131,7 @@ def test_a_delete_has_the_constants_of_its_columns(touched: dict[str, Any], cons
     environment = Environment(extensions=["jinja2.ext.do"])
 
     def and_between(column: str, model: str, touched_column: str, since: bool = False) -> str:
-        """Stands for the bounds, as the macro has none for ids."""
+        """Stands for the bounds."""
         bounded = touched_column.endswith(HAVE_BOUNDS)
         return f" and {column} >= 20450 /* {column}{' since' if since else ''} */" if bounded else ""
 
@@ -157,5 +165,5 @@ def test_bounds_are_those_of_the_table_that_the_predicate_reads() -> None:
     assert len(found) > 15
     for column, read, model, touched_column in found:
         assert read == model
-        # an id is bounded by the time of its rows
+        # an id is bounded by itself, or by the time of its rows
         assert column == touched_column or column.endswith("_id")
