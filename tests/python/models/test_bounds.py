@@ -118,7 +118,7 @@ def test_where_nothing_was_touched_nothing_is_read() -> None:
 
 
 def test_ids_are_texts_of_snowflake() -> None:
-    """Customer.io's journeys and events have ULIDs, which begin with their time."""
+    """A ULID begins with its time, so these are bounds of time."""
     said, (query,) = between(["t01JH'A\\", "t01JZ"], "kept.journey_id", "t", "journey_id")
     assert said == r" and kept.journey_id between '01JH\'A\\' and '01JZ'"
     assert faults(f"select * from kept where true{said}") == []
