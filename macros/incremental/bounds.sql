@@ -1,9 +1,9 @@
 {# Beside a predicate that joins a column to what was touched: ` and column between low and high`, with the least and
    the greatest touched value as constants. Snowflake skips micro-partitions by constants when it plans, and by a
    subquery never; DuckDB takes the values from the join itself. Where nothing was touched, no row is read. `touched`: a
-   model, or a query in parentheses. Ids are bounded as texts: a ULID, as Customer.io's examples show for
-   journeys and events, begins with its time. `since`: only the lower bound. `seconds`: how far above a touched value the column may lie. A
-   unit test has no bounds: `this` is none there, and its rows are its own. #}
+   model, or a query in parentheses. Ids are bounded as texts: a ULID, as Customer.io's examples have for journeys and
+   events, begins with its time. `since`: only the lower bound. `seconds`: how far above a touched value the column may
+   lie. A unit test has no bounds: `this` is none there, and its rows are its own. #}
 {% macro and_between(column, touched, touched_column, since=false, seconds=0) -%}
     {{ return(adapter.dispatch('and_between')(column, touched, touched_column, since, seconds)) }}
 {%- endmacro %}

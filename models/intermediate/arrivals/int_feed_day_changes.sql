@@ -12,12 +12,10 @@
 
 {% set is_of_arrivals = is_incremental() and not flags.FULL_REFRESH %}
 
-{% set bounds_of_arrivals -%}
-    (
-            true{{ and_between('event_date', 'int_touched_events', 'event_date') }}
-            or true{{ and_between('event_date', 'int_touched_sync_events', 'event_date') }}
-        )
-{%- endset %}
+{% set arrived_dates = all_of([
+    'select event_date from ' ~ ref('int_touched_events'),
+    'select event_date from ' ~ ref('int_touched_sync_events'),
+]) %}
 
 with
 
@@ -79,7 +77,7 @@ of_sync as (
         and metric = 'sent'
         {% if is_of_arrivals -%}
         and event_date in (select event_date from arrived_days)
-        and {{ bounds_of_arrivals }}
+        {{- and_between('event_date', arrived_dates, 'event_date') }}
         {%- endif %}
 
 ),
@@ -94,8 +92,8 @@ of_webhooks as (
         is_about_message
         and metric = 'sent'
         and event_date in (select event_date from of_sync)
-        {% if is_of_arrivals -%}
-        and {{ bounds_of_arrivals }}
+        {%- if is_of_arrivals %}
+            {{- and_between('event_date', arrived_dates, 'event_date') }}
         {%- endif %}
 
 ),

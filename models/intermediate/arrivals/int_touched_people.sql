@@ -1,8 +1,8 @@
 {# People by identifier and day, from the lines of touched messages: what the tables hold of a message may be newer than
    what a build that broke off has read. Of these lines only those of touched dates: int_person_days deletes who is touched
    on a day, and builds again what happened on touched dates, but not every line of a message is an event that counts on
-   its day. The key of a removed line names its person, where that had an id. For any other, all people are touched that
-   were counted on its day or later. #}
+   its day. The key of a removed line names its person, where that had an id; any other touches everybody
+   (int_touched_everybody). #}
 {% set rewritten_or_removed_ids = all_of([
     'select delivery_id from ' ~ ref('int_rewritten_messages'),
     of_pending('delivery_id', source('customerio_sync', 'customerio_deliveries_removed'), 'batch_id'),
@@ -79,24 +79,16 @@ people_without_id as (
 
 ),
 
-removed_lines as (
-
-    select
-        user_id,
-        removed_events.timestamp
-    from removed_events
-    where batch_id in (select batch_id from pending)
-
-),
-
 -- the pseudonym of somebody forgotten does not say who was counted
 named_removals as (
 
     select distinct
         user_id,
-        {{ reporting_date(unix_to_timestamp('removed_lines.timestamp')) }} as metric_date
-    from removed_lines
-    where user_id not like 'forgotten:%'
+        {{ reporting_date(unix_to_timestamp('removed_events.timestamp')) }} as metric_date
+    from removed_events
+    where
+        batch_id in (select batch_id from pending)
+        and user_id not like 'forgotten:%'
 
 ),
 
@@ -172,62 +164,15 @@ identifiers as (
 
 ),
 
--- a delivery whose person was forgotten no longer says who that was
-forgotten_deliveries as (
-
-    select delivery_id
-    from removed_deliveries
-    where
-        batch_id in (select batch_id from pending)
-        and internal_customer_id like 'forgotten:%'
-
-),
-
-removals as (
-
-    select {{ unix_to_timestamp('removed_lines.timestamp') }} as removed_at
-    from removed_lines
-    where
-        user_id is null
-        or user_id like 'forgotten:%'
-
-    union all
-
-    select event_at as removed_at
-    from touched_sync_events
-    where delivery_id in (select delivery_id from forgotten_deliveries)
-
-),
-
--- a day earlier, because a day of the marts may begin before the day in UTC
-removed_since as (
-
-    select {{ dbt.dateadd('day', -1, 'min(removed_at)') }} as removed_since_at
-    from removals
-
-),
-
 final as (
 
     select
         identifier,
-        metric_date,
-        cast(null as boolean) as is_anybody,
-        cast(null as date) as removed_since_date
+        metric_date
     from identifiers
     where
         identifier is not null
         and metric_date in (select metric_date from touched_dates)
-
-    union all
-
-    select
-        cast(null as {{ dbt.type_string() }}) as identifier,
-        cast(null as date) as metric_date,
-        true as is_anybody,
-        cast(removed_since_at as date) as removed_since_date
-    from removed_since
-    where removed_since_at is not null
 
 )
 

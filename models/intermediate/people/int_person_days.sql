@@ -9,7 +9,7 @@
             {
                 'model': 'int_touched_dates',
                 'on': {'metric_date': 'metric_date'},
-                'among': {'model': 'int_touched_people', 'since': {'metric_date': 'removed_since_date'}},
+                'among': {'model': 'int_touched_everybody', 'since': {'metric_date': 'removed_since_date'}},
             },
             {'model': 'int_touched_people', 'on': {'identifier': 'identifier', 'metric_date': 'metric_date'}},
         ],
@@ -35,8 +35,8 @@
     {%- endset -%}
     {%- set is_everybodys_day -%}
             (
-                metric_date >= (select min(removed_since_date) from {{ ref('int_touched_people') }})
-                {{- and_between('metric_date', 'int_touched_people', 'removed_since_date', since=true) }}
+                metric_date >= (select min(removed_since_date) from {{ ref('int_touched_everybody') }})
+                {{- and_between('metric_date', 'int_touched_everybody', 'removed_since_date', since=true) }}
             )
     {%- endset -%}
     {# a day of the marts may begin or end up to 14 hours beside the day in UTC #}

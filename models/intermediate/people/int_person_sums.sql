@@ -7,7 +7,7 @@
         'touched': [
             {'model': 'int_touched_people', 'on': {'identifier': 'identifier'}},
             {
-                'model': 'int_touched_people',
+                'model': 'int_touched_everybody',
                 'on': {'is_anybody': 'is_anybody'},
                 'since': {'last_metric_date': 'removed_since_date'},
             },
@@ -31,8 +31,8 @@ counted_since_removal as (
     select identity_key
     from {{ this }}
     where
-        last_metric_date >= (select min(removed_since_date) from {{ ref('int_touched_people') }})
-        {{- and_between('last_metric_date', 'int_touched_people', 'removed_since_date', since=true) }}
+        last_metric_date >= (select min(removed_since_date) from {{ ref('int_touched_everybody') }})
+        {{- and_between('last_metric_date', 'int_touched_everybody', 'removed_since_date', since=true) }}
 
 ),
 {%- endif %}

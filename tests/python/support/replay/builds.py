@@ -25,6 +25,7 @@ BOOKKEEPING = (
     "int_touched_sync_events",
     "int_touched_messages",
     "int_touched_people",
+    "int_touched_everybody",
     "int_touched_pipeline_calls",
     "int_touched_dates",
     "int_touched_hours",

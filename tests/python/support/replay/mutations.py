@@ -105,8 +105,8 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
     ),
     "earlier payloads of events that landed": Mutation(
         "int_touched_events",
-        "where event_id in (select event_id from touched_ids)",
-        f'where event_id in (select event_id from touched_ids) and "timestamp" >= {_SINCE_SECONDS}',
+        "event_id in (select event_id from touched_ids)",
+        f'event_id in (select event_id from touched_ids) and "timestamp" >= {_SINCE_SECONDS}',
     ),
     "events of the sync whose messages the webhooks touched": Mutation(
         "int_touched_sync_events",
@@ -166,8 +166,8 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
     ),
     "messages of the same journeys": Mutation(
         "int_rewritten_messages",
-        "where journey_id in (select journey_id from journeys)",
-        f"where journey_id in (select journey_id from journeys) and {_since('first_event_date')}",
+        "journey_id in (select journey_id from journeys)",
+        f"journey_id in (select journey_id from journeys) and {_since('first_event_date')}",
     ),
     # dates
     "dates of calls": Mutation(
@@ -177,8 +177,8 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
     ),
     "dates of the other calls of journeys": Mutation(
         "int_touched_dates",
-        "where journey_id in (select journey_id from journeys)",
-        f"where journey_id in (select journey_id from journeys) and {_since('called_at')}",
+        "journey_id in (select journey_id from journeys)",
+        f"journey_id in (select journey_id from journeys) and {_since('called_at')}",
     ),
     "dates of events": Mutation(
         "int_touched_dates",
@@ -192,21 +192,22 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
     ),
     "dates of the calls of control copies": Mutation(
         "int_touched_dates",
-        "where copy_id in (select control_copy_id from changed_copies)",
-        f"where copy_id in (select control_copy_id from changed_copies) and {_since('called_at')}",
+        "copy_id in (select control_copy_id from changed_copies)",
+        f"copy_id in (select control_copy_id from changed_copies) and {_since('called_at')}",
         0,
     ),
     "dates of the events of control copies": Mutation(
         "int_touched_dates",
-        "where copy_id in (select control_copy_id from changed_copies)",
-        f"where copy_id in (select control_copy_id from changed_copies) and {_since('event_at')}",
+        "copy_id in (select control_copy_id from changed_copies)",
+        f"copy_id in (select control_copy_id from changed_copies) and {_since('event_at')}",
         1,
     ),
     "dates of the deliveries of control templates": Mutation(
         "int_touched_dates",
-        "where template_id in (select control_template_id from changed_control_templates)",
-        "where template_id in (select control_template_id from changed_control_templates) "
+        "template_id in (select control_template_id from changed_control_templates)",
+        "template_id in (select control_template_id from changed_control_templates) "
         f"and {_since('called_at')}",
+        1,
     ),
     # hours
     "hours of calls": Mutation(
@@ -228,14 +229,14 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
     ),
     "hours of the deliveries of removed calls": Mutation(
         "int_touched_hours",
-        "where journey_id in (select journey_id from journeys_of_removed)",
-        f"where journey_id in (select journey_id from journeys_of_removed) and {_since('called_at')}",
+        "journey_id in (select journey_id from journeys_of_removed)",
+        f"journey_id in (select journey_id from journeys_of_removed) and {_since('called_at')}",
     ),
     # templates
     "templates of the calls of journeys": Mutation(
         "int_touched_templates",
-        "where journey_id in (select journey_id from journeys)",
-        f"where journey_id in (select journey_id from journeys) and {_since('called_at')}",
+        "journey_id in (select journey_id from journeys)",
+        f"journey_id in (select journey_id from journeys) and {_since('called_at')}",
     ),
     "templates of calls that are gone": Mutation(
         "int_touched_templates", "cross join gone", "cross join gone where false"
@@ -250,8 +251,8 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
     ),
     "people whose events were removed": Mutation(
         "int_touched_people",
-        f"from removed_events\n    {_PENDING}",
-        f"from removed_events\n    {_PENDING} and removed_events.timestamp >= {_SINCE_SECONDS}",
+        f"from removed_events\n    {_LANDED}",
+        f"from removed_events\n    {_LANDED} and removed_events.timestamp >= {_SINCE_SECONDS}",
     ),
     "days of touched people": Lookback("int_person_days", "int_touched_people"),
     "everybody of touched dates, where a removed line does not say whose it was": Mutation(
