@@ -159,7 +159,7 @@ def test_a_file_that_is_refused_keeps_its_content(tmp_path: Path, monkeypatch: p
     connection = warehouse()
     land_path(connection, tmp_path)
     shutil.copy(tmp_path / "a.jsonl.gz", tmp_path / "b.jsonl.gz")
-    lines = text(*(call(user_id=f"{number}") for number in range(999))).encode()
+    lines = text(*(call(user_id=f"{number}") for number in range(40))).encode()
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines)[:-30])
     outcome = land_path(connection, tmp_path)
     assert (len(outcome.refused), len(outcome.copies)) == (1, 1)
