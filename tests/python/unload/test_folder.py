@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from scripts.errors import UserError
-from scripts.unload.engines import base as engines
+from scripts.unload import staging
 from support.unload import CALLS, Warehouse
 from support.warm import Running, start
 
@@ -57,7 +57,7 @@ def test_a_folder_that_another_run_sweeps_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It sweeps what nobody holds, and may come between the making of a folder and the holding of it."""
-    make, hold = tempfile.mkdtemp, engines._held
+    make, hold = tempfile.mkdtemp, staging._held
     made: list[Path] = []
     handles: list[Any] = []
 
@@ -79,8 +79,8 @@ def test_a_folder_that_another_run_sweeps_is_made_again(
             yield
 
     monkeypatch.setattr(tempfile, "mkdtemp", made_and_swept)
-    monkeypatch.setattr(engines, "_held", held_too_late)
-    with engines.staging_folder(tmp_path) as folder:
+    monkeypatch.setattr(staging, "_held", held_too_late)
+    with staging.staging_folder(tmp_path) as folder:
         assert folder == made[3] and folder.is_dir()
         with pytest.raises(BlockingIOError), hold(folder):
             pass
