@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -15,13 +15,18 @@ from scripts.unload.places.base import STAGING
 def staging_folder(parent: Path) -> Iterator[Path]:
     """Make a folder for files before their upload, and delete the unlocked ones of killed runs."""
     parent.mkdir(parents=True, exist_ok=True)
-    for leftover in parent.glob(f"{STAGING}unload-*"):
-        with suppress(OSError), _held(leftover):
-            shutil.rmtree(leftover)
+    sweep(parent.glob(f"{STAGING}unload-*"))
     with ExitStack() as held:
         folder = _held_folder(parent, held)
         held.callback(shutil.rmtree, folder, ignore_errors=True)
         yield folder
+
+
+def sweep(folders: Iterable[Path]) -> None:
+    """Delete the folders that no run has locked."""
+    for folder in folders:
+        with suppress(OSError), _held(folder):
+            shutil.rmtree(folder)
 
 
 def _held_folder(parent: Path, held: ExitStack) -> Path:

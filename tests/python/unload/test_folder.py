@@ -43,6 +43,15 @@ def test_leftovers_of_killed_runs_are_swept(filled: Warehouse) -> None:
     assert not list(filled.out.glob(".staging-*"))
 
 
+def test_the_files_of_a_running_unload_to_another_place_are_left(filled: Warehouse) -> None:
+    """Its --staging may be this folder."""
+    with staging.staging_folder(filled.out) as others:
+        (others / "half.parquet").write_text("half a file")
+        filled.unload("calls")
+        assert (others / "half.parquet").read_text() == "half a file"
+    assert not list(filled.out.glob(".staging-*"))
+
+
 def test_two_runs_cannot_write_one_folder(filled: Warehouse) -> None:
     filled.out.mkdir()
     handle = os.open(filled.out, os.O_RDONLY)
