@@ -31,6 +31,8 @@ _MAGIC = {
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 # what zstd --long=31 needs; by default, decoders refuse more than 128 MB
 _ZSTD_WINDOW = 2**31
+# given a piece, zstd gives all that it holds, up to 32,768 bytes of one
+_ZSTD_READ = 2**10
 _IS_BLANK = np.isin(np.arange(256), np.frombuffer(BLANK, dtype=np.uint8))
 _ONE_PER_LINE = "write one record per line (jq -c does)"
 
@@ -85,10 +87,12 @@ def _zstd_blocks(stream: BinaryIO) -> Iterator[bytes]:
     # zstandard's stream_reader ends a truncated file silently; a decompressobj knows whether its frame ended.
     decoder = None
     while data := stream.read(2**16):
-        while data:
+        at = 0
+        while at < len(data):
             decoder = decoder or zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
-            yield decoder.decompress(data)
-            data = decoder.unused_data if decoder.eof else b""
+            some = data[at : at + _ZSTD_READ]
+            yield decoder.decompress(some)
+            at += len(some) - len(decoder.unused_data)
             decoder = None if decoder.eof else decoder
     if decoder is not None:
         raise EOFError("the last zstd frame has no end")
