@@ -18,6 +18,8 @@ from scripts.land.sources import Opened, Refused
 
 MAX_LINE_BYTES = 512 * 2**20
 MAX_ARRAY_BYTES = 512 * 2**20
+MOST_LINES = 2**20
+"""Lines of one piece: of short ones, such as {}, numbers and reasons take far more memory than the text."""
 
 _LEAST_READ = 2**18
 
@@ -56,7 +58,7 @@ def read_json_lines(opened: Opened, columns: Columns) -> Iterator[Piece]:
     if first.strip(BLANK) and not _has_record(first):
         _check_records(first)
     number = 1
-    for block in blocks:
+    for block in chain.from_iterable(map(_parts, blocks)):
         table, count = lines_table(block, number)
         number += count
         yield Piece(table, True)
@@ -116,6 +118,17 @@ def _whole_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
         held, size = [block[cut:]], len(block) - cut
     if size:
         yield b"".join(held)
+
+
+def _parts(block: bytes) -> Iterator[bytes]:
+    """A block in parts of at most MOST_LINES lines."""
+    if block.count(b"\n") <= MOST_LINES:
+        yield block
+        return
+    middle = len(block) // 2
+    cut = (block.rfind(b"\n", 0, middle) + 1) or (block.find(b"\n", middle) + 1)
+    yield from _parts(block[:cut])
+    yield from _parts(block[cut:])
 
 
 def _check_text(block: bytes, codec: str) -> None:
