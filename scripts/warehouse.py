@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
@@ -107,7 +108,9 @@ def _by_dbt(project_dir: Path, folder: Path, target: str | None) -> Any:
     try:
         profile = load_profile(str(project_dir), {}, target_override=target)
     except DbtBaseException as error:
-        raise UserError(f"{folder / 'profiles.yml'}: {error}") from error
+        # dbt writes the kinds of the error and its text on lines of their own
+        text = ": ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        raise UserError(f"{folder / 'profiles.yml'}: {text}") from error
     return profile.credentials
 
 
@@ -175,7 +178,7 @@ def connect(
         for name, value in (settings.get("settings") or {}).items():
             connection.execute(f"set {name} = {_literal(value)}")
     except duckdb.IOException as error:
-        raise UserError(f"cannot open {path.resolve()}: {error}") from error
+        raise _in_use(path, error) or UserError(f"cannot open {path.resolve()}: {error}") from error
     except duckdb.Error as error:
         raise UserError(
             "DuckDB does not take the settings of the profile's target, of which COPYMART_MEMORY_LIMIT is "
@@ -221,6 +224,8 @@ def _attach(connection: duckdb.DuckDBPyConnection, profile: Any, read_only: bool
         try:
             connection.execute((replace(attachment, read_only=True) if own else attachment).to_sql())
         except duckdb.Error as error:
+            if used := _in_use(Path(attachment.path), error):
+                raise used from error
             raise UserError(
                 f"the profile's target attaches {attachment.path}, which DuckDB cannot open: {error}"
             ) from error
@@ -295,6 +300,17 @@ def layer_schema(settings: dict[str, Any], layer: str, production_schema: str) -
     if settings["type"] == "duckdb" or own.upper() == production_schema.upper():
         return layer
     return f"{own}_{layer}"
+
+
+def _in_use(path: Path, error: duckdb.Error) -> UserError | None:
+    """What to do about a file that another process has open; None for other errors."""
+    if "Could not set lock on file" not in str(error):
+        return None
+    holder = re.search(r"held in (\S.*?\(PID \d+\))", str(error))
+    return UserError(
+        f"another process has {path.resolve()} open{f': {holder[1]}' if holder else ''}. DuckDB lets one "
+        "process write or several read: wait until it ends, or close it, and run this again"
+    )
 
 
 def _check_access(path: Path, read_only: bool) -> None:

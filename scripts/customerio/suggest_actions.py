@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -176,9 +176,16 @@ def read(project_dir: Path, profiles_dir: Path | None, target: str | None) -> li
         UserError: it cannot be opened, or lacks the view.
     """
     with answers(project_dir, profiles_dir, target, "suggest-actions") as answer:
-        rows = answer(_QUERY).to_pylist()
+        return named_pairs(answer(_QUERY).to_pylist())
+
+
+def named_pairs(rows: Iterable[dict[str, Any]]) -> list[Pair]:
+    """The pairs in the rows of the view, with templates as the file can name them."""
+    named = ({**row, "template_id": _loaded(row["template_id"])} for row in rows)
     # a call without a campaign says nothing that those with one do not
-    return sorted(Pair(*row.values()) for row in rows if row["campaign_id"] is not None)
+    return sorted(
+        Pair(*row.values()) for row in named if row["campaign_id"] is not None and row["template_id"]
+    )
 
 
 def read_claims(
@@ -198,8 +205,9 @@ def read_claims(
             for row in answer(_ACTIONS).to_pylist()
         ]
         for row in answer(_CALLS).to_pylist() if actions else ():
-            of_template = calls.setdefault((row["template_id"], row["campaign_id"]), Counter())
-            of_template[row["action_id"]] += row["delivery_count"]
+            if template := _loaded(row["template_id"]):
+                of_template = calls.setdefault((template, row["campaign_id"]), Counter())
+                of_template[row["action_id"]] += row["delivery_count"]
     followed = {
         (pair.template_id, pair.campaign_id, pair.webhook_action_id, pair.message_action_id): (
             pair.deliveries,
@@ -336,12 +344,16 @@ def _parsed(seed: Path, contents: bytes) -> tuple[list[str], list[Row]]:
 
 def _row(line: dict[str, str]) -> Row:
     """A row as loading reads it: trimmed, `null` is empty, and of numbers 007 and 7.0 are 7."""
-    texts = {name: (line.get(name) or "").strip() for name in COLUMNS}
-    plain = {name: "" if text.lower() == "null" else text for name, text in texts.items()}
+    plain = {name: _loaded(line.get(name)) for name in COLUMNS}
     for name in ("campaign_id", "action_id"):
         if found := re.fullmatch(r"(-?)0*(\d+)(?:\.0*)?", plain[name], re.ASCII):
             plain[name] = f"{found[1]}{found[2]}"
     return Row(**plain)
+
+
+def _loaded(text: str | None) -> str:
+    plain = (text or "").strip()
+    return "" if plain.lower() == "null" else plain
 
 
 def add(seed: Path, rows: list[Row]) -> int:

@@ -255,8 +255,6 @@ def _typed_value(field: str, kind: str) -> str:
     source = _held(field)
     if kind in ("JSON", "VARIANT") and not field.startswith(OTHER):
         return f"land_text({source}::json)"
-    if kind == "DATE":
-        return f"case when isfinite({source}) then {source} end"
     return _value(field, kind)
 
 
@@ -266,8 +264,11 @@ def _value(field: str, kind: str) -> str:
     if kind in ("JSON", "VARIANT"):
         return f"{source}::json::varchar"
     if kind.startswith("TIMESTAMP"):
-        source = _known_time(source, kind)
-        return f"case when isfinite({source}) then {source} end"
+        if kind == "TIMESTAMP_NS":
+            # what DuckDB takes for infinite is to Arrow a time of 2262, and a cast would round what is finite
+            micros = f"make_timestamp(epoch_ns({source}) // 1000)"
+            return f"case when isfinite({source}) then {micros} else {source}::timestamp end"
+        return _known_time(source, kind)
     if "VARIANT" in kind or "JSON" in kind:
         return f"to_json({source})::varchar"
     return source

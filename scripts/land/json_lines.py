@@ -18,6 +18,8 @@ from scripts.land.sources import Opened, Refused
 
 MAX_LINE_BYTES = 512 * 2**20
 MAX_ARRAY_BYTES = 512 * 2**20
+MOST_LINES = 2**20
+"""Lines of one piece: of short ones, such as {}, numbers and reasons take far more memory than the text."""
 
 _LEAST_READ = 2**18
 
@@ -31,6 +33,8 @@ _MAGIC = {
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 # what zstd --long=31 needs; by default, decoders refuse more than 128 MB
 _ZSTD_WINDOW = 2**31
+# given a piece, zstd gives all that it holds, up to 32,768 bytes of one
+_ZSTD_READ = 2**10
 _IS_BLANK = np.isin(np.arange(256), np.frombuffer(BLANK, dtype=np.uint8))
 _ONE_PER_LINE = "write one record per line (jq -c does)"
 
@@ -54,7 +58,7 @@ def read_json_lines(opened: Opened, columns: Columns) -> Iterator[Piece]:
     if first.strip(BLANK) and not _has_record(first):
         _check_records(first)
     number = 1
-    for block in blocks:
+    for block in chain.from_iterable(map(_parts, blocks)):
         table, count = lines_table(block, number)
         number += count
         yield Piece(table, True)
@@ -85,10 +89,12 @@ def _zstd_blocks(stream: BinaryIO) -> Iterator[bytes]:
     # zstandard's stream_reader ends a truncated file silently; a decompressobj knows whether its frame ended.
     decoder = None
     while data := stream.read(2**16):
-        while data:
+        at = 0
+        while at < len(data):
             decoder = decoder or zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
-            yield decoder.decompress(data)
-            data = decoder.unused_data if decoder.eof else b""
+            some = data[at : at + _ZSTD_READ]
+            yield decoder.decompress(some)
+            at += len(some) - len(decoder.unused_data)
             decoder = None if decoder.eof else decoder
     if decoder is not None:
         raise EOFError("the last zstd frame has no end")
@@ -112,6 +118,17 @@ def _whole_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
         held, size = [block[cut:]], len(block) - cut
     if size:
         yield b"".join(held)
+
+
+def _parts(block: bytes) -> Iterator[bytes]:
+    """A block in parts of at most MOST_LINES lines."""
+    if block.count(b"\n") <= MOST_LINES:
+        yield block
+        return
+    middle = len(block) // 2
+    cut = (block.rfind(b"\n", 0, middle) + 1) or (block.find(b"\n", middle) + 1)
+    yield from _parts(block[:cut])
+    yield from _parts(block[cut:])
 
 
 def _check_text(block: bytes, codec: str) -> None:

@@ -33,6 +33,7 @@ from scripts.unload.manifest import MANIFEST, DataFile, Partition, State, joined
 from scripts.unload.places.base import Changed, Place
 from scripts.unload.places.open import open_place
 from scripts.unload.publish import Contents, unfinished
+from scripts.unload.staging import staging_folder
 
 # Messages identify a row by those of these columns that it has: no personal data.
 _KEYS = ("delivery_key", "version_key", "event_timestamp", "metric_date", "delivery_date", "copy_id")
@@ -212,7 +213,7 @@ def _differences(
     partitions = list(state.manifest.partitions.values())
     found = _against_listing(place, dataset, state, partitions)
     with (
-        tempfile.TemporaryDirectory(prefix="copymart-verify-") as scratch,
+        staging_folder(Path(tempfile.gettempdir())) as scratch,
         ThreadPoolExecutor(concurrency) as pool,
         progress(f"verify {dataset.name}", len(partitions)) as advance,
     ):
@@ -377,8 +378,8 @@ def _parquet_differences(
 def _avro_differences(
     connection: duckdb.DuckDBPyConnection, rows: str, paths: list[Path]
 ) -> tuple[list[Row], list[Row]]:
-    with tempfile.TemporaryDirectory(prefix="copymart-verify-") as folder:
-        expected = Path(folder, "rows.parquet")
+    with staging_folder(Path(tempfile.gettempdir())) as folder:
+        expected = folder / "rows.parquet"
         connection.execute(f"copy ({rows}) to '{expected}' (format parquet)")
         here = Counter(_text(row) for row in encode.avro_rows(parquet.ParquetFile(expected)))
     there: Counter[tuple[tuple[str, str], ...]] = Counter()

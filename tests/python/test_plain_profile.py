@@ -153,3 +153,15 @@ def test_what_only_dbt_reads(tmp_path: Path, target: str | None, text: str) -> N
     assert "}}" not in text or text != EXAMPLE or target
     (tmp_path / "profiles.yml").write_text(text)
     assert plain_target(tmp_path, {"profile": "copymart"}, target) is None
+
+
+def test_what_dbt_says_of_a_profile_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COPYMART_THREADS", "two")
+    (tmp_path / "profiles.yml").write_text(EXAMPLE)
+    with pytest.raises(UserError) as caught:
+        warehouse.credentials(PROJECT, tmp_path, None)
+    said = str(caught.value)
+    assert "\n" not in said
+    assert said.startswith(f"{tmp_path / 'profiles.yml'}: ")
+    assert "COPYMART_THREADS" in said
+    assert said.endswith("Could not convert value 'two' into type 'number'")

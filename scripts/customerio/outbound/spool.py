@@ -7,6 +7,7 @@ moment, plan and journal together say what the ledger lacks, and what was sent w
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -92,16 +93,13 @@ def locked(folder: Path, holder: str = "") -> Iterator[None]:
     Raises:
         UserError: another run holds it, or it cannot be written.
     """
-    # imported here because Windows has none, and all other commands work there
-    import fcntl
-
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise UserError(f"cannot write to {folder} ({error.strerror}): name another --spool") from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _take(handle)
         os.ftruncate(handle, 0)
         os.write(handle, holder.encode())
         yield
@@ -112,6 +110,21 @@ def locked(folder: Path, holder: str = "") -> Iterator[None]:
         ) from error
     finally:
         os.close(handle)
+
+
+def _take(handle: int) -> None:
+    """Take the lock, also in the moment in which `copymart status` looks whether a run has it."""
+    # imported here because Windows has none, and all other commands work there
+    import fcntl
+
+    for tries_left in reversed(range(10)):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not tries_left:
+                raise
+            time.sleep(0.05)
 
 
 def write_plan(folder: Path, run_id: str, items: Iterable[Item], source: str = "") -> int:

@@ -1,12 +1,8 @@
 """The source of an unload: what a warehouse on DuckDB and one on Snowflake must both do."""
 
-import fcntl
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +13,7 @@ from scripts.unload.datasets import Dataset, Format, Layout
 from scripts.unload.dialects import Dialect
 from scripts.unload.encode import Compression
 from scripts.unload.manifest import Partition
-from scripts.unload.places.base import STAGING, Place, Run, StillOurs
+from scripts.unload.places.base import Place, Run, StillOurs
 from scripts.unload.publish import Plan, Publisher
 
 # Names and types of columns.
@@ -104,36 +100,3 @@ def arrive(on_their_way: Sequence[Future[Partition]], publisher: Publisher) -> N
         failed = failed or error
     if failed:
         raise failed
-
-
-@contextmanager
-def staging_folder(parent: Path) -> Iterator[Path]:
-    """Make a folder for files before their upload, and delete the unlocked ones of killed runs."""
-    parent.mkdir(parents=True, exist_ok=True)
-    for leftover in parent.glob(f"{STAGING}unload-*"):
-        with suppress(OSError), _held(leftover):
-            shutil.rmtree(leftover)
-    with ExitStack() as held:
-        folder = _held_folder(parent, held)
-        held.callback(shutil.rmtree, folder, ignore_errors=True)
-        yield folder
-
-
-def _held_folder(parent: Path, held: ExitStack) -> Path:
-    """Make a folder and lock it; until it is locked, another run may delete it."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=f"{STAGING}unload-", dir=parent))
-        with suppress(FileNotFoundError, BlockingIOError):
-            held.enter_context(_held(folder))
-            folder.stat()
-            return folder
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)

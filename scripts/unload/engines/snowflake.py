@@ -7,7 +7,7 @@ COPY INTO: https://docs.snowflake.com/en/sql-reference/sql/copy-into-location
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any
 
 import duckdb
@@ -27,6 +27,7 @@ from scripts.unload.engines.base import Columns, Work
 from scripts.unload.engines.snowflake_files import checked, delete_unpublished, read_back, written_of
 from scripts.unload.engines.snowflake_stage import STAGE, Stage, find_stage
 from scripts.unload.places.base import Place
+from scripts.unload.staging import staging_folder
 
 VERB = "unload"
 
@@ -266,8 +267,8 @@ class Snowflake:
             for name, kind in columns
         )
         made = ", ".join(f"{name} {'timestamp' if kind == _TIMESTAMP else kind}" for name, kind in columns)
-        with TemporaryDirectory(prefix="copymart-verify-") as folder:
-            connection = duckdb.connect(config={"temp_directory": folder})
+        with staging_folder(Path(gettempdir())) as folder:
+            connection = duckdb.connect(config={"temp_directory": str(folder)})
             try:
                 connection.execute(f"create table expected ({made})")
                 with account.explained(query), self.session.cursor() as cursor:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scripts.errors import UserError
 from scripts.unload.places.base import STAGING, Changed, Found, Read, Run, StillOurs, Upload
+from scripts.unload.staging import sweep
 
 
 class Folder:
@@ -109,14 +110,17 @@ class Folder:
 
     @contextmanager
     def lock(self, run: Run, seconds: int) -> Iterator[StillOurs]:
-        """Lock the folder for this run, and delete the drafts of killed runs."""
+        """Lock the folder for this run, and delete the drafts of killed runs to it."""
         self.path.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDONLY)
         try:
             if not _locked(handle, fcntl.LOCK_EX):
                 raise UserError(f"another unload is writing to {self.uri}; wait for it to end")
-            for draft in self.path.glob(f"{STAGING}*"):
-                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+            # a folder may be that of a run to another place, which --staging names: it has locked it
+            drafts = list(self.path.glob(f"{STAGING}*"))
+            for file in (draft for draft in drafts if not draft.is_dir()):
+                file.unlink()
+            sweep(draft for draft in drafts if draft.is_dir())
             yield lambda: None
         finally:
             os.close(handle)

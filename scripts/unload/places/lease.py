@@ -17,6 +17,8 @@ from scripts.errors import UserError
 from scripts.unload.places.base import LOCK, Changed, Read, Run, StillOurs
 
 DEFAULT_SECONDS = 120
+# After a renewal that failed.
+_RETRY_SECONDS = 3
 # Servers give times in whole seconds.
 _GRAIN = 1
 # The etag of no object that copymart writes.
@@ -78,8 +80,10 @@ class _Lease:
         self.deadlines = deadlines
 
     def renew_until_ended(self) -> None:
-        """Renew at each third of the lease; if the server does not answer, retry until the lease ends."""
-        while not self.ended.wait(self.seconds / 3):
+        """Renew at each third of the lease; while the server refuses or does not answer, again and again."""
+        interval = pause = self.seconds / 3
+        while not self.ended.wait(pause):
+            pause = interval
             try:
                 self.take(self.etag)
             except Changed:
@@ -87,7 +91,8 @@ class _Lease:
                     self.taken = True
                     return
             except UserError:
-                continue
+                # soon, because nothing may be changed once the lease has ended
+                pause = min(interval, _RETRY_SECONDS)
 
     def adopt(self) -> bool:
         """Take the etag of our lock: a renewal was written although its answer was lost."""

@@ -13,6 +13,7 @@ from scripts.customerio.suggest_actions import (
     Pair,
     Row,
     add,
+    named_pairs,
     read,
     rows_of,
     suggested_by_actions,
@@ -42,6 +43,19 @@ def test_a_row_that_is_there_is_not_suggested_again() -> None:
     assert written(PAIR, there="t,,webhook,10 t,,message,11") == set()
     assert written(PAIR, there="t,8,webhook,10 t,7,message,11") == {("t", "7", "webhook", "10")}
     assert written(PAIR, PAIR) == written(PAIR)
+
+
+def test_templates_are_named_as_loading_reads_their_names() -> None:
+    """Calls keep the spaces around a name, and loading trims those of the file."""
+    names = ("template_id", "campaign_id", "webhook_action_id", "message_action_id")
+    rows = [
+        {**dict(zip(names, (template, 7, 10, 11), strict=True)), "deliveries": 90, "followed": 100}
+        for template in (" t ", "t", " ", "null")
+    ]
+    pairs = named_pairs(rows)
+    assert pairs == [PAIR, PAIR]
+    assert written(*pairs) == written(PAIR)
+    assert written(*pairs, there="t,7,webhook,10 t,7,message,11") == set()
 
 
 def test_a_template_that_accepts_every_logged_action_is_not_narrowed() -> None:

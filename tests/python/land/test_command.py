@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from scripts.cli import main
-from scripts.warehouse import full
+from scripts.errors import UserError
+from scripts.warehouse import connect, full
 from support.land import (
     COPY,
     HOURS,
@@ -127,7 +128,13 @@ def test_a_warehouse_in_use_or_out_of_reach(
         assert other.stdout
         other.stdout.readline()
         done = copymart("--calls", logs)
-    assert (done.returncode, "cannot open" in done.stderr) == (1, True), done.stderr
+        with pytest.raises(UserError) as reading:
+            connect(PROJECT, tmp_path / "profile", read_only=True)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    for said in (done.stderr, str(reading.value)):
+        assert f"another process has {database} open" in said
+        assert f"(PID {other.pid})" in said
+        assert "wait until it ends, or close it" in said
     monkeypatch.setenv("COPYMART_DUCKDB", str(tmp_path / "no/such/w.duckdb"))
     done = copymart("--calls", logs)
     assert (done.returncode, "does not exist" in done.stderr) == (1, True), done.stderr

@@ -2,13 +2,23 @@
 
 # ruff: noqa: RUF001  full-width text is what is tested
 
+import gzip
+from io import BytesIO
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts.land import json_lines
 from scripts.land.json_lines import lines_table
+from scripts.land.opening import open_file
+from scripts.land.readers import read_pieces
+from scripts.land.records import PIECE_BYTES
+from scripts.land.rules import CALLS
+from scripts.land.sources import Opened, SourceFile, list_files, locate
 from support.land import call, land_path, landed, rejected, rows, text, warehouse, write
 
 
@@ -44,6 +54,32 @@ def test_a_nul_in_one_line_does_not_make_a_file_binary(tmp_path: Path) -> None:
     land_path(connection, write(tmp_path / "calls.jsonl", "\0\0\0", call()))
     assert len(landed(connection)) == 1
     assert rejected(connection) == [(1, "\0\0\0", "malformed_json")]
+
+
+@pytest.mark.parametrize("extension", [".gz", ".zst"])
+def test_a_small_file_that_holds_much_is_read_in_pieces(tmp_path: Path, extension: str) -> None:
+    """zstd packs a gigabyte of such lines into 40 KB."""
+    lines = text(call()).encode() * 300_000
+    packed = zstandard.compress(lines) if extension == ".zst" else gzip.compress(lines, 1)
+    path = tmp_path / f"calls.jsonl{extension}"
+    path.write_bytes(packed)
+    (file,) = list_files(locate(str(path)))
+    pieces = [len(piece.table) for piece in read_pieces(open_file(file), CALLS.columns)]
+    assert sum(pieces) == 300_000
+    assert max(pieces) * len(lines) / 300_000 <= 2 * PIECE_BYTES
+
+
+@given(st.lists(st.sampled_from(["", "{}", "[" * 40, " \r", "x" * 100]), min_size=1), st.booleans())
+def test_many_short_lines_are_read_in_pieces(lines: list[str], has_end: bool) -> None:
+    """Their numbers and the reasons of rejects take more memory than their text."""
+    block = "\n".join(["{}", *lines, "{}" + "\n" * has_end]).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_lines, "MOST_LINES", 3)
+        opened = Opened(SourceFile("x.jsonl", len(block), "jsonl"), BytesIO(block), "")
+        pieces = [piece.table for piece in json_lines.read_json_lines(opened, CALLS.columns)]
+    assert max(map(len, pieces)) <= 4
+    whole, _ = lines_table(block, 1)
+    assert pa.concat_tables(pieces).to_pylist() == whole.to_pylist()
 
 
 def test_a_ten_megabyte_line(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`--sync table:DATABASE.SCHEMA`: tables of the warehouse sync land as its Parquet files do."""
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -189,6 +190,29 @@ def test_hours_are_those_of_the_time_as_it_lands(connection: duckdb.DuckDBPyConn
         assert (found is None) == (part == "without_time"), value
         if found and part == hour:
             assert found == moment(1_767_268_801)
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "timestamp_ns", "timestamptz", "date"])
+def test_a_time_without_end_is_kept_aside_as_of_a_file(
+    connection: duckdb.DuckDBPyConnection, kind: str
+) -> None:
+    connection.execute(
+        f"create table raw.cio.people as select number::text as internal_customer_id, "
+        f"moment::{kind} as created_at, moment::{kind} as mine "
+        "from (values (1, '2026-01-01'), (2, 'infinity'), (3, '-infinity')) as given(number, moment)"
+    )
+    assert land_schema(connection)["people"].rows == 3
+    found = rows(
+        connection,
+        f"select created_at, other from staging.{PEOPLE.name} order by internal_customer_id",
+    )
+    assert [row["created_at"] is None for row in found] == [False, True, True]
+    first, *kept = [json.loads(row["other"]) for row in found]
+    assert first["mine"].startswith("2026-01-01")
+    assert kept == [
+        {"created_at": "infinity", "mine": "infinity"},
+        {"created_at": "-infinity", "mine": "-infinity"},
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`table:DATABASE.SCHEMA.NAME`: a table of DuckDB lands by its hours, as files do."""
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -309,6 +310,23 @@ def test_times_are_numbers_or_timestamps(value: str, second: int | None, zone: s
         parts = [name.rpartition("calls/")[2] for name in ledger(connection, CALLS)]
         assert parts == ["2026/09/01/00" if second else "without_time"]
         assert land_table(connection, "memory.main.calls", everything=True).files == 0
+
+
+@pytest.mark.parametrize("kind", ["_s", "_ms", "", "_ns", "tz", "tz_ns"])
+def test_a_time_without_end_is_a_bad_one_as_in_parquet(kind: str) -> None:
+    with warehouse() as connection:
+        connection.execute(
+            f"create table main.calls as select moment::timestamp{kind} as event_timestamp, "
+            f"'{COPY}' as copy_id, 't' as template_id "
+            "from (values ('2026-09-01'), ('infinity'), ('-infinity'), (null)) as given(moment)"
+        )
+        outcome = land_table(connection, "memory.main.calls", days=100_000)
+        assert (outcome.rows, outcome.rejected) == (
+            1,
+            {"bad_event_timestamp": 2, "missing_event_timestamp": 1},
+        )
+        raw = {json.loads(text)["event_timestamp"] for _, text, _ in rejected(connection)}
+        assert raw == {"infinity", "-infinity", None}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,7 +10,7 @@ import pytest
 
 from scripts.land.report import unknown_notes
 from support.formats import parquet
-from support.land import COPY, call, land_path, warehouse, write
+from support.land import COPY, call, land_path, landed, warehouse, write
 
 
 def test_unknown_fields_are_known_by_file(tmp_path: Path) -> None:
@@ -34,6 +35,19 @@ def test_unknown_fields_are_known_by_file(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", call(copy="x"))
     land_path(connection, tmp_path)
     assert connection.execute(query).fetchall()[0] == ("copy",)
+
+
+@pytest.mark.parametrize("vars_", ['{"x":"of vars"}', {"x": "of vars"}, ...], ids=["text", "struct", "none"])
+def test_columns_that_look_like_members_of_another_are_unknown_ones(tmp_path: Path, vars_: Any) -> None:
+    columns = {"vars.x": ["flat"], "vars": [vars_], "vars.y": ["flat"], "attrs.z": ["flat"]}
+    table = {"copy_id": [COPY], "event_timestamp": [1767268801], "template_id": ["t"]}
+    table |= {name: values for name, values in columns.items() if values != [...]}
+    pq.write_table(pa.table(table), tmp_path / "flat.parquet")
+    connection = warehouse()
+    outcome = land_path(connection, tmp_path)
+    assert outcome.unknown == {str(tmp_path / "flat.parquet"): {"vars.x", "vars.y", "attrs.z"}}
+    (row,) = landed(connection)
+    assert (row["vars"], row["attrs"]) == ("{}" if vars_ is ... else '{"x":"of vars"}', "{}")
 
 
 def test_unknown_fields_of_a_file_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,14 @@
 """copymart status shows what landed, what waits, how the last build went, and ends with 1 for a problem."""
 
+import fcntl
 import json
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Event
+from time import sleep
 from typing import Any
 
 import pyarrow as pa
@@ -121,6 +126,26 @@ def test_a_run_that_goes_on_is_no_problem_and_is_not_disturbed(tmp_path: Path) -
     assert (found.problems, found.sending) == ([], [running])
     with locked(tmp_path):
         assert unfinished(tmp_path)[0].is_running
+
+
+def test_a_look_at_a_run_keeps_no_other_from_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with locked(tmp_path, "send"):
+        pass
+    looking, handle = Event(), os.open(tmp_path / ".lock", os.O_RDONLY)
+
+    def look() -> None:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        looking.set()
+        sleep(0.1)
+        os.close(handle)
+
+    with ThreadPoolExecutor(1) as other:
+        other.submit(look)
+        assert looking.wait(10)
+        with locked(tmp_path, "send"):
+            pass
 
 
 def test_a_run_that_was_killed_does_not_go_on_because_another_one_does(tmp_path: Path) -> None:

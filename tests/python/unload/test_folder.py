@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from scripts.errors import UserError
-from scripts.unload.engines import base as engines
+from scripts.unload import staging
 from support.unload import CALLS, Warehouse
 from support.warm import Running, start
 
@@ -43,6 +43,15 @@ def test_leftovers_of_killed_runs_are_swept(filled: Warehouse) -> None:
     assert not list(filled.out.glob(".staging-*"))
 
 
+def test_the_files_of_a_running_unload_to_another_place_are_left(filled: Warehouse) -> None:
+    """Its --staging may be this folder."""
+    with staging.staging_folder(filled.out) as others:
+        (others / "half.parquet").write_text("half a file")
+        filled.unload("calls")
+        assert (others / "half.parquet").read_text() == "half a file"
+    assert not list(filled.out.glob(".staging-*"))
+
+
 def test_two_runs_cannot_write_one_folder(filled: Warehouse) -> None:
     filled.out.mkdir()
     handle = os.open(filled.out, os.O_RDONLY)
@@ -57,7 +66,7 @@ def test_a_folder_that_another_run_sweeps_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It sweeps what nobody holds, and may come between the making of a folder and the holding of it."""
-    make, hold = tempfile.mkdtemp, engines._held
+    make, hold = tempfile.mkdtemp, staging._held
     made: list[Path] = []
     handles: list[Any] = []
 
@@ -79,8 +88,8 @@ def test_a_folder_that_another_run_sweeps_is_made_again(
             yield
 
     monkeypatch.setattr(tempfile, "mkdtemp", made_and_swept)
-    monkeypatch.setattr(engines, "_held", held_too_late)
-    with engines.staging_folder(tmp_path) as folder:
+    monkeypatch.setattr(staging, "_held", held_too_late)
+    with staging.staging_folder(tmp_path) as folder:
         assert folder == made[3] and folder.is_dir()
         with pytest.raises(BlockingIOError), hold(folder):
             pass

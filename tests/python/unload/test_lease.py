@@ -176,6 +176,42 @@ def test_a_lease_is_renewed_and_its_loss_is_noticed(store: Store) -> None:
     assert json.loads(store.body(LOCK))["run_id"] == "another"
 
 
+class Waits:
+    """An event of an end that comes after so many waits, which it notes."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.seconds: list[float] = []
+
+    def wait(self, seconds: float) -> bool:
+        self.seconds.append(seconds)
+        return len(self.seconds) > self.most
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [(120, [40, 3, 3, 40, 40]), (3, [1, 1, 1, 1, 1])])
+def test_a_renewal_that_failed_is_tried_again_soon(
+    store: Store, monkeypatch: pytest.MonkeyPatch, seconds: int, waits: list[float]
+) -> None:
+    place = store.bucket_place()
+    held = lease._Lease(place, new_run(), seconds)
+    held.take(None)
+    first, really = held.deadlines, Bucket.put
+    refusals = [UserError("no answer"), UserError("no answer")]
+
+    def refused_twice(*arguments: Any) -> str:
+        if refusals:
+            raise refusals.pop()
+        return really(*arguments)
+
+    monkeypatch.setattr(Bucket, "put", refused_twice)
+    noted = Waits(4)
+    monkeypatch.setattr(held, "ended", noted)
+    held.renew_until_ended()
+    assert noted.seconds == waits
+    assert held.deadlines > first
+    held.release()
+
+
 def test_a_renewal_whose_answer_was_lost_is_ours(store: Store) -> None:
     held = lease._Lease(store.bucket_place(), new_run(), 1000)
     held.take(None)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -263,3 +264,25 @@ def test_verify_goes_on_where_unfinished_uploads_are_not_told(
     store.unload("calls")
     assert store.verify() == 0
     assert capsys.readouterr().out.count("unfinished uploads cannot be looked for") == 2
+
+
+@pytest.mark.parametrize("format", list(Format))
+def test_what_a_killed_verify_left_goes_with_the_next_one(
+    filled: Warehouse, monkeypatch: pytest.MonkeyPatch, format: Format
+) -> None:
+    """It may hold whole rows about people, which nobody else would delete."""
+    filled.unload("calls", format=format)
+    scratch = filled.folder / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+
+    def verified() -> None:
+        verify(str(filled.out), ["calls"], deep=True, project_dir=filled.folder, profiles_dir=filled.folder)
+
+    # a kill is what removes nothing
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", lambda *_, **__: None)
+        verified()
+    assert list(scratch.rglob("*.*"))
+    verified()
+    assert not list(scratch.iterdir())
