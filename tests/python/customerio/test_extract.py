@@ -344,6 +344,19 @@ def test_people_come_from_an_export(world: World, tables: OnDuckDB) -> None:
     assert bodies[1] == {"filters": {"attribute": {"field": "cio_id", "operator": "exists"}}}
 
 
+def test_a_full_load_with_a_filter_takes_nobody_for_gone(
+    world: World, tables: OnDuckDB, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whom the filter leaves out is there all the same."""
+    extracted(world, tables, "customers")
+    world.people = world.people[:2]
+    extracted(world, tables, "customers", full=True, people_filter={"segment": {"id": 7}})
+    assert len(keys(tables, "customers")) == 5
+    assert "with a filter nobody is taken for gone" in capsys.readouterr().out
+    extracted(world, tables, "customers", full=True)
+    assert keys(tables, "customers") == ["c1", "c2"]
+
+
 def test_a_disk_without_room_for_an_export_is_said(
     world: World, tables: OnDuckDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
