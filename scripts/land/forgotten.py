@@ -85,7 +85,7 @@ class Known:
 
     def names(self, text: str) -> bool:
         """Whether a text, such as a rejected line, has an identifier as a word or a JSON string."""
-        found = [word for word in _words(text) if self.has(word)]
+        found = [word for word in set(_words(text)) if self.has(word)]
         if not all(map(_NUMBER.fullmatch, found)):
             return True
         return bool(found) and self._names_by_number(text)
