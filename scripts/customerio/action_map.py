@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 _CALLS = ("/api/generate", "/api/batch-generate")
-_MENTION = re.compile(r"\bjw_([A-Za-z0-9_-]+)")
-# in a webhook's JSON body, also with escaped quotes, and in the query of a GET
-_TEMPLATE = re.compile(r'template_id\\?"?\s*[:=]\s*\\?"?([A-Za-z0-9_.-]+)')
+_MENTION = re.compile(r"\bjw_([\w-]+)")
+# in a webhook's JSON body, also with escaped quotes, and in the query of a GET; Liquid there names none
+_TEMPLATE = re.compile(
+    r"(?<!\w)template_id\\?\"?\s*[:=]\s*(?:\\?\"(?P<quoted>[^\"\\{]+)\\?\"|(?P<bare>[\w.-]+)(?![^\s,}&#\"\\]))"
+)
 
 Calls = Mapping[tuple[str, int], Counter[int]]
 """Deliveries by template and campaign, for each action that the calls carry."""
@@ -41,12 +43,14 @@ class Action:
     def mentions(self) -> set[str]:
         """The templates, as Liquid names them, whose answer a message writes."""
         found = _MENTION.findall("\n".join((self.subject, self.preheader, self.body)))
-        return {_liquid(name) for name in found}
+        # Liquid strips spaces with - before its end: {{ jw_welcome-}}
+        return {_liquid(name.rstrip("-")) for name in found}
 
     @property
     def templates(self) -> set[str]:
         """The templates for which a webhook asks."""
-        return set(_TEMPLATE.findall(f"{self.body}\n{self.url}"))
+        found = _TEMPLATE.finditer(f"{self.body}\n{self.url}")
+        return {(match["quoted"] or match["bare"]).strip() for match in found} - {""}
 
 
 @dataclass(frozen=True, order=True)

@@ -4,6 +4,7 @@ A segment has one name and one content for ever: what is delivered again after a
 lies there, so landing sees neither half a file nor a changed one.
 """
 
+import errno
 import gzip
 import logging
 import os
@@ -15,10 +16,12 @@ from typing import Any
 from tenacity import RetryCallState, Retrying, stop_when_event_set, wait_exponential_jitter
 from tenacity.nap import sleep_using_event
 
-from scripts.customerio.spool import Segment, Spool
+from scripts.customerio.spool import Segment, Spool, sync_folder
 
 Put = Callable[[str, bytes], None]
 log = logging.getLogger("copymart.receive")
+# Some disks of a network, and folders that may be written and not read, are no folders to wait for.
+_NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)
 
 
 def name_of(receiver: str, segment: Segment) -> str:
@@ -32,7 +35,7 @@ def packed(segment: Segment) -> bytes:
 
 
 def to_folder(folder: Path) -> Put:
-    """Write files that are hidden until they are whole and on the disk."""
+    """Write files that are hidden until they are whole, and that are on the disk when they are written."""
 
     def put(name: str, data: bytes) -> None:
         path = folder / name
@@ -43,6 +46,13 @@ def to_folder(folder: Path) -> Put:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+        # its name too, and those of the folders: the spool, perhaps on another disk, forgets the segment now
+        for parent in path.relative_to(folder).parents:
+            try:
+                sync_folder(folder / parent)
+            except OSError as error:
+                if error.errno not in _NOT_FOR_FOLDERS:
+                    raise
 
     return put
 
@@ -60,10 +70,14 @@ def to_s3(client: Any, bucket: str, prefix: str) -> Put:
 def deliver(spool: Spool, receiver: str, put: Put, stop: threading.Event, poll_seconds: float = 1) -> None:
     """Deliver closed segments in order until `stop` is set, and try again while the target is away."""
     while not stop.is_set():
-        for segment in spool.closed():
-            if stop.is_set():
-                return
-            _deliver(spool, receiver, put, segment, stop)
+        try:
+            for segment in spool.closed():
+                if stop.is_set():
+                    return
+                _deliver(spool, receiver, put, segment, stop)
+        except OSError as error:
+            # of the spool: without a courier it would fill, and nobody would know why
+            log.warning("cannot read the spool, trying again: %s", error)
         stop.wait(poll_seconds)
 
 
@@ -72,10 +86,9 @@ def deliver_rest(spool: Spool, receiver: str, put: Put) -> int:
     for segment in spool.closed():
         try:
             put(name_of(receiver, segment), packed(segment))
+            spool.delivered(segment)
         except Exception as error:
             log.warning("%s stays for the next start: %s", name_of(receiver, segment), error)
-        else:
-            spool.delivered(segment)
     return len(spool.closed())
 
 

@@ -307,12 +307,15 @@ def _activities(reading: Reading) -> Iterator[Part]:
 
 def _customers(reading: Reading) -> Iterator[Part]:
     wish = reading.wish
+    if wish.full and wish.people_filter:
+        console.print("with a filter nobody is taken for gone: it leaves out people who are there")
     buffer = _Buffer("customers", tracked=wish.full)
     for person in exported_people(reading.api, wish.people_filter, wish.attributes):
         buffer.add(record("customers", "", person_id(person), person, _now()))
         if buffer.is_full:
             reading.advance(1)
             yield buffer.part()
-    if wish.full:
+    # whom a filter leaves out may be there
+    if wish.full and not wish.people_filter:
         buffer.covered.append(Extent())
     yield buffer.part()

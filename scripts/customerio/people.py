@@ -34,18 +34,24 @@ def exported_people(
     export = _export(one(api, path_of("exports", "customers"), body))
     number = export.get("id")
     total = _finished(api, number)
-    with TemporaryDirectory(prefix="copymart-people-") as folder:
-        file = Path(folder) / "people.csv"
-        for _ in range(_LINKS):
-            link = one(api, path_of("exports", number, "download")).get("url")
-            if isinstance(link, str) and download(api, link, file):
-                break
-        else:
-            raise UserError(f"the links of export {number} had expired: run the command again")
-        count = 0
-        for person in _people_of(file):
-            count += 1
-            yield person
+    count = 0
+    try:
+        with TemporaryDirectory(prefix="copymart-people-") as folder:
+            file = Path(folder) / "people.csv"
+            for _ in range(_LINKS):
+                link = one(api, path_of("exports", number, "download")).get("url")
+                if isinstance(link, str) and download(api, link, file):
+                    break
+            else:
+                raise UserError(f"the links of export {number} had expired: run the command again")
+            for person in _people_of(file):
+                count += 1
+                yield person
+    except OSError as error:
+        raise UserError(
+            f"export {number} cannot be kept among the temporary files: {error.strerror or error}. Free some "
+            "room, or name another folder with TMPDIR, and run the command again"
+        ) from error
     if count < total:
         raise UserError(
             f"export {number} has {total:,} people and its file {count:,}: run the command again; nobody was "

@@ -54,7 +54,9 @@ def receive(
         ),
     ] = 10,
     host: Annotated[str, typer.Option(help="Address to listen at.", rich_help_panel=WHAT)] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, rich_help_panel=WHAT)] = 8000,
+    port: Annotated[
+        int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65_535, rich_help_panel=WHAT)
+    ] = 8000,
     max_age_days: Annotated[
         int | None,
         typer.Option(
@@ -96,8 +98,7 @@ def receive(
     keys = signing_keys(os.environ.get(KEYS, ""))
     put = _target(to, role_arn, external_id, endpoint_url, region)
     listening = _listen(host, port)
-    log = Spool(spool, max_spool * 10**9)
-    receiver = receiver_id(spool)
+    log, receiver = _spool(spool, max_spool * 10**9)
     stop = threading.Event()
     courier = threading.Thread(target=deliver, args=(log, receiver, put, stop), name="deliver", daemon=True)
     courier.start()
@@ -135,6 +136,17 @@ def receive(
     )
 
 
+def _spool(folder: Path, max_bytes: int) -> tuple[Spool, str]:
+    """The log in a folder, and the name of the receiver whose it is."""
+    try:
+        return Spool(folder, max_bytes), receiver_id(folder)
+    except OSError as error:
+        raise UserError(
+            f"--spool {folder}: {error.strerror or error}: name a folder that can be written, on a disk with "
+            "room. What it holds stays"
+        ) from error
+
+
 def signing_keys(text: str) -> list[bytes]:
     """The keys in the environment variable.
 
@@ -163,6 +175,8 @@ def receiver_id(spool: Path) -> str:
 def _target(
     to: str, role_arn: str | None, external_id: str | None, endpoint_url: str | None, region: str | None
 ) -> Put:
+    if not to.strip():
+        raise UserError("--to is empty (is a shell variable unset?): name a folder or s3://bucket/prefix")
     if not to.startswith("s3://"):
         folder = Path(to).expanduser()
         try:
@@ -183,6 +197,10 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(2048)
+    except UnicodeError as error:
+        raise UserError(
+            f"--host {host} is no address: give a name or an IP address of this machine"
+        ) from error
     except OSError as error:
         raise UserError(
             f"cannot listen at {host}:{port}: {error.strerror or error}; give another --port"

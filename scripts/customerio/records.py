@@ -8,6 +8,9 @@ from scripts.land.api import Record, Reject
 
 Landed = Record | Reject
 
+_LARGEST = 2**63
+"""Beyond it no column takes a number."""
+
 
 def record(entity: str, scope: str, key: str | None, item: Any, at: datetime) -> Landed:
     """The record of an item, or the reject where it has no key or is no JSON that a warehouse takes."""
@@ -51,7 +54,9 @@ def deduplicate_id(item: Any) -> tuple[str | None, int | None]:
     if text is None:
         return None, None
     before, _, after = text.rpartition(":")
-    return (before, int(after)) if before and after.isascii() and after.isdigit() else (None, None)
+    # 18 digits fit in a column, and are more than any second has
+    is_time = after.isascii() and after.isdigit() and len(after) <= 18
+    return (before, int(after)) if before and is_time else (None, None)
 
 
 def action_ids(items: list[Any], stubs: list[Any]) -> list[str | None]:
@@ -90,7 +95,7 @@ def person_id(item: Any) -> str | None:
 def _moment(entity: str, item: dict[str, Any]) -> int | None:
     for member in {"messages": ("created",), "activities": ("timestamp",)}.get(entity, ()):
         value = item.get(member)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
             return int(value)
     return None
 

@@ -190,7 +190,7 @@ class Spool:
         self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._number, self._path = number, path
         self._opened, self._size = time.monotonic(), 0
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def _is_over(self) -> bool:
         hour = self._path.name.split("-")[1][:10]
@@ -203,7 +203,9 @@ class Spool:
     def _end_segment(self, is_whole: bool = True) -> None:
         if self._handle is None:
             return
-        os.close(self._handle)
+        # a network's disk may say here that it failed; what was acknowledged was waited for
+        with suppress(OSError):
+            os.close(self._handle)
         self._handle = None
         self._ended.append((self._path, self._size))
         if is_whole:
@@ -273,7 +275,7 @@ def _close(path: Path) -> None:
         path.rename(path.with_suffix(".closed"))
     else:
         path.unlink()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _last_number(folder: Path) -> int:
@@ -293,10 +295,11 @@ def write_whole(path: Path, data: bytes) -> None:
     finally:
         os.close(handle)
     beside.rename(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the names of a folder are on the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from starlette.applications import Starlette
@@ -22,10 +23,18 @@ from scripts.customerio.spool import Full, Spool
 
 MAX_BODY_BYTES = 16 << 20
 """Of a longer body only so much is kept, which is no event any more."""
+_SMALL_BYTES = 64 << 10
+"""Bodies of this size, as events have, are always taken."""
+MAX_LARGE_BYTES = 256 << 20
+"""Bytes that larger bodies may hold together before their signatures are known: anybody could send them."""
 
 
 def webhooks(
-    spool: Spool, keys: Sequence[bytes], max_age: float | None, undelivered: Callable[[], int]
+    spool: Spool,
+    keys: Sequence[bytes],
+    max_age: float | None,
+    undelivered: Callable[[], int],
+    max_large_bytes: int = MAX_LARGE_BYTES,
 ) -> ASGIApp:
     """Return the application. `max_age`: seconds that a signature's time may lie in the past, none if None.
 
@@ -51,12 +60,19 @@ def webhooks(
     )
 
     counts = {status: answered.labels(str(status)) for status in (200, 400, 401, 503)}
+    large = _Large()
 
     async def take(scope: Scope, receive: Receive) -> tuple[int, str]:
+        kept = bytearray()
+        try:
+            return await answer(scope, receive, kept)
+        finally:
+            large.size -= _beyond_small(len(kept))
+
+    async def answer(scope: Scope, receive: Receive, kept: bytearray) -> tuple[int, str]:
         headers = dict(scope["headers"])
         stamp, given = headers.get(b"x-cio-timestamp", b""), headers.get(b"x-cio-signature", b"")
         digests = [hmac.new(key, b"v0:" + stamp + b":", hashlib.sha256) for key in keys]
-        kept = bytearray()
         more = True
         while more:
             message = await receive()
@@ -65,7 +81,11 @@ def webhooks(
             part, more = message.get("body", b""), message.get("more_body", False)
             for digest in digests:
                 digest.update(part)
-            kept += part[: MAX_BODY_BYTES - len(kept)]
+            before = len(kept)
+            kept += part[: MAX_BODY_BYTES - before]
+            large.size += _beyond_small(len(kept)) - _beyond_small(before)
+            if large.size > max_large_bytes and len(kept) > _SMALL_BYTES:
+                return 503, "too many large bodies at once\n"
         # all are compared, so that the time says nothing of which key fits
         fits = [hmac.compare_digest(digest.hexdigest().encode(), given) for digest in digests]
         if not any(fits):
@@ -105,6 +125,17 @@ def webhooks(
         await send({"type": "http.response.body", "body": text.encode()})
 
     return application
+
+
+@dataclass
+class _Large:
+    """Bytes that all bodies together hold beyond what a small one has."""
+
+    size: int = 0
+
+
+def _beyond_small(size: int) -> int:
+    return max(0, size - _SMALL_BYTES)
 
 
 def as_line(body: bytes) -> bytes:

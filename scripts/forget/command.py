@@ -86,6 +86,12 @@ def forget(
         raise UserError("name one person: give --customer-id ID or --email ADDRESS, and not both")
     if not (customer_id or email or "").strip():
         raise UserError("--customer-id or --email is empty (is a shell variable unset?)")
+    if email is not None and "@" not in email:
+        raise UserError(f"--email {email} is no address: name an id with --customer-id")
+    try:
+        (customer_id or email or "").encode()
+    except UnicodeEncodeError as error:
+        raise UserError("the name of the person is no UTF-8: give it as it landed") from error
     engine = kind(project_dir, profiles_dir, target)
     with _open(engine, project_dir, profiles_dir, target, role) as warehouse:
         place = place_of(warehouse)

@@ -5,7 +5,7 @@ from typing import Any
 
 from scripts.console import listed
 from scripts.errors import UserError
-from scripts.land.forgetting import Place
+from scripts.land.forgetting import Place, compared
 from scripts.land.forgotten import PREFIX, plain
 from scripts.land.tables import API
 
@@ -86,15 +86,13 @@ def _merged(place: Place, identifiers: set[str]) -> set[str]:
     if not identifiers:
         return set()
     listed_ids = ", ".join(["%s"] * len(identifiers))
-    compared = [
-        f"case when contains({column}, '@') then lower(trim({column})) else {column} end"
-        for column in ("user_id", "previous_id")
-    ]
+    texts = [compared(column) for column in ("user_id", "previous_id")]
     query = (
         f"select distinct user_id, previous_id from {place.schema}.{_SOURCE_CALLS} "
-        f"where type = 'alias' and ({' or '.join(f'{text} in ({listed_ids})' for text in compared)})"
+        f"where type = 'alias' and ({' or '.join(f'{text} in ({listed_ids})' for text in texts)})"
     )
-    rows = place.run(query, (*sorted(identifiers), *sorted(identifiers)))
+    wanted = [plain(name) for name in sorted(identifiers)]
+    rows = place.run(query, (*wanted, *wanted))
     return {name for row in rows for name in row if name and not name.startswith(PREFIX)}
 
 
@@ -106,7 +104,9 @@ def _triple_of(name: str) -> Triple:
 
 
 def _is_of(person: Person, ids: tuple[str | None, str | None]) -> bool:
-    return ids[0] in person.customer_ids or ids[1] in person.cio_ids
+    """Whether an id or a cio_id is the person's; an id that is an address is the same in capitals."""
+    same = ids[0] is not None and plain(ids[0]) in {plain(name) for name in person.customer_ids}
+    return same or ids[1] in person.cio_ids
 
 
 def _triples(
@@ -119,8 +119,8 @@ def _triples(
     conditions, parameters = [], []
     for column, values in (("customer_id", customer_ids), ("cio_id", cio_ids), ("email", emails)):
         if values:
-            conditions.append(f"{column} in ({', '.join(['%s'] * len(values))})")
-            parameters += sorted(values)
+            conditions.append(f"{compared(column)} in ({', '.join(['%s'] * len(values))})")
+            parameters += [plain(value) for value in sorted(values)]
     if not conditions:
         return []
     wanted = " or ".join(conditions)

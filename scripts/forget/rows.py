@@ -10,7 +10,15 @@ from scripts.land.api import Warehouse, place_of, reject_key
 from scripts.land.datasets import DATASETS
 from scripts.land.engine import Stamp, new_stamp
 from scripts.land.forgetting import Place, condition, read_known, rewrite, rewrite_rejects, rewrite_removed
-from scripts.land.forgotten import GONE, PERSONAL, TABLE, Known, names_person, scrubbed_json
+from scripts.land.forgotten import (
+    GONE,
+    PERSONAL,
+    TABLE,
+    Known,
+    key_without_names,
+    names_record,
+    scrubbed_json,
+)
 from scripts.land.rules import Dataset
 from scripts.land.tables import API, removed_keys
 
@@ -63,7 +71,7 @@ def forget_rows(warehouse: Warehouse, known: Known, identifiers: set[str]) -> No
         advance(1)
         for dataset in DATASETS:
             stamp = new_stamp()
-            within = _contains("raw", identifiers)
+            within = _may_name(identifiers)
             with warehouse.transaction(stamp, dataset.name):
                 rewrite_rejects(place, dataset.name, known, within, tuple(sorted(identifiers)))
             advance(1)
@@ -111,10 +119,10 @@ def _note(place: Place, dataset: Dataset, stamp: Stamp) -> None:
 def _forget_in_api(place: Place, known: Known, identifiers: set[str]) -> None:
     table = f"{place.schema}.{API}"
     payload = "%s" if place.is_snowflake else "cast(%s as json)"
-    for entity, key, text in list(_api_rows(place, known, identifiers)):
+    for entity, scope, key, text in list(_api_rows(place, known, identifiers)):
         place.run(
             f"update {table} set key = %s, payload = {payload} where entity = %s and key = %s",
-            (known.without_names(key), scrubbed_json(text, known), entity, key),
+            (key_without_names(entity, scope, key, known), scrubbed_json(text, known), entity, key),
         )
     for key, raw, scope in _rejects(place, API, "key", identifiers, ", _scope"):
         if known.names(raw):
@@ -125,23 +133,26 @@ def _forget_in_api(place: Place, known: Known, identifiers: set[str]) -> None:
             )
 
 
-def _api_rows(place: Place, known: Known, identifiers: set[str]) -> Iterator[tuple[str, str, str]]:
-    """Entity, key and payload of the API's records that name the person."""
+def _api_rows(place: Place, known: Known, identifiers: set[str]) -> Iterator[tuple[str, str, str, str]]:
+    """Entity, scope, key and payload of the API's records that name the person."""
     text = "key || ' ' || cast(payload as varchar)"
     query = (
-        f"select entity, key, cast(payload as varchar) from {place.schema}.{API} "
+        f"select entity, _scope, key, cast(payload as varchar) from {place.schema}.{API} "
         f"where {_contains(text, identifiers)}"
     )
-    for entity, key, payload in place.run(query, tuple(sorted(identifiers))):
-        if known.names(key) or names_person(payload, known):
-            yield entity, key, payload
+    for entity, scope, key, payload in place.run(query, tuple(sorted(identifiers))):
+        if names_record(entity, scope, key, payload, known):
+            yield entity, scope, key, payload
 
 
 def _rejects(place: Place, table: str, key: str, identifiers: set[str], more: str = "") -> list[Any]:
-    query = (
-        f"select {key}, raw{more} from {place.schema}.{table}_rejects where {_contains('raw', identifiers)}"
-    )
+    query = f"select {key}, raw{more} from {place.schema}.{table}_rejects where {_may_name(identifiers)}"
     return place.run(f"{query} and raw != '{GONE}'", tuple(sorted(identifiers)))
+
+
+def _may_name(identifiers: set[str]) -> str:
+    """The rough condition for a rejected line, which may write an identifier as \\u00fc or %C3%BC too."""
+    return f"({_contains('raw', identifiers)} or contains(raw, chr(92)) or contains(raw, chr(37)))"
 
 
 def _contains(text: str, identifiers: set[str]) -> str:

@@ -47,11 +47,13 @@ def forget_sent(there: Warehouse, known: Known, identifiers: set[str]) -> None:
 
 
 def _tables(there: Warehouse, known: Known, identifiers: set[str]) -> Iterator[_Names]:
-    members: list[Row] = [(plain(name), known.pseudonym(name)) for name in sorted(identifiers)]
+    # as it landed, and as it is compared
+    spelled = sorted({*identifiers, *map(plain, identifiers)})
+    members: list[Row] = [(name, known.pseudonym(name)) for name in spelled]
     # the key of whom int_person_ids knows by this identifier, as which of the three nobody says
     keys: list[Row] = [
-        (_key(f"{kind}:{plain(name)}"), known.pseudonym(name))
-        for name in sorted(identifiers)
+        (_key(f"{kind}:{name}"), known.pseudonym(name))
+        for name in spelled
         for kind in ("customer_id", "cio_id", "email")
     ]
     for table, column, rows in ((MEMBERS, "identifier", members), (REQUESTS, "person_key", keys)):

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from scripts.land.engine import Stamp, new_stamp
 from scripts.land.forgetting import Place, read_known
-from scripts.land.forgotten import Known, names_person, scrubbed_json
+from scripts.land.forgotten import Known, key_without_names, names_record, scrubbed_json
 from scripts.land.tables import API
 
 _AT_ONCE = 1_000
@@ -177,8 +177,12 @@ def place_of(warehouse: Warehouse) -> Place:
 def _forgotten(records: list[Record], known: Known) -> list[Record]:
     """Records with pseudonyms for forgotten people."""
     return [
-        replace(item, key=known.without_names(item.key), payload=scrubbed_json(item.payload, known))
-        if known.names(item.key) or names_person(item.payload, known)
+        replace(
+            item,
+            key=key_without_names(item.entity, item.scope, item.key, known),
+            payload=scrubbed_json(item.payload, known),
+        )
+        if names_record(item.entity, item.scope, item.key, item.payload, known)
         else item
         for item in records
     ]

@@ -23,9 +23,8 @@ class Place:
 
     def hashed(self, text: str) -> str:
         """SQL of the salted hash of an identifier; the salt is a parameter."""
-        compared = f"case when contains({text}, '@') then lower(trim({text}, ' ')) else {text} end"
         function = "sha2" if self.is_snowflake else "sha256"
-        return f"{function}(%s || {compared})"
+        return f"{function}(%s || {compared(text)})"
 
     def member(self, name: str) -> str:
         """SQL of a column, or of a member of a column's JSON as `column.path`."""
@@ -50,6 +49,11 @@ class Place:
         """SQL of a new value in the type of its column."""
         is_json = column in _JSON and not self.is_snowflake
         return f"cast(new_{column} as json)" if is_json else f"new_{column}"
+
+
+def compared(text: str) -> str:
+    """SQL of an identifier as it is compared, as `plain` does it."""
+    return f"case when contains({text}, '@') then lower(trim({text}, ' ')) else {text} end"
 
 
 def read_known(place: Place) -> Known | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from math import isfinite
 from typing import Any
+from urllib.parse import quote, unquote
 
 TABLE = "forgotten_people"
 """Salted hashes of the identifiers of forgotten people; each row has the salt, which is one."""
@@ -31,6 +32,8 @@ _LENGTH = 24
 _PERSONAL = {
     *("customer_id", "internal_customer_id", "user_id", "cio_id", "email", "email_address", "email_addr"),
     *("recipient", "to", "bcc", "phone", "address", "device_id", "device_token", "previous_id"),
+    # as source calls write them
+    *("userId", "previousId", "anonymousId"),
 }
 _IDENTIFIERS = {"identifiers", "customer_identifiers"}
 _OBJECTS = {"attrs", "attributes", "traits", "devices", "profile"}
@@ -45,7 +48,14 @@ _KEPT = {
 _LINKS = {"href", "link_url", "url"}
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_TOKEN = re.compile(r"[^\s\"',;:<>(){}\[\]?&=/#|\\]+")
+# A run of letters, and in it what may end an identifier or stand within one, as in auth0|77.
+_RUN = re.compile(r"[^\s\"',;<>(){}\[\]\\]+")
+_CUT = re.compile(r"([:?&=#/|])")
+_MOST_PIECES = 7
+_ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|/)")
+# What of the App API is about people: a campaign whose number is somebody's id is not that person.
+_ENTITIES = {"customers", "segment_members", "messages", "activities"}
+_PEOPLE = {"customers", "segment_members"}
 
 
 def plain(identifier: str) -> str:
@@ -75,15 +85,45 @@ class Known:
 
     def names(self, text: str) -> bool:
         """Whether a text, such as a rejected line, has an identifier as a word or a JSON string."""
-        return any(self.has(word) for word in _words(text))
+        found = [word for word in set(_words(text)) if self.has(word)]
+        if not all(map(_NUMBER.fullmatch, found)):
+            return True
+        return bool(found) and self._names_by_number(text)
+
+    def _names_by_number(self, text: str) -> bool:
+        """The number of a campaign may be the id of a person: in JSON the member says which it is."""
+        try:
+            parsed = _parsed(text)
+        except (ValueError, RecursionError):
+            return True
+        return any(self.has(name) for name in _names_in(parsed, is_person=True))
 
     def without_names(self, text: str) -> str:
         """A text with a pseudonym for each word that is an identifier."""
-        return _TOKEN.sub(lambda found: self._word(found[0]), text)
+        return _RUN.sub(lambda found: self._without(found[0]), text)
 
-    def _word(self, word: str) -> str:
-        decoded = word.replace("%40", "@")
-        return self.pseudonym(decoded) if self.has(decoded) else word
+    def _without(self, run: str) -> str:
+        pieces, place, new = _CUT.split(run), 0, []
+        while place < len(pieces):
+            # the longest first: auth0|77 is one identifier
+            for end in range(min(place + _MOST_PIECES, len(pieces)), place, -1):
+                span = "".join(pieces[place:end])
+                if self.has(unquote(span)):
+                    new.append(self.pseudonym(unquote(span)))
+                    place = end
+                    break
+            else:
+                new.append(self._quoted(pieces[place]))
+                place += 1
+        return "".join(new)
+
+    def _quoted(self, piece: str) -> str:
+        """A piece that may be a whole address of the web within another one."""
+        inner = unquote(piece)
+        if inner == piece:
+            return piece
+        without = self.without_names(inner)
+        return piece if without == inner else quote(without, safe="")
 
 
 def _words(text: str) -> Iterable[str]:
@@ -92,8 +132,21 @@ def _words(text: str) -> Iterable[str]:
             yield str(json.loads(f'"{quoted}"'))
         except ValueError:
             yield quoted
-    for token in _TOKEN.findall(text):
-        yield token.replace("%40", "@")
+    yield from _spans(text)
+    # a line that was cut off ends within a string
+    plain_text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)) if found[1] else "/", text)
+    if plain_text != text:
+        yield from _spans(plain_text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def _spans(text: str) -> Iterable[str]:
+    for run in _RUN.findall(text):
+        pieces = _CUT.split(run)
+        for place in range(0, len(pieces), 2):
+            for end in range(place + 1, min(place + _MOST_PIECES, len(pieces)) + 1, 2):
+                yield unquote("".join(pieces[place:end]))
+            if "%" in pieces[place] and (inner := unquote(pieces[place])) != pieces[place]:
+                yield from _spans(inner)
 
 
 def scrubbed(value: Any, known: Known, key: str = "") -> Any:
@@ -111,15 +164,17 @@ def scrubbed(value: Any, known: Known, key: str = "") -> Any:
     if value is None or isinstance(value, bool):
         return value
     text = str(value)
-    if key in _PERSONAL and text:
+    if text and (key in _PERSONAL or (key == "id" and known.has(text))):
         return known.pseudonym(text)
     if not isinstance(value, str):
         return value
     if not text or text.startswith(PREFIX):
         return value
-    if known.has(text):
+    is_number = bool(_NUMBER.fullmatch(text))
+    # the number of a campaign may be the id of a person
+    if known.has(text) and not (is_number and key in _KEPT):
         return known.pseudonym(text)
-    if key in _KEPT or _NUMBER.fullmatch(text):
+    if key in _KEPT or is_number:
         return value
     return known.without_names(text) if key in _LINKS else GONE
 
@@ -143,24 +198,42 @@ def _finite(digits: str) -> float | None:
     return number if isfinite(number) else None
 
 
-def names_person(text: str, known: Known) -> bool:
-    """Whether JSON as text has a value that is an identifier of a forgotten person."""
+def names_record(entity: str, scope: str, key: str, payload: str, known: Known) -> bool:
+    """Whether a record of the App API names a forgotten person."""
+    if entity not in _ENTITIES:
+        return False
+    if key_without_names(entity, scope, key, known) != key:
+        return True
     try:
-        parsed = _parsed(text)
+        parsed = _parsed(payload)
     except (ValueError, RecursionError):
-        return known.names(text)
-    return any(known.has(leaf) for leaf in _leaves(parsed))
+        return known.names(payload)
+    return any(known.has(text) for text in _names_in(parsed, entity in _PEOPLE))
 
 
-def _leaves(value: Any) -> Iterable[str]:
+def key_without_names(entity: str, scope: str, key: str, known: Known) -> str:
+    """The key of a record of the App API with pseudonyms. Of a segment's member the segment is before it."""
+    if entity not in _PEOPLE:
+        return key
+    own = key.removeprefix(f"{scope}/")
+    return key[: len(key) - len(own)] + known.without_names(own)
+
+
+def _names_in(value: Any, is_person: bool, key: str = "") -> Iterable[str]:
+    """What in a JSON value may name a person. `is_person`: so does the `id` of the object itself."""
     if isinstance(value, dict):
-        for member in value.values():
-            yield from _leaves(member)
+        inside = "customer_id" if key in _IDENTIFIERS else ""
+        for name, member in value.items():
+            own = "customer_id" if is_person and name == "id" else name
+            yield from _names_in(member, False, inside or own)
     elif isinstance(value, list):
         for item in value:
-            yield from _leaves(item)
+            yield from _names_in(item, False, key)
     elif value is not None and not isinstance(value, bool):
-        yield str(value)
+        text = str(value)
+        # the number of a campaign, or of anything else, may be the id of a person
+        if key in _PERSONAL or not _NUMBER.fullmatch(text):
+            yield text
 
 
 Treatment = Callable[[str, Known], str]

@@ -13,13 +13,21 @@ import pyarrow.compute as compute
 
 # Per cent with one decimal place, with two, and a p value with four: what the page shows, and no more.
 LIFT, RATE, P_VALUE, WHOLE = 1_000, 10_000, 10_000, 1
+# Intervals of a few trials reach to e^20, more than 30 bits hold; the page writes "> +1000 %" for far less.
+_MOST = 10**8
 
 
 def whole_numbers(values: pyarrow.ChunkedArray, scale: int) -> pyarrow.ChunkedArray:
-    """Return `scale` times each value as a whole number; null and what is not finite stay out, as null."""
+    """Return `scale` times each value as a whole number; null and what is not finite stay out, as null.
+
+    A share beyond all that the page tells apart becomes the largest that is packed.
+    """
     numbers = values.cast(pyarrow.float64())
     finite = compute.if_else(compute.is_finite(numbers), numbers, None)
-    return compute.round(compute.multiply(finite, float(scale))).cast(pyarrow.int64())
+    times = compute.multiply(finite, float(scale))
+    if scale != WHOLE:
+        times = compute.min_element_wise(times, float(_MOST), skip_nulls=False)
+    return compute.round(times).cast(pyarrow.int64())
 
 
 @dataclass(frozen=True)

@@ -159,8 +159,14 @@ def _arms(tables: Tables) -> list[dict[str, Any]]:
 
 
 def texts_of(variables: str) -> dict[str, str]:
-    """Return the texts of a version by name, from the JSON of `vars`; what is no text stays JSON."""
-    found = json.loads(variables)
+    """Return the texts of a version by name, from the JSON of `vars`; what is no text stays JSON.
+
+    JSON that Python does not read, such as a thousand lists in each other, stays whole.
+    """
+    try:
+        found = json.loads(variables)
+    except (ValueError, RecursionError):
+        return {"vars": variables}
     return {
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for name, value in found.items()

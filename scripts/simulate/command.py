@@ -122,7 +122,7 @@ def simulate(
         UserError: OUT holds something else or cannot be written; landing would reject times of these days.
     """
     first = start.replace(tzinfo=UTC)
-    if not EARLIEST <= first <= first + timedelta(days) <= LATEST:
+    if not EARLIEST <= first <= LATEST - timedelta(days):
         raise UserError(
             f"the days must lie between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}: landing rejects others"
         )
@@ -135,7 +135,10 @@ def simulate(
     for name in ("drift", "person_effect", "conversion_offset", "conversion_lookback"):
         if getattr(plan, name) != getattr(Plan, name):
             marker += f"{name} {getattr(plan, name)}\n"
-    (out / MARKER).write_text(marker)
+    try:
+        (out / MARKER).write_text(marker)
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
     seconds = time.monotonic() - began
     console.print(
         f"{calls:,} calls in {written['justai_calls']:,} lines and {written['customerio_events']:,} lines of "

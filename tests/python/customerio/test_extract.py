@@ -3,6 +3,7 @@
 import csv
 import json
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -341,6 +342,50 @@ def test_people_come_from_an_export(world: World, tables: OnDuckDB) -> None:
     extracted(world, tables, "customers")
     bodies = [body for body in world.bodies if body]
     assert bodies[1] == {"filters": {"attribute": {"field": "cio_id", "operator": "exists"}}}
+
+
+def test_a_full_load_with_a_filter_takes_nobody_for_gone(
+    world: World, tables: OnDuckDB, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whom the filter leaves out is there all the same."""
+    extracted(world, tables, "customers")
+    world.people = world.people[:2]
+    extracted(world, tables, "customers", full=True, people_filter={"segment": {"id": 7}})
+    assert len(keys(tables, "customers")) == 5
+    assert "with a filter nobody is taken for gone" in capsys.readouterr().out
+    extracted(world, tables, "customers", full=True)
+    assert keys(tables, "customers") == ["c1", "c2"]
+
+
+def test_a_disk_without_room_for_an_export_is_said(
+    world: World, tables: OnDuckDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One more or less full: the download writes, or no folder can be made."""
+    really_open = Path.open
+
+    def full(path: Path, mode: str = "r", **given: Any) -> Any:
+        return really_open(Path("/dev/full") if path.name == "people.csv" else path, mode, **given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full)
+        with pytest.raises(UserError, match="temporary files: No space left on device"):
+            extracted(world, tables, "customers")
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/none")
+    with pytest.raises(UserError, match="temporary files: No such file or directory"):
+        extracted(world, tables, "customers")
+    assert keys(tables, "customers") == []
+
+
+def test_numbers_that_no_column_takes_stop_nothing(world: World, tables: OnDuckDB) -> None:
+    odd = [
+        {"id": "m1", "type": "event", "timestamp": 10**30},
+        {"id": "m2", "type": "event", "timestamp": 1e30, "deduplicate_id": f"m2:{'9' * 30}"},
+        {"id": "m3", "type": "event", "timestamp": -(2**63), "deduplicate_id": f"m3:{'9' * 5_000}"},
+    ]
+    world.activities += odd
+    for full in (False, True):
+        extracted(world, tables, "activities", full=full)
+        assert {"m1", "m2", "m3"} <= set(keys(tables, "activities"))
 
 
 def test_a_long_value_of_an_export_leaves_the_limit_of_other_files(world: World, tables: OnDuckDB) -> None:

@@ -83,6 +83,25 @@ def test_a_forgotten_person_is_in_no_ledger_and_is_sent_nothing(
     assert "forgotten_person 1" in capsys.readouterr().out
 
 
+def test_an_id_that_is_an_address_is_forgotten_as_it_was_sent(there: Project) -> None:
+    """In capitals too: Customer.io's ids are what they are."""
+    who = "Ann@Example.com"
+    fill(there)
+    with opened(there.where, "send") as ledger:
+        insert(ledger, MEMBERS, [("old", "id", who, "h", False, "refused", f"bad {who}", AT, "r")])
+        person = (key(f"customer_id:{who}"), None, AT, "refused", f"bad {who}", AT, "r")
+        insert(ledger, REQUESTS, [("q9", "h", "track_event", *person)])
+    forget(customer_id=who, yes=True, project_dir=PROJECT, profiles_dir=there.folder)
+    left = (
+        f"select count(*) from staging.{MEMBERS.name} where identifier ilike '{who}' or reason ilike '%{who}'"
+    )
+    assert there.rows(left) == [(0,)]
+    ((whose, reason),) = there.rows(
+        f"select person_key, reason from staging.{REQUESTS.name} where request_id = 'q9'"
+    )
+    assert whose.startswith("forgotten:") and reason == "forgotten"
+
+
 def test_what_a_running_send_writes_while_a_person_is_forgotten_has_pseudonyms(
     there: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """What the receiver acknowledged reaches a file, once and whole, whatever happens to it."""
 
+import errno
 import gzip
 import hashlib
 import hmac
@@ -13,11 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+from typer.testing import CliRunner
 
-from scripts.customerio.receive import signing_keys
+from scripts.cli import app
+from scripts.customerio.receive import receive, signing_keys
 from scripts.errors import UserError
 from scripts.land.rules import EVENTS
 from support.land import event, land_path, text, warehouse
@@ -227,3 +231,26 @@ def test_without_a_key_nothing_is_received() -> None:
         with pytest.raises(UserError, match="CUSTOMERIO_WEBHOOK_KEYS is not set"):
             signing_keys(text_of_keys)
     assert signing_keys(" a, b ,") == [b"a", b"b"]
+
+
+def test_a_place_that_is_none_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUSTOMERIO_WEBHOOK_KEYS", KEY)
+    given: dict[str, Any] = {"to": str(tmp_path / "events"), "spool": tmp_path / "spool", "port": 0}
+    for wrong, said in (
+        ({"to": " "}, r"--to is empty \(is a shell variable unset\?\)"),
+        ({"host": "\u00e9..example"}, r"--host .* is no address"),
+    ):
+        with pytest.raises(UserError, match=said):
+            receive(**given | wrong)
+    done = CliRunner().invoke(app, ["receive", "--to", str(tmp_path / "events"), "--port", "70000"])
+    assert done.exit_code == 2 and "65535" in done.output
+
+
+def test_a_spool_without_room_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("CUSTOMERIO_WEBHOOK_KEYS", KEY)
+    monkeypatch.setattr("scripts.customerio.receive.write_whole", full)
+    with pytest.raises(UserError, match=r"spool: No space left on device: name a folder .* with room"):
+        receive(str(tmp_path / "events"), tmp_path / "spool", port=0)

@@ -3,7 +3,10 @@
 import asyncio
 import errno
 import gzip
+import hashlib
+import hmac
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -17,8 +20,8 @@ import pytest
 
 from scripts.customerio.deliver import deliver, deliver_rest, name_of, packed, to_folder
 from scripts.customerio.receive import receiver_id
-from scripts.customerio.spool import Full, Spool
-from scripts.customerio.webhook import as_line, is_recent
+from scripts.customerio.spool import Full, Segment, Spool
+from scripts.customerio.webhook import as_line, is_recent, webhooks
 from scripts.errors import UserError
 
 HOUR = datetime(2026, 9, 1, 10, tzinfo=UTC)
@@ -228,6 +231,111 @@ def test_a_target_that_is_away_gets_each_segment_once_it_is_back(tmp_path: Path)
         "r-0000000001.jsonl.gz": b"first\n",
         "r-0000000002.jsonl.gz": b"second\n",
     }
+
+
+def test_a_spool_that_cannot_be_read_for_a_while_is_delivered_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Many slow senders may take all files that a process may open."""
+    reads, stop = [0], threading.Event()
+
+    def none_left(segment: Segment) -> bytes:
+        reads[0] += 1
+        if reads[0] == 1:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return packed(segment)
+
+    monkeypatch.setattr("scripts.customerio.deliver.packed", none_left)
+    with spooling(tmp_path, segment_bytes=1) as spool:
+        put = to_folder(tmp_path / "out")
+        courier = threading.Thread(target=deliver, args=(spool, "r", put, stop, 0.01), daemon=True)
+        courier.start()
+        append(spool, b"first")
+        wait_for(lambda: reads[0])
+        wait_for(lambda: not courier.is_alive() or not spool.closed())
+        assert courier.is_alive() and spool.size == 0
+        stop.set()
+        courier.join()
+    assert "cannot read the spool, trying again: [Errno 24] Too many open files" in caplog.text
+
+
+def test_a_segment_whose_file_is_closed_with_an_error_ends_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a network's disk says it; the thread that writes must not end with it."""
+    closes = os.close
+    with spooling(tmp_path, segment_bytes=1) as spool:
+
+        def fails(handle: int) -> None:
+            closes(handle)
+            if handle == spool._handle:
+                raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(os, "close", fails)
+        append(spool, b"first", b"second")
+        assert spool._thread.is_alive()
+    assert b"".join(data for _, data in contents(spool)) == b"first\nsecond\n"
+
+
+def test_a_file_and_its_folders_are_on_the_disk_before_the_spool_forgets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    really = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (waited.append(os.fstat(handle).st_ino), really(handle)))
+    to_folder(tmp_path / "out")("2026/09/01/10/r-1.jsonl.gz", b"x")
+    file, *folders = waited
+    hour = tmp_path / "out/2026/09/01/10"
+    assert file == (hour / "r-1.jsonl.gz").stat().st_ino
+    assert folders == [folder.stat().st_ino for folder in (hour, *hour.parents[:4])]
+
+    def not_for_folders(handle: int) -> None:
+        raise OSError(errno.EINVAL if stat.S_ISDIR(os.fstat(handle).st_mode) else errno.EIO, "no")
+
+    monkeypatch.setattr(os, "fsync", not_for_folders)
+    with pytest.raises(OSError, match="no"):
+        to_folder(tmp_path / "out")("2026/09/01/10/r-2.jsonl.gz", b"x")
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: stat.S_ISDIR(os.fstat(handle).st_mode) and not_for_folders(handle)
+    )
+    to_folder(tmp_path / "out")("2026/09/01/10/r-2.jsonl.gz", b"x")
+
+
+def test_large_bodies_have_a_bound_before_their_signatures_are_known(tmp_path: Path) -> None:
+    """Anybody can send them, as slowly as they like; events are small, and are taken meanwhile."""
+    large, small = b"x" * 300_000, b"{}"
+
+    async def posted(app: Any, body: bytes, end: asyncio.Event | None = None) -> int:
+        digest = hmac.new(b"key", b"v0:1:" + body, hashlib.sha256).hexdigest().encode()
+        headers = [(b"x-cio-timestamp", b"1"), (b"x-cio-signature", digest)]
+        parts = [body[place : place + 65_536] for place in range(0, len(body), 65_536)]
+        answers: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            part = parts.pop(0)
+            if not parts and end:
+                await end.wait()
+            return {"type": "http.request", "body": part, "more_body": bool(parts)}
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+
+        await app({"type": "http", "method": "POST", "headers": headers}, receive, send)
+        return int(answers[0]["status"])
+
+    async def check() -> None:
+        with spooling(tmp_path) as spool:
+            app = webhooks(spool, [b"key"], None, lambda: 0, max_large_bytes=400_000)
+            end = asyncio.Event()
+            slow = asyncio.create_task(posted(app, large, end))
+            await asyncio.sleep(0)
+            assert await posted(app, large) == 503
+            assert await posted(app, small) == 200
+            end.set()
+            assert await slow == 200
+            assert [await posted(app, large) for _ in range(3)] == [200] * 3
+
+    in_a_loop(check())
 
 
 def test_what_cannot_be_delivered_at_the_end_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

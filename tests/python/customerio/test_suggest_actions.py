@@ -269,6 +269,32 @@ def test_a_webhook_names_its_template_in_several_ways(url: str, body: str) -> No
     assert claimed(Action(7, 41, url, body=body))[("plan-nudge", "webhook", 41)] == 1
 
 
+@pytest.mark.parametrize(
+    ("url", "body", "named"),
+    [
+        ("", '{"template_id": "Plan nudge"}', {"Plan nudge"}),
+        ("", '{"template_id": "gr\u00f6\u00dfe"}', {"gr\u00f6\u00dfe"}),
+        ("", json.dumps({"payload": json.dumps({"template_id": "a/b"})}), {"a/b"}),
+        ("", '{"old_template_id": "x", "template_id": "plan-nudge"}', {"plan-nudge"}),
+        ("", '{"template_id": "plan-{{ customer.plan }}"}', set()),
+        ("?template_id=plan-nudge#x", "", {"plan-nudge"}),
+        ("?template_id=gr%C3%B6%C3%9Fe&user_id=1", "", set()),
+    ],
+)
+def test_a_template_is_named_whole_or_not_at_all(url: str, body: str, named: set[str]) -> None:
+    """A part of a name is no template, and would be added as one."""
+    assert {
+        template
+        for template, role, _ in claimed(Action(7, 41, ASK.url + url, body=body))
+        if role == "webhook"
+    } == named
+
+
+def test_liquid_may_strip_the_spaces_behind_a_name() -> None:
+    mail = Action(7, 42, body="{{jw_plan_nudge-}} {{- jw_plan-nudge.vars.body -}}")
+    assert claimed(ASK, mail) == {("plan-nudge", "message", 42): 1.0, ("plan-nudge", "webhook", 41): 1.0}
+
+
 def test_what_calls_and_messages_did_decides_the_share() -> None:
     calls = {("plan-nudge", 7): {41: 90, 44: 10}}
     followed = {("plan-nudge", 7, 41, 42): (60, 80), ("plan-nudge", 7, 41, 43): (20, 80)}

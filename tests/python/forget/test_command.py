@@ -65,6 +65,8 @@ def test_a_plan_is_shown_and_nothing_happens_without_a_yes(
         ((), "name one person"),
         (("--customer-id", "a", "--email", "b@example.com"), "name one person"),
         (("--email", " "), "is empty"),
+        (("--email", ID), "is no address: name an id with --customer-id"),
+        (("--customer-id", "ann\udcff"), "is no UTF-8"),
     ],
 )
 def test_exactly_one_person_is_named(copymart: Run, arguments: tuple[str, ...], wanted: str) -> None:

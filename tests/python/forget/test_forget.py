@@ -19,7 +19,7 @@ from scripts.land.api import Counts, Part, Record, Reject, begin, land, place_of
 from scripts.land.duckdb_api import OnDuckDB
 from scripts.land.engine import Stamp
 from scripts.land.pipelines import PIPELINE_CALLS
-from scripts.land.rules import EVENTS
+from scripts.land.rules import CALLS, EVENTS
 from scripts.land.tables import API
 from support.forgotten import (
     CIO,
@@ -36,7 +36,7 @@ from support.forgotten import (
     sync,
     two_tables,
 )
-from support.land import call, land_path, land_table, rows, warehouse, write
+from support.land import call, event, land_path, land_table, rows, warehouse, write
 from support.quick import examples
 
 AT = datetime(2026, 1, 1)
@@ -260,6 +260,70 @@ def test_merges_and_addresses_of_source_calls_are_followed(tmp_path: Path) -> No
     later = {**alias, "type": "track", "event": "x", "messageId": "a3", "userId": f"cio_{CIO}"}
     land_path(connection, write(tmp_path / "later/a.jsonl", later), PIPELINE_CALLS)
     assert cells(connection, *NAMES) == []
+    connection.close()
+
+
+def test_a_rejected_line_that_writes_an_identifier_otherwise_is_found(tmp_path: Path) -> None:
+    """Before a person is forgotten as after it."""
+    connection = warehouse()
+    address = "rené+news@example.com"
+    lines = (
+        json.dumps(of_ann(1, recipient=address))[:-1],
+        "broken ?e=ren%C3%A9%2Bnews%40example.com&n=1",
+        f"broken {address}",
+    )
+    land_path(connection, write(tmp_path / "a.jsonl", event(event_id="x"), *lines), EVENTS)
+    forget_ann(connection, email=address)
+    land_path(connection, write(tmp_path / "b.jsonl", event(event_id="y"), *lines), EVENTS)
+    raws = connection.execute("select raw from staging.customerio_events_rejects").fetchall()
+    assert raws == [("forgotten",)] * 6
+    connection.close()
+
+
+def test_an_id_that_is_an_address_is_found_in_any_case(tmp_path: Path) -> None:
+    connection = warehouse()
+    first = of_ann(1, customer_id="ann@example.com", identifiers={"cio_id": CIO}, recipient="")
+    by_cio = of_ann(2, customer_id="", identifiers={"cio_id": CIO}, recipient="", href="", subject="")
+    land_path(connection, write(tmp_path / "e.jsonl", first, by_cio), EVENTS)
+    alias = {"type": "alias", "messageId": "a1", "timestamp": 1_767_268_800}
+    merged = {**alias, "userId": "ANN@example.com", "previousId": "visitor-3"}
+    land_path(connection, write(tmp_path / "c.jsonl", merged), PIPELINE_CALLS)
+    person = find(place_of(OnDuckDB(connection)), "Ann@Example.com", None)
+    assert (person.cio_ids, "visitor-3" in person.customer_ids) == ({CIO}, True)
+    forget_ann(connection, customer_id="Ann@Example.com")
+    assert cells(connection, "ann@example.com", CIO, "visitor-3") == []
+    connection.close()
+
+
+def test_the_number_of_a_person_takes_no_campaign_and_no_other_person_away(tmp_path: Path) -> None:
+    connection = warehouse()
+    tables = OnDuckDB(connection)
+    there = (
+        Record("campaigns", "42", "", '{"id":42,"name":"Welcome"}', AT),
+        Record("segment_members", "segments/42/c9", "segments/42", '{"cio_id":"c9","id":"77"}', AT),
+        Record("messages", "d9", "email", '{"campaign_id":42,"customer_id":"77","id":"d9"}', AT),
+        Record("customers", "c1", "", '{"cio_id":"c1","email":"a@b.c","id":"42"}', AT),
+    )
+
+    def landed(person: str) -> None:
+        for record in there:
+            begin(tables)
+            land(tables, Part(record.entity, [record]), Counts())
+        broken = (call(user_id=person, campaign_id=42, copy_id="none"), call(user_id=person))
+        land_path(connection, write(tmp_path / f"{person}.jsonl", *map(json.dumps, broken)), CALLS)
+
+    landed("77")
+    before = connection.execute("select key, payload from staging.customerio_api order by all").fetchall()
+    for _ in range(2):
+        forget_ann(connection, customer_id="42")
+        after = connection.execute("select key, payload from staging.customerio_api order by all").fetchall()
+        assert [row for row in after if row in before] == [row for row in before if row[0] != "c1"]
+        assert len(after) == 4
+        raws = connection.execute("select count(*) from staging.justai_calls_rejects where raw = 'forgotten'")
+        assert raws.fetchall() == [(0,)]
+        landed("78")
+    landed("42")
+    assert cells(connection, '"42"', "a@b.c") == []
     connection.close()
 
 

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.report.marts import Marts
-from scripts.report.packing import Number, Numbers, columns, packed, scaled, unpacked
+from scripts.report.packing import LIFT, Number, Numbers, columns, packed, scaled, unpacked
 from scripts.report.page import data, inline
-from scripts.report.templates import MOST_SEGMENTS, MOST_VERSIONS, Tables, chunk, per_template
+from scripts.report.templates import MOST_SEGMENTS, MOST_VERSIONS, Tables, chunk, per_template, texts_of
 from support.report import FIRST, HOSTILE, LONG
 
 WHOLE = st.one_of(st.none(), st.integers(-(2**28), 2**28))
@@ -104,6 +104,33 @@ def test_numbers_that_are_not_finite_stay_out() -> None:
         "folded": True,
         "scale": 1000,
     }
+
+
+def test_an_interval_without_end_keeps_its_side() -> None:
+    """e^20 times a thousand is no number of 32 bits: the page showed another one, often below zero."""
+    lifts = {
+        "lift": [0.1, 4.85e8, 4.8e8, None],
+        "low": [-1.0, -1.0, -1.0, None],
+        "high": [4.85e8, 4.85e8, 4.8e8, None],
+    }
+    kinds = {"lift": Number(LIFT), "low": Number(LIFT, "lift"), "high": Number(LIFT, "lift", "low")}
+    held = Numbers()
+    described = columns(scaled(pa.table(lifts), kinds), kinds, held)["numbers"]
+    lift, low, high = (read(b"".join(held.parts), described[name], 4) for name in kinds)
+    for row in range(3):
+        middle, below, above = (numbers[row] for numbers in (lift, low, high))
+        assert middle is not None and below is not None and above is not None
+        assert middle + below == -1_000
+        # what the script adds up: the bound mirrors the other one
+        assert (above + middle - below) / LIFT > 10
+    assert (lift[3], low[3], high[3]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    "variables", ['{"n": %s}' % ("[" * 5_000 + "]" * 5_000), '{"n": %s}' % ("9" * 5_000)]
+)
+def test_texts_that_python_does_not_read_stay_json(variables: str) -> None:
+    assert texts_of(variables) == {"vars": variables}
 
 
 def test_code_or_data_that_could_end_its_element_is_refused() -> None:

@@ -88,7 +88,7 @@ def test_a_run_cut_short_is_marked_and_can_be_repeated(
     assert not (tmp_path / ".work").exists()
 
 
-@pytest.mark.parametrize("start", [datetime(1999, 12, 31), datetime(2098, 12, 30)])
+@pytest.mark.parametrize("start", [datetime(1999, 12, 31), datetime(2098, 12, 30), datetime(9999, 12, 31)])
 def test_days_that_landing_would_reject_are_refused(tmp_path: Path, start: datetime) -> None:
     with pytest.raises(UserError, match="must lie between"):
         simulate(tmp_path / "out", 10, 14, 1, start)
