@@ -111,6 +111,20 @@
 {%- endmacro %}
 
 
+{# A text as an SQL literal, whatever is in it. #}
+{% macro text_literal(text) -%}
+    {{ return(adapter.dispatch('text_literal')(text)) }}
+{%- endmacro %}
+
+{% macro duckdb__text_literal(text) -%}
+    {{ return(dbt.string_literal(dbt.escape_single_quotes(text))) }}
+{%- endmacro %}
+
+{% macro snowflake__text_literal(text) -%}
+    {{ return(text_constant(text)) }}
+{%- endmacro %}
+
+
 {# Where a text begins in another, from 1; 0 if it is not there. dbt.position() takes no expression on Snowflake. #}
 {% macro place_of(part, text) -%}
     {{ adapter.dispatch('place_of')(part, text) }}
@@ -135,7 +149,7 @@
 {% macro quoted_list(texts) -%}
     {%- set literals = [] -%}
     {%- for text in (texts if texts is sequence and texts is not string else [texts]) -%}
-        {%- do literals.append(dbt.string_literal(dbt.escape_single_quotes(text))) -%}
+        {%- do literals.append(text_literal(text)) -%}
     {%- endfor -%}
     {{ literals | join(', ') }}
 {%- endmacro %}

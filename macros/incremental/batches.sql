@@ -94,7 +94,7 @@
 {% macro consume_statements() %}
     {%- set is_rebuild = flags.FULL_REFRESH or not is_incremental() %}
     {%- set has_settings = config.get('incremental_strategy') == 'replace_touched' %}
-    {%- set built_with = dbt.string_literal('' if flags.EMPTY else dbt.escape_single_quotes(settings())) %}
+    {%- set built_with = text_literal('' if flags.EMPTY else settings()) %}
     {%- set above = [] %}
     {%- if execute and is_rebuild -%}
         {%- for found in tables_above(model.unique_id, that_record=true) -%}

@@ -70,8 +70,11 @@
     {{ return(' and ' ~ column ~ ' between ' ~ bounds[0] ~ ' and ' ~ bounds[1]) }}
 {%- endmacro %}
 
+{# Where $$ stands in it, it is put together from parts that have no two of them: $$ would end the block of
+   in_one_transaction(). #}
 {% macro text_constant(text) -%}
-    {{- dbt.string_literal(dbt.escape_single_quotes(text | replace('\\', '\\\\'))) -}}
+    {%- set literal = dbt.string_literal(dbt.escape_single_quotes(text | replace('\\', '\\\\'))) -%}
+    {{- literal | replace('$', "$' || '") if '$$' in text else literal -}}
 {%- endmacro %}
 
 

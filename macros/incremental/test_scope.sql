@@ -6,15 +6,20 @@
     {%- if config.get('where') -%}
         {%- do conditions.append(config.get('where')) -%}
     {%- endif -%}
+    {%- set several = [] -%}
     {%- if execute and var('test_scope') == 'changed' -%}
         {%- set meta = models_by_name().get(relation.identifier, {}).get('config', {}).get('meta', {}) -%}
-        {%- if meta.get('touched') -%}
+        {%- if meta.get('touched') and meta['touched'] | length > 1 -%}
+            {%- do several.extend(touched_sets(meta['touched'])) -%}
+        {%- elif meta.get('touched') -%}
             {%- do conditions.append(is_touched(meta['touched'])) -%}
         {%- elif meta.get('new_batches') -%}
             {%- do conditions.append('true ' ~ and_new_batch(meta['new_batches'])) -%}
         {%- endif -%}
     {%- endif -%}
-    {%- if conditions -%}
+    {%- if several -%}
+        {{ return('(select tested.* from ' ~ rows_of_any(relation, 'tested', several, conditions | join(' and ') or 'true') ~ ') as tested') }}
+    {%- elif conditions -%}
         {{ return('(select * from ' ~ relation ~ ' where ' ~ conditions | join(' and ') ~ ') as tested') }}
     {%- endif -%}
     {{ return(relation) }}
@@ -24,30 +29,37 @@
 {# Whether a row is among those that a model's config calls touched. #}
 {% macro is_touched(all_touched) -%}
     {%- set alternatives = [] -%}
-    {%- for touched in all_touched -%}
-        {%- set read = relation_of(touched['model']) -%}
-        {%- set parts = [
-            '(' ~ touched['on'].keys() | join(', ') ~ ') in (select ' ~ touched['on'].values() | join(', ') ~ ' from ' ~ read ~ ')'
-        ] -%}
-        {%- for column, touched_column in touched.get('since', {}).items() -%}
-            {%- do parts.append(column ~ ' >= (select min(' ~ touched_column ~ ') from ' ~ read ~ ')') -%}
-        {%- endfor -%}
-        {%- if touched.get('only') -%}
-            {%- do parts.append(touched['only']) -%}
-        {%- endif -%}
-        {%- if touched.get('among') -%}
-            {%- do parts.append(is_among(touched['among'], relation_of(touched['among']['model']))) -%}
-        {%- endif -%}
-        {%- set bounds = [] -%}
-        {%- for column, touched_column in touched['on'].items() -%}
-            {%- do bounds.append(and_between(column, touched['model'], touched_column)) -%}
-        {%- endfor -%}
-        {%- for column, touched_column in touched.get('since', {}).items() -%}
-            {%- do bounds.append(and_between(column, touched['model'], touched_column, since=true)) -%}
-        {%- endfor -%}
-        {%- do alternatives.append('(' ~ parts | join(' and ') ~ bounds | join ~ ')') -%}
+    {%- for found in touched_sets(all_touched) -%}
+        {%- do alternatives.append(is_in_set(found)) -%}
     {%- endfor -%}
     {{ return('(' ~ alternatives | join(' or ') ~ ')') }}
+{%- endmacro %}
+
+
+{# What a model's config calls touched, as sets for rows_of_any(). #}
+{% macro touched_sets(all_touched) -%}
+    {%- set found = [] -%}
+    {%- for touched in all_touched -%}
+        {%- set read = relation_of(touched['model']) -%}
+        {%- set parts = [] -%}
+        {%- for column, touched_column in touched.get('since', {}).items() -%}
+            {%- do parts.append(' and ' ~ column ~ ' >= (select min(' ~ touched_column ~ ') from ' ~ read ~ ')') -%}
+        {%- endfor -%}
+        {%- if touched.get('only') -%}
+            {%- do parts.append(' and ' ~ touched['only']) -%}
+        {%- endif -%}
+        {%- if touched.get('among') -%}
+            {%- do parts.append(' and ' ~ is_among(touched['among'], relation_of(touched['among']['model']))) -%}
+        {%- endif -%}
+        {%- for column, touched_column in touched['on'].items() -%}
+            {%- do parts.append(and_between(column, touched['model'], touched_column)) -%}
+        {%- endfor -%}
+        {%- for column, touched_column in touched.get('since', {}).items() -%}
+            {%- do parts.append(and_between(column, touched['model'], touched_column, since=true)) -%}
+        {%- endfor -%}
+        {%- do found.append({'on': touched['on'], 'of': read, 'and': parts | join}) -%}
+    {%- endfor -%}
+    {{ return(found) }}
 {%- endmacro %}
 
 

@@ -152,10 +152,10 @@ followed_links as (
     select
         identifier_a,
         identifier_b
-    from links
-    where
-        identifier_a in (select identifier from followed)
-        or identifier_b in (select identifier from followed)
+    from {{ rows_of_any('links', 'links', [
+        {'on': {'identifier_a': 'identifier'}, 'of': 'followed'},
+        {'on': {'identifier_b': 'identifier'}, 'of': 'followed'},
+    ]) }}
 
 ),
 

@@ -65,6 +65,18 @@ def subqueries_in_values(sql: str) -> list[str]:
     return found
 
 
+def subqueries_beside_or(sql: str) -> list[str]:
+    """`in (select …)` that is an argument of OR: Snowflake's page on subquery operators forbids it of ANY."""
+    found = []
+    for statement in sqlglot.parse(sql, read="snowflake"):
+        for operator in statement.find_all(exp.In, exp.Any, exp.All) if statement else ():
+            if isinstance(operator, exp.In) and not operator.args.get("query"):
+                continue
+            if isinstance(operator.find_ancestor(exp.Or, exp.Select), exp.Or):
+                found.append(operator.sql("snowflake"))
+    return found
+
+
 def columns_in_lambdas(sql: str) -> list[str]:
     """Columns that the lambda of TRANSFORM, FILTER or REDUCE reads, beside what it is given.
 
@@ -82,6 +94,7 @@ def _wrong(sql: str) -> list[str]:
     refused = faults(sql)
     refused += [f"{found} is read as an account's parameters say" for found in times_from_text(sql)]
     refused += [f"{found} may stand in a condition alone" for found in subqueries_in_values(sql)]
+    refused += [f"{found} may not stand beside OR" for found in subqueries_beside_or(sql)]
     return refused + [f"a lambda cannot read {found}" for found in columns_in_lambdas(sql)]
 
 
@@ -91,7 +104,7 @@ def check(
     """Parse every SQL file under the folders; exit status 1 when one is refused, or there is none.
 
     One that reads a time from text is refused too, and one with a subquery or a column where Snowflake
-    takes none.
+    takes none, such as a subquery beside OR.
     """
     # both ways compile a view to the same text: parse each text once
     texts: dict[str, Path] = {}

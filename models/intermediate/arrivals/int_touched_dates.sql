@@ -61,16 +61,18 @@ changed_control_templates as (
 deliveries_of_changed_templates as (
 
     select delivery_key
-    from {{ ref('fct_deliveries') }}
-    where
-        (
-            template_id in (select template_id from changed_templates)
-            {{- and_between('template_id', of_changed_templates('template_id'), 'template_id') }}
-        )
-        or (
-            template_id in (select control_template_id from changed_control_templates)
-            {{- and_between('template_id', of_changed_templates('control_template_id'), 'control_template_id') }}
-        )
+    from {{ rows_of_any(ref('fct_deliveries'), 'deliveries', [
+        {
+            'on': {'template_id': 'template_id'},
+            'of': 'changed_templates',
+            'and': and_between('template_id', of_changed_templates('template_id'), 'template_id'),
+        },
+        {
+            'on': {'template_id': 'control_template_id'},
+            'of': 'changed_control_templates',
+            'and': and_between('template_id', of_changed_templates('control_template_id'), 'control_template_id'),
+        },
+    ]) }}
 
 ),
 

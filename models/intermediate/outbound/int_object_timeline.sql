@@ -13,29 +13,31 @@ with
 
 objects as (
 
-    select * from {{ ref('int_objects_of_requests') }}
     {% if is_incremental() -%}
-    where
+    {%- set is_touched_object -%}
         object_key in (select object_key from {{ ref('int_touched_request_objects') }})
         {{- and_between('object_key', 'int_touched_request_objects', 'object_key') }}
-        -- so that only these requests are read for their objects
-        and (
-            request_id in (
-                select request_id
-                from {{ this }}
-                where
-                    object_key in (select object_key from {{ ref('int_touched_request_objects') }})
-                    {{- and_between('object_key', 'int_touched_request_objects', 'object_key') }}
-            )
-            or (
-                message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
-                {{- and_between('message_id', 'int_touched_pipeline_calls', 'message_id') }}
-            )
-            or (
-                person_key in (select person_key from {{ ref('int_touched_request_people') }})
-                {{- and_between('person_key', 'int_touched_request_people', 'person_key') }}
-            )
-        )
+    {%- endset -%}
+    -- only the requests of these sets are read for their objects
+    select named.*
+    from {{ rows_of_any(ref('int_objects_of_requests'), 'named', [
+        {
+            'on': {'request_id': 'request_id'},
+            'of': '(select request_id from ' ~ this ~ ' where ' ~ is_touched_object ~ ') as earlier',
+        },
+        {
+            'on': {'message_id': 'message_id'},
+            'of': ref('int_touched_pipeline_calls'),
+            'and': and_between('message_id', 'int_touched_pipeline_calls', 'message_id'),
+        },
+        {
+            'on': {'person_key': 'person_key'},
+            'of': ref('int_touched_request_people'),
+            'and': and_between('person_key', 'int_touched_request_people', 'person_key'),
+        },
+    ], is_touched_object) }}
+    {%- else -%}
+    select * from {{ ref('int_objects_of_requests') }}
     {%- endif %}
 
 ),

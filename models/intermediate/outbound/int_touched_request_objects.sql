@@ -1,6 +1,18 @@
 {# Objects that touched calls or touched people name, or named; a queue like int_touched_request_people. #}
 {% set readers = ['int_object_timeline', 'dim_objects', 'bridge_relationships'] %}
 {% set earlier = earlier_relation('int_object_timeline', ['message_id', 'person_key', 'object_key']) %}
+{% set named_by = [
+    {
+        'on': {'message_id': 'message_id'},
+        'of': ref('int_touched_pipeline_calls'),
+        'and': and_between('message_id', 'int_touched_pipeline_calls', 'message_id'),
+    },
+    {
+        'on': {'person_key': 'person_key'},
+        'of': 'touched_people',
+        'and': and_between('person_key', 'int_touched_request_people', 'person_key'),
+    },
+] %}
 
 with
 
@@ -18,36 +30,19 @@ touched_people as (
 
 touched as (
 
+    {% if execute and flags.FULL_REFRESH -%}
     select object_key
     from objects
-    {% if not (execute and flags.FULL_REFRESH) -%}
-    where
-        (
-            message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
-            {{- and_between('message_id', 'int_touched_pipeline_calls', 'message_id') }}
-        )
-        or (
-            person_key in (select person_key from touched_people)
-            {{- and_between('person_key', 'int_touched_request_people', 'person_key') }}
-        )
+    {%- else -%}
+    select object_key
+    from {{ rows_of_any('objects', 'named', named_by) }}
     {%- endif %}
     {%- if earlier %}
 
     union
 
     select object_key
-    from {{ earlier }}
-    {% if not (execute and flags.FULL_REFRESH) -%}
-    where
-        (
-            message_id in (select message_id from {{ ref('int_touched_pipeline_calls') }})
-            {{- and_between('message_id', 'int_touched_pipeline_calls', 'message_id') }}
-        )
-        or (
-            person_key in (select person_key from touched_people)
-            {{- and_between('person_key', 'int_touched_request_people', 'person_key') }}
-        )
-    {%- endif %}
+    from {{ earlier if execute and flags.FULL_REFRESH else rows_of_any(earlier, 'named', named_by) }}
     {%- endif %}
 
 ),

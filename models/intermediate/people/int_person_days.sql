@@ -25,14 +25,6 @@
 {% set grain = ['identity_key'] + described %}
 {# Who is touched on which day, and the days on which everybody is. #}
 {% if is_incremental() %}
-    {%- set touched_people -%}
-            (
-                select
-                    identifier,
-                    metric_date
-                from {{ ref('int_touched_people') }}
-            )
-    {%- endset -%}
     {%- set is_everybodys_day -%}
             (
                 metric_date >= (select min(removed_since_date) from {{ ref('int_touched_everybody') }})
@@ -71,21 +63,30 @@ events as (
         delivery_date,
         copy_id,
         coalesce(copy_id is not null and counts_as = 'sent' and is_first, false) as is_copy_sent
-    from {{ ref('fct_engagement_events') }}
-    where
+    {% set is_counted -%}
         coalesce(uncounted_reason, '') != 'in_other_feed'
         {{ and_in_piece() }}
-        {% if is_incremental() -%}
+        {%- if is_incremental() %}
         and metric_date in (select metric_date from {{ ref('int_touched_dates') }})
         {{- and_between('metric_date', 'int_touched_dates', 'metric_date') }}
-        -- an event of the sync has no user_id of its own
-        and (
-            feed = 'sync'
-            or user_id is null
-            or ({{ identifier_of('customer_id', 'user_id') }}, metric_date) in {{ touched_people }}
-            or {{ is_everybodys_day }}
-        )
         {%- endif %}
+    {%- endset -%}
+    {% if is_incremental() -%}
+    -- an event of the sync has no user_id of its own
+    from {{ rows_of_any(ref('fct_engagement_events'), 'counted', [
+        "feed = 'sync'",
+        'user_id is null',
+        {
+            'on': {identifier_of('customer_id', 'user_id'): 'identifier', 'metric_date': 'metric_date'},
+            'of': ref('int_touched_people'),
+        },
+        is_everybodys_day,
+    ], is_counted) }}
+    {%- else -%}
+    from {{ ref('fct_engagement_events') }}
+    where
+        {{ is_counted }}
+    {%- endif %}
 
 ),
 
@@ -180,11 +181,14 @@ identified as (
 
 touched as (
 
-    select * from identified
     {% if is_incremental() -%}
-    where
-        (identifier, metric_date) in {{ touched_people }}
-        or {{ is_everybodys_day }}
+    select identified.*
+    from {{ rows_of_any('identified', 'identified', [
+        {'on': {'identifier': 'identifier', 'metric_date': 'metric_date'}, 'of': ref('int_touched_people')},
+        is_everybodys_day,
+    ]) }}
+    {%- else -%}
+    select * from identified
     {%- endif %}
 
 ),

@@ -39,19 +39,20 @@ counted_since_removal as (
 
 days as (
 
+    {% if is_incremental() -%}
+    select counted.*
+    from {{ rows_of_any(ref('int_person_days'), 'counted', [
+        {
+            'on': {'identifier': 'identifier'},
+            'of': ref('int_touched_people'),
+            'and': and_between('identifier', 'int_touched_people', 'identifier'),
+        },
+        {'on': {'identity_key': 'identity_key'}, 'of': 'counted_since_removal'},
+    ], any_piece()) }}
+    {%- else -%}
     select * from {{ ref('int_person_days') }}
-    where
-        true
-        {{ and_in_piece() }}
-        {% if is_incremental() -%}
-        and (
-            (
-                identifier in (select identifier from {{ ref('int_touched_people') }})
-                {{- and_between('identifier', 'int_touched_people', 'identifier') }}
-            )
-            or identity_key in (select identity_key from counted_since_removal)
-        )
-        {%- endif %}
+    where {{ any_piece() }}
+    {%- endif %}
 
 ),
 

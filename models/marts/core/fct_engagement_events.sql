@@ -56,9 +56,11 @@ messages_to_order as (
     select messages.delivery_id
     from {{ ref('int_messages') }} as messages
     {{ if_rewritten }}
+    left join shared_deliveries
+        on hash(messages.delivery_key) = shared_deliveries.key_hash
     where
         messages.has_repeats
-        or hash(messages.delivery_key) in (select key_hash from shared_deliveries)
+        or shared_deliveries.key_hash is not null
 
 ),
 

@@ -132,11 +132,12 @@ class SnowflakeTable:
         if hours is None:
             return query
         within = hour_filter(hours, self._within)
-        listed = json.dumps(sorted(hour for hour in hours if hour is not None))
+        # a subquery of IN may not stand beside OR; no hour is -1
+        listed = json.dumps(sorted(-1 if hour is None else hour for hour in hours))
         return (
-            f"select * from ({query}{f' where {within}' if within else ''}) as read where hour in "
+            f"select * from ({query}{f' where {within}' if within else ''}) as read "
+            "where coalesce(hour, -1) in "
             f"(select value::int from table(flatten(input => parse_json('{listed}'))))"
-            f"{' or hour is null' if None in hours else ''}"
         )
 
     def _within(self, first: int, last: int) -> str:

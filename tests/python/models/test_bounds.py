@@ -131,6 +131,13 @@ def test_an_id_that_is_too_long_for_a_constant_has_none() -> None:
     assert said == f" and kept.journey_id between 'a' and '{'b' * 200}'"
 
 
+def test_the_bounds_of_an_id_do_not_end_the_block_that_they_stand_in() -> None:
+    """The delete of a model is within $$."""
+    said, _ = between(["ta$$b", "tz$"], "kept.identifier", "dollars", "identifier")
+    assert said == " and kept.identifier between 'a$' || '$' || 'b' and 'z$'"
+    assert faults(f"select * from kept where true{said}") == []
+
+
 def test_an_action_is_a_number() -> None:
     said, (query,) = between(["s7", "s12"], "action_id", "t", "action_id")
     assert said == " and action_id between 7 and 12"

@@ -10,6 +10,7 @@ from jinja2 import Environment
 from snowflake.connector.errors import ProgrammingError
 
 from scripts.dev.check_grammar import faults
+from support import emulated_transactions
 from support.emulated_snowflake import connect
 from support.project import PROJECT
 
@@ -131,7 +132,7 @@ def test_a_model_marks_as_read_the_batches_of_its_own_build(incremental: bool, s
         "execute": False,
         "config": {"incremental_strategy": "replace_touched"},
         "flags": SimpleNamespace(EMPTY=False),
-        "dbt": SimpleNamespace(string_literal="'{}'".format, escape_single_quotes=str),
+        "text_literal": "'{}'".format,
         "return": lambda value: value,
         "tojson": lambda values, sort_keys: "{}",
         "var": str,
@@ -192,3 +193,37 @@ def test_the_transaction_is_one_statement_of_snowflake() -> None:
     body = block.partition("begin transaction;")[2].partition("exception")[0]
     inner = SnowflakeConnectionManager._split_queries(body)
     assert [statement.split()[0] for statement in inner] == ["delete", "insert", "commit;"]
+
+
+def text_constant(text: str) -> str:
+    """The constant of Snowflake that the project's macro makes of a text, as dbt-snowflake escapes it."""
+
+    def escaped(text: str) -> str:
+        return text.replace("'", "\\'")
+
+    environment = Environment(extensions=["jinja2.ext.do"])
+    environment.globals["dbt"] = SimpleNamespace(string_literal="'{}'".format, escape_single_quotes=escaped)
+    macros: Any = environment.from_string((PROJECT / "macros/incremental/bounds.sql").read_text()).module
+    return str(macros.text_constant(text))
+
+
+# settings with a name that is not ASCII, as tojson() writes it; the bound of an id
+@pytest.mark.parametrize(
+    "text", [r'{"segment_keys": ["gr\u00f6\u00dfe"]}', "a$$b", "$$$$", "it's $$ \\n", "$"]
+)
+def test_a_text_is_the_same_behind_a_block(run: Callable[[str], list[Any]], text: str) -> None:
+    """A backslash begins an escape, and $$ ends the text that EXECUTE IMMEDIATE is given."""
+    constant = text_constant(text)
+    run("create or replace table texts (a text)")
+    block = in_one_transaction(f"delete from texts;\ninsert into texts (a) values ({constant});")
+    assert faults(block.strip()) == []
+    run(block)
+    assert run("select a from texts") == [(text,)]
+    assert run(f"select a from texts where a between {constant} and {constant} and a in ({constant})")
+
+
+def test_two_dollars_end_the_text_of_a_block() -> None:
+    """data-types-text, dollar-quoted string constants: the emulation's rule for the test above."""
+    block = in_one_transaction("delete from kept;\ninsert into kept (id) select length('a$$b');")
+    with pytest.raises(ProgrammingError, match="the block has no end"):
+        emulated_transactions.execute(None, block, lambda *_: None)

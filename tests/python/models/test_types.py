@@ -10,7 +10,12 @@ import pytest
 from jinja2 import Environment
 from snowflake.connector.errors import ProgrammingError
 
-from scripts.dev.check_grammar import columns_in_lambdas, subqueries_in_values, times_from_text
+from scripts.dev.check_grammar import (
+    columns_in_lambdas,
+    subqueries_beside_or,
+    subqueries_in_values,
+    times_from_text,
+)
 from scripts.land.snowflake.tables import LONG
 from support.emulated_snowflake import connect
 from support.project import PROJECT, read_yaml
@@ -68,6 +73,18 @@ def test_a_subquery_that_is_no_condition_is_no_sql_that_make_grammar_takes(value
     assert len(subqueries_in_values(f"with c as (select {value} as found from t) select * from c")) == 1
     taken = f"select max((select 1)) as found, a in (1, 2) as known from t where c or {value} group by a"
     assert subqueries_in_values(taken) == []
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["a in (select b from u)", "not (a, b) in (select b, c from u)", "a not in (select b from u)"],
+)
+def test_a_subquery_beside_or_is_no_sql_that_make_grammar_takes(condition: str) -> None:
+    assert len(subqueries_beside_or(f"select 1 from t where d and (c or {condition})")) == 1
+    alone = f"select 1 from t where (c or d or a in (1, 2) or e = (select max(b) from u)) and {condition}"
+    assert subqueries_beside_or(alone) == []
+    inside = f"select 1 from t where c or a = (select max(b) from u where {condition})"
+    assert subqueries_beside_or(inside) == []
 
 
 def test_a_lambda_that_reads_a_column_is_no_sql_that_make_grammar_takes() -> None:

@@ -22,9 +22,9 @@ _BEGIN = re.compile(r"(begin|start)(\s+(work|transaction))?$", re.IGNORECASE)
 _END = re.compile(r"(commit|rollback)(\s+work)?$", re.IGNORECASE)
 _DDL = ("create", "drop", "alter")
 _DML = ("insert", "update", "delete", "merge")
-# The one form of a block that this emulation knows.
+# The one form of a block that this emulation knows. Two dollars end its text, wherever they stand.
 _BLOCK = re.compile(
-    r"execute immediate \$\$\s*begin\s+begin transaction;(.*);\s*commit;\s*"
+    r"execute immediate \$\$\s*begin\s+begin transaction;((?:(?!\$\$).)*);\s*commit;\s*"
     r"exception\s+when other then\s+rollback;\s+raise;\s+end;?\s*\$\$",
     re.IGNORECASE | re.DOTALL,
 )
@@ -39,6 +39,10 @@ def execute(cursor: Any, command: str, run: Run, *arguments: Any, **options: Any
     """Run a statement by `run(cursor, command, …)` in the transaction that it belongs to."""
     if block := _BLOCK.fullmatch(_LAST_COMMENT.sub("", command).strip(" \n;")):
         return _block(cursor, block[1], run)
+    if "execute immediate $$" in command.lower():
+        raise ProgrammingError(
+            msg="SQL compilation error: the block has no end", errno=1003, sqlstate="42000"
+        )
     if "/* cancelled */" in command:
         raise ProgrammingError(msg="SQL execution canceled", errno=CANCELLED, sqlstate="57014")
     bare = _COMMENT.sub("", command).strip(" \n;")
