@@ -74,9 +74,9 @@ inner join touched
 {%- endmacro %}
 
 
-{# What stands behind `from`: the rows of a relation, under an alias, that fulfil `also` and one of several conditions. A
-   condition is SQL, or a set: {'on': {column: column of the set}, 'of': the set, 'and': what else must hold}. Snowflake's
-   page on subquery operators has no `in (select …)` beside an `or`, so there the sets are joined. #}
+{# What stands behind `from`: the rows of a relation, under an alias, that fulfil `also` and one of several conditions.
+   A condition is SQL, or a set: {'on': {column: column of the set}, 'of': the set, 'and': what else must hold}.
+   Snowflake's page on subquery operators has no `in (select …)` beside an `or`, so there the sets are joined. #}
 {% macro rows_of_any(relation, alias, conditions, also='true') -%}
     {{ return(adapter.dispatch('rows_of_any')(relation, alias, conditions, also)) }}
 {%- endmacro %}
@@ -121,5 +121,6 @@ inner join touched
 
 {% macro is_in_set(found) -%}
     {%- set columns, of_set = found['on'].keys() | join(', '), found['on'].values() | join(', ') -%}
-    {{- return('((' ~ columns ~ ') in (select ' ~ of_set ~ ' from ' ~ found['of'] ~ ')' ~ found.get('and', '') ~ ')') -}}
+    {%- set is_in = '(' ~ columns ~ ') in (select ' ~ of_set ~ ' from ' ~ found['of'] ~ ')' -%}
+    {{- return('(' ~ is_in ~ found.get('and', '') ~ ')') -}}
 {%- endmacro %}

@@ -207,7 +207,6 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
         "template_id in (select control_template_id from changed_control_templates)",
         "template_id in (select control_template_id from changed_control_templates) "
         f"and {_since('called_at')}",
-        1,
     ),
     # hours
     "hours of calls": Mutation(
@@ -280,8 +279,8 @@ MUTATIONS: dict[str, Mutation | Lookback] = {
     ),
     "objects that calls named before": Mutation(
         "int_touched_request_objects",
-        "message_id in (select message_id",
-        "false and message_id in (select message_id",
+        "((message_id) in (select message_id",
+        "(false and (message_id) in (select message_id",
         1,
     ),
     "objects of people": Mutation(
