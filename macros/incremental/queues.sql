@@ -8,7 +8,7 @@
     {%- set earlier = earlier_relation(queue, [column, 'queue_id']) -%}
     select
         {{ column }},
-        '{{ queue }} ' || cast({{ dbt.current_timestamp() }} as {{ dbt.type_string() }}) as queue_id
+        '{{ queue }} ' || cast({{ moment_of_queue() }} as {{ dbt.type_string() }}) as queue_id
     from touched
     where {{ column }} is not null
     {%- if earlier %}
@@ -28,6 +28,21 @@
             having count(distinct model) = {{ readers | length }}
         )
     {%- endif %}
+{%- endmacro %}
+
+
+{# When a queue was made, as what gives every build another id. On Snowflake a time as text is what the account's
+   TIMESTAMP_OUTPUT_FORMAT says, perhaps a date only, and no two builds make a queue within a second. #}
+{% macro moment_of_queue() -%}
+    {{ return(adapter.dispatch('moment_of_queue')()) }}
+{%- endmacro %}
+
+{% macro duckdb__moment_of_queue() -%}
+    {{ dbt.current_timestamp() }}
+{%- endmacro %}
+
+{% macro snowflake__moment_of_queue() -%}
+    {{ timestamp_to_unix(dbt.current_timestamp()) }}
 {%- endmacro %}
 
 

@@ -227,3 +227,15 @@ def test_two_dollars_end_the_text_of_a_block() -> None:
     block = in_one_transaction("delete from kept;\ninsert into kept (id) select length('a$$b');")
     with pytest.raises(ProgrammingError, match="the block has no end"):
         emulated_transactions.execute(None, block, lambda *_: None)
+
+
+def test_the_id_of_a_queue_follows_no_format_of_times() -> None:
+    """As text, a time is what TIMESTAMP_OUTPUT_FORMAT says: two builds of a day could give one id."""
+    environment = Environment(extensions=["jinja2.ext.do"])
+    environment.globals |= {
+        "dbt": SimpleNamespace(current_timestamp=lambda: "current_timestamp()"),
+        "timestamp_to_unix": "date_part(epoch_second, {})".format,
+    }
+    text = (PROJECT / "macros/incremental/queues.sql").read_text()
+    macros: Any = environment.from_string(text).module
+    assert str(macros.snowflake__moment_of_queue()).strip() == "date_part(epoch_second, current_timestamp())"

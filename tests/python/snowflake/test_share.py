@@ -469,6 +469,8 @@ copymart:
     assert parameters["QUERY_TAG"] == '{"app": "copymart", "verb": "share"}'
     assert parameters["TIMESTAMP_INPUT_FORMAT"] == parameters["DATE_INPUT_FORMAT"] == "AUTO"
     assert parameters["TIMESTAMP_TYPE_MAPPING"] == "TIMESTAMP_NTZ"
+    # a time as text, such as that of a request which is sent, is one to the millisecond
+    assert parameters["TIMESTAMP_NTZ_OUTPUT_FORMAT"].endswith("HH24:MI:SS.FF3")
     assert given["role"] is None
     warehouse.connect_snowflake(PROJECT, tmp_path, "prod", "land")
     assert given["role"] == "SOME_ROLE"
