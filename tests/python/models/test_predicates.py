@@ -84,6 +84,8 @@ def of_deletes(name: str) -> set[str]:
 @pytest.mark.parametrize("name", INCREMENTAL)
 def test_the_table_of_predicates_says_which_constants_a_model_has(name: str) -> None:
     assert table()[name] == (of_reads(name), of_deletes(name))
+    # each statement has some, what it reads and what it deletes
+    assert of_reads(name) and of_deletes(name)
 
 
 def test_the_table_of_predicates_names_models_that_exist() -> None:
