@@ -4,11 +4,11 @@ import csv
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from scripts.customerio.app_api import Api, download, one, path_of
 from scripts.errors import UserError
+from scripts.staging import staging_folder
 
 EVERYBODY = {"attribute": {"field": "cio_id", "operator": "exists"}}
 """Everyone has a cio_id; a filter by id would leave out those known by their address alone."""
@@ -36,8 +36,8 @@ def exported_people(
     total = _finished(api, number)
     count = 0
     try:
-        with TemporaryDirectory(prefix="copymart-people-") as folder:
-            file = Path(folder) / "people.csv"
+        with staging_folder() as folder:
+            file = folder / "people.csv"
             for _ in range(_LINKS):
                 link = one(api, path_of("exports", number, "download")).get("url")
                 if isinstance(link, str) and download(api, link, file):

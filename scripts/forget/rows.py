@@ -9,7 +9,7 @@ from scripts.console import progress
 from scripts.land.api import Warehouse, place_of, reject_key
 from scripts.land.datasets import DATASETS
 from scripts.land.engine import Stamp, new_stamp
-from scripts.land.forgetting import Place, condition, read_known, rewrite, rewrite_rejects, rewrite_removed
+from scripts.land.forgetting import Place, read_known, rewrite, rewrite_rejects, rewrite_removed, theirs
 from scripts.land.forgotten import (
     GONE,
     PERSONAL,
@@ -46,9 +46,8 @@ def count(place: Place, known: Known, identifiers: set[str]) -> list[Count]:
     for dataset in DATASETS:
         rows = 0
         if dataset.name in PERSONAL:
-            theirs, parameters = condition(place, PERSONAL[dataset.name], known, of_pseudonyms=False)
-            query = f"select count(*) from {place.schema}.{dataset.name} where {theirs}"
-            rows = int(place.run(query, parameters)[0][0])
+            behind, parameters = theirs(place, dataset.name, known, of_pseudonyms=False)
+            rows = int(place.run(f"select count(*) from {behind}", parameters)[0][0])
         rejects = sum(known.names(raw) for _, raw in _rejects(place, dataset.name, "_line", identifiers))
         found.append(Count(dataset.name, rows, rejects))
     rejects = sum(known.names(raw) for _, raw in _rejects(place, API, "key", identifiers))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scripts.land.engine import Stamp
-from scripts.land.forgotten import GONE, PERSONAL, PREFIX, TABLE, Known, Personal
+from scripts.land.forgotten import GONE, PERSONAL, PREFIX, TABLE, Known
 
 Run = Callable[[str, tuple[Any, ...]], list[Any]]
 _AT_ONCE = 500
@@ -82,37 +82,53 @@ def apply(place: Place, dataset: str, stamp: Stamp) -> int:
     return changed + rewrite_rejects(place, dataset, known, f"_loaded_at = cast(%s as {kind})", (moment,))
 
 
-def condition(
-    place: Place, personal: Personal, known: Known, of_pseudonyms: bool = True
+def theirs(
+    place: Place, dataset: str, known: Known, of_pseudonyms: bool = True
 ) -> tuple[str, tuple[Any, ...]]:
-    """SQL that says whether a row is a forgotten person's, with its parameters.
+    """What stands behind `from` for the rows of forgotten people in a landing table, with its parameters.
 
-    `of_pseudonyms`: also rows of deliveries that have a pseudonym already.
+    `and` and other conditions may follow. `of_pseudonyms`: also rows of deliveries that have a pseudonym
+    already. Sets are joined: Snowflake's page on subquery operators has no `in (select …)` beside an `or`.
     """
-    parameters: list[Any] = []
-
-    def is_known(name: str) -> str:
-        parameters.append(known.salt)
-        if len(known.hashes) > _AT_ONCE:
-            return (
-                f"{place.hashed(place.member(name))} in (select identifier_hash from {place.schema}.{TABLE})"
-            )
-        parameters.extend(sorted(known.hashes))
-        return f"{place.hashed(place.member(name))} in ({', '.join(['%s'] * len(known.hashes))})"
-
-    found = [is_known(name) for name in personal.ids]
-    if personal.addresses:
-        by_address = " or ".join(is_known(name) for name in personal.addresses)
-        ids = "".join(f"nullif({place.member(name)}, '') is null and " for name in personal.ids)
-        found.append(f"({ids}({by_address}))")
+    personal, joins, joined = PERSONAL[dataset], "", list[Any]()
+    tests: list[str] = []
     if personal.delivery:
-        column, theirs = personal.delivery
-        is_forgotten = f"left(internal_customer_id, {len(PREFIX)}) = '{PREFIX}'"
-        found.append(
-            f"{column} in (select {theirs} from {place.schema}.customerio_deliveries "
-            f"where {f'{is_forgotten} or ' if of_pseudonyms else ''}{is_known('internal_customer_id')})"
+        column, key = personal.delivery
+        is_forgotten = f"left(internal_customer_id, {len(PREFIX)}) = '{PREFIX}' or " if of_pseudonyms else ""
+        sets, of_sets, test, of_test = _known(place, known, ["internal_customer_id"], "whose")
+        joins = (
+            f" left join (select distinct {key} as key_delivery from {place.schema}.customerio_deliveries"
+            f"{sets} where {is_forgotten}{test[0]}) as of_delivery on {column} = key_delivery"
         )
-    return f"({' or '.join(found)})", tuple(parameters)
+        joined += [*of_sets, *of_test]
+        tests.append("key_delivery is not null")
+    names = [*personal.ids, *personal.addresses]
+    sets, of_sets, found, values = _known(place, known, names, "any")
+    by_id, by_address = found[: len(personal.ids)], found[len(personal.ids) :]
+    tests += by_id
+    if by_address:
+        ids = "".join(f"nullif({place.member(name)}, '') is null and " for name in personal.ids)
+        tests.append(f"({ids}({' or '.join(by_address)}))")
+    behind = f"{place.schema}.{dataset}{joins}{sets} where ({' or '.join(tests)})"
+    return behind, (*joined, *of_sets, *values)
+
+
+def _known(
+    place: Place, known: Known, names: Sequence[str], prefix: str
+) -> tuple[str, list[Any], list[str], list[Any]]:
+    """Joins and their parameters, then for each name the SQL that says whether it is known, and theirs."""
+    hashes = [place.hashed(place.member(name)) for name in names]
+    if len(known.hashes) <= _AT_ONCE:
+        listed = ", ".join(["%s"] * len(known.hashes))
+        values = [known.salt, *sorted(known.hashes)] * len(names)
+        return "", [], [f"{hashed} in ({listed})" for hashed in hashes], values
+    keys = [f"key_{prefix}_{number}" for number in range(len(names))]
+    joins = "".join(
+        f" left join (select distinct identifier_hash as {key} from {place.schema}.{TABLE}) as of_{key} "
+        f"on {hashed} = {key}"
+        for key, hashed in zip(keys, hashes, strict=True)
+    )
+    return joins, [known.salt] * len(names), [f"{key} is not null" for key in keys], []
 
 
 def rewrite(
@@ -129,11 +145,9 @@ def rewrite(
     """
     personal, table = PERSONAL[dataset], f"{place.schema}.{dataset}"
     columns = list(personal.treatments)
-    theirs, hashes = condition(place, personal, known)
+    behind, hashes = theirs(place, dataset, known)
     selected = ", ".join(f"cast({column} as varchar)" for column in columns)
-    rows = place.run(
-        f"select _file, _line, {selected} from {table} where {within} and {theirs}", (*parameters, *hashes)
-    )
+    rows = place.run(f"select _file, _line, {selected} from {behind} and {within}", (*hashes, *parameters))
     changed = []
     for file, line, *values in rows:
         new = [

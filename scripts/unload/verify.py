@@ -23,6 +23,7 @@ from rich.table import Table
 from scripts import s3, warehouse
 from scripts.console import WHAT, console, progress
 from scripts.errors import UserError
+from scripts.staging import staging_folder
 from scripts.unload import encode
 from scripts.unload.contents import contents_of, require_relations
 from scripts.unload.datasets import DATASETS, EVERYTHING, HOUR, Dataset, Format, Layout, chosen_datasets
@@ -33,7 +34,6 @@ from scripts.unload.manifest import MANIFEST, DataFile, Partition, State, joined
 from scripts.unload.places.base import Changed, Place
 from scripts.unload.places.open import open_place
 from scripts.unload.publish import Contents, unfinished
-from scripts.unload.staging import staging_folder
 
 # Messages identify a row by those of these columns that it has: no personal data.
 _KEYS = ("delivery_key", "version_key", "event_timestamp", "metric_date", "delivery_date", "copy_id")
@@ -213,7 +213,7 @@ def _differences(
     partitions = list(state.manifest.partitions.values())
     found = _against_listing(place, dataset, state, partitions)
     with (
-        staging_folder(Path(tempfile.gettempdir())) as scratch,
+        staging_folder() as scratch,
         ThreadPoolExecutor(concurrency) as pool,
         progress(f"verify {dataset.name}", len(partitions)) as advance,
     ):
@@ -378,7 +378,7 @@ def _parquet_differences(
 def _avro_differences(
     connection: duckdb.DuckDBPyConnection, rows: str, paths: list[Path]
 ) -> tuple[list[Row], list[Row]]:
-    with staging_folder(Path(tempfile.gettempdir())) as folder:
+    with staging_folder() as folder:
         expected = folder / "rows.parquet"
         connection.execute(f"copy ({rows}) to '{expected}' (format parquet)")
         here = Counter(_text(row) for row in encode.avro_rows(parquet.ParquetFile(expected)))

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from secrets import token_hex
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +15,7 @@ from scripts.land.snowflake.tables import LONG, STAGE, make_tables
 from scripts.land.snowflake.transaction import transaction
 from scripts.land.tables import API
 from scripts.snowflake.names import literal
+from scripts.staging import staging_folder
 from scripts.warehouse import connect_snowflake, credentials
 
 _PARAMETERS = {"LOCK_TIMEOUT": 1_800}
@@ -44,8 +44,8 @@ class OnSnowflake:
         if not rows.num_rows:
             return
         place = f"@{self.schema}.{STAGE}/{table}-{token_hex(8)}/"
-        with TemporaryDirectory(prefix="copymart-extract-") as folder:
-            file = Path(folder) / "rows.parquet"
+        with staging_folder() as folder:
+            file = folder / "rows.parquet"
             pq.write_table(rows, file)
             self.run(f"put {literal(f'file://{file.as_posix()}')} {place} auto_compress = false")
         names = ", ".join(name for name, _ in columns)

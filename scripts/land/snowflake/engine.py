@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -29,6 +28,7 @@ from scripts.land.snowflake.transaction import change_hashes, publish, rename_fi
 from scripts.land.source_tables import SourceTable, table_chunks
 from scripts.land.sources import Location, SourceFile
 from scripts.land.tables import ddl
+from scripts.staging import staging_folder
 from scripts.warehouse import connect_snowflake
 
 # A landing that waits for another one gives up after half an hour; Snowflake's own limit is twelve.
@@ -117,7 +117,7 @@ def open_snowflake(
 @contextmanager
 def scratch(session: Session) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a DuckDB whose landing tables are empty except for Snowflake's ledger."""
-    with TemporaryDirectory(prefix="copymart-landing-") as folder:
+    with staging_folder() as folder:
         connection = duckdb.connect(f"{folder}/landing.duckdb", config={"temp_directory": f"{folder}/spill"})
         try:
             for statement in ddl():

@@ -15,9 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from pathlib import Path
 from secrets import token_hex
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -34,6 +32,7 @@ from scripts.land.snowflake.stage import Stage, stage_objects
 from scripts.land.snowflake.tables import LONG, STAGE
 from scripts.land.sources import Opened, Refused, SourceFile, printable
 from scripts.snowflake.names import literal
+from scripts.staging import staging_folder
 
 BATCH_BYTES = 512 * 2**20
 """Size of the files of one batch, compressed as they are: what one COPY reads and one transaction lands."""
@@ -224,7 +223,7 @@ def _put(
     """PUT as they are, in one statement, the local files of a batch that are not what the ledger knows."""
     put: list[tuple[Staged, tuple[int, int]]] = []
     listed = {file.uri for file in plan.files}
-    with TemporaryDirectory(prefix="copymart-lines-") as folder, ThreadPoolExecutor(8) as pool:
+    with staging_folder() as folder, ThreadPoolExecutor(8) as pool:
         for number, (file, found) in enumerate(zip(files, pool.map(_hashed, files), strict=True)):
             known = plan.known.get(file.uri)
             if found is None:
@@ -239,7 +238,7 @@ def _put(
             else:
                 _take(plan, file, found[0])
                 name = f"{number:04d}{_COMPRESSIONS[file.codec][1]}"
-                Path(folder, name).symlink_to(file.uri)
+                (folder / name).symlink_to(file.uri)
                 path = place.partition("/")[2] + name
                 put.append((Staged(file, found[0], (name, path, f"{STAGE}/{path}")), found[1]))
         if put:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -23,6 +22,7 @@ from scripts.land.snowflake.session import PlainLines, Session, execute, pieces
 from scripts.land.snowflake.tables import STAGE, TYPES, column_type, landing_tables
 from scripts.land.tables import removed_keys
 from scripts.snowflake.names import literal
+from scripts.staging import staging_folder
 
 PART_BYTES = 128 * 2**20
 """Size of one staged file; Snowflake advises 100 to 250 MB compressed."""
@@ -48,8 +48,8 @@ def publish(
     Raises:
         UserError: another landing has landed one of the files meanwhile, or Snowflake loaded other counts.
     """
-    with TemporaryDirectory(prefix="copymart-batch-") as folder:
-        staged = _stage(session, connection, dataset, stamp, Path(folder))
+    with staging_folder() as folder:
+        staged = _stage(session, connection, dataset, stamp, folder)
     with transaction(session, dataset.name, stamp):
         _check_ledger(session, dataset, before)
         replaced = [file for file, digest in before.items() if digest is not None]

@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from scripts.staging import staging_folder
 from scripts.unload import encode
 from scripts.unload.datasets import Dataset, Format, Layout
 from scripts.unload.dialects import DUCKDB, Dialect
@@ -18,7 +19,6 @@ from scripts.unload.engines.base import Columns, Work, arrive
 from scripts.unload.manifest import DataFile, Partition, joined, object_name, part_name
 from scripts.unload.places.base import Place
 from scripts.unload.publish import Contents
-from scripts.unload.staging import staging_folder
 
 # At most this much is repeated after a kill.
 SETTLE_SECONDS = 30

@@ -7,7 +7,6 @@ COPY INTO: https://docs.snowflake.com/en/sql-reference/sql/copy-into-location
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 import duckdb
@@ -19,6 +18,7 @@ from scripts.console import console
 from scripts.errors import UserError
 from scripts.snowflake import account
 from scripts.snowflake.names import identifier, literal, quoted
+from scripts.staging import staging_folder
 from scripts.unload import encode
 from scripts.unload.datasets import Dataset, Format, Layout
 from scripts.unload.dialects import Dialect, snowflake
@@ -27,7 +27,6 @@ from scripts.unload.engines.base import Columns, Work
 from scripts.unload.engines.snowflake_files import checked, delete_unpublished, read_back, written_of
 from scripts.unload.engines.snowflake_stage import STAGE, Stage, find_stage
 from scripts.unload.places.base import Place
-from scripts.unload.staging import staging_folder
 
 VERB = "unload"
 
@@ -267,7 +266,7 @@ class Snowflake:
             for name, kind in columns
         )
         made = ", ".join(f"{name} {'timestamp' if kind == _TIMESTAMP else kind}" for name, kind in columns)
-        with staging_folder(Path(gettempdir())) as folder:
+        with staging_folder() as folder:
             connection = duckdb.connect(config={"temp_directory": str(folder)})
             try:
                 connection.execute(f"create table expected ({made})")

@@ -12,13 +12,13 @@ import pyarrow
 import pyarrow.parquet as parquet
 
 from scripts.errors import UserError
+from scripts.staging import staging_folder
 from scripts.unload import encode
 from scripts.unload.datasets import Dataset
 from scripts.unload.engines.base import Work, arrive
 from scripts.unload.manifest import DataFile, Partition, joined, partition_of, query_of
 from scripts.unload.places.base import Changed, Found
 from scripts.unload.publish import Contents
-from scripts.unload.staging import staging_folder
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 LOCK = "_lock"
-# Prefix of a run's drafts, which readers ignore.
-STAGING = ".staging-"
 # S3's limit: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 DELETES_PER_REQUEST = 1_000
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scripts.errors import UserError
-from scripts.unload.places.base import STAGING, Changed, Found, Read, Run, StillOurs, Upload
-from scripts.unload.staging import sweep
+from scripts.staging import STAGING, sweep
+from scripts.unload.places.base import Changed, Found, Read, Run, StillOurs, Upload
 
 
 class Folder:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -374,6 +375,19 @@ def test_a_disk_without_room_for_an_export_is_said(
     with pytest.raises(UserError, match="temporary files: No such file or directory"):
         extracted(world, tables, "customers")
     assert keys(tables, "customers") == []
+
+
+def test_the_people_that_a_killed_run_downloaded_go_with_the_next_one(
+    world: World, tables: OnDuckDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # a kill is what removes nothing
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", lambda *_, **__: None)
+        extracted(world, tables, "customers")
+    assert list(tmp_path.rglob("people.csv"))
+    extracted(world, tables, "customers")
+    assert not list(tmp_path.iterdir())
 
 
 def test_numbers_that_no_column_takes_stop_nothing(world: World, tables: OnDuckDB) -> None:

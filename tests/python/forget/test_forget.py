@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -12,12 +13,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from scripts.dev.check_grammar import faults, subqueries_beside_or
 from scripts.errors import UserError
 from scripts.forget.person import find
-from scripts.forget.rows import count, forget_rows, known_of
+from scripts.forget.rows import count, forget_rows, known_of, remember
+from scripts.land import forgetting
 from scripts.land.api import Counts, Part, Record, Reject, begin, land, place_of
 from scripts.land.duckdb_api import OnDuckDB
-from scripts.land.engine import Stamp
+from scripts.land.engine import Stamp, new_stamp
+from scripts.land.forgotten import PERSONAL
 from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.rules import CALLS, EVENTS
 from scripts.land.tables import API
@@ -391,3 +395,38 @@ def test_a_run_that_was_killed_anywhere_is_completed_by_running_it_again(
         if ended:
             return
     raise AssertionError("more transactions than were looked at")
+
+
+def test_more_hashes_than_a_list_has_find_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are joined, from which Snowflake has no subquery beside an OR."""
+    connection = warehouse()
+    for way in WAYS:
+        way(connection, tmp_path, 1)
+    tables = OnDuckDB(connection)
+    place = place_of(tables)
+    names = find(place, ID, None).identifiers
+    known = known_of(place, names)
+    remember(tables, known)
+    # a row that is the person's by two names, and a hash that stands twice, count once
+    connection.execute("insert into staging.forgotten_people from staging.forgotten_people")
+    listed = count(place, known, names)
+    sent: list[str] = []
+
+    def noted(statement: str, parameters: tuple[Any, ...]) -> list[Any]:
+        assert statement.count("%s") == len(parameters)
+        sent.append(statement.replace("%s", "'x'"))
+        return []
+
+    for at_once in (500, 1):
+        monkeypatch.setattr(forgetting, "_AT_ONCE", at_once)
+        assert count(place, known, names) == listed and len(listed) > 8
+        for dataset in PERSONAL:
+            on_snowflake = forgetting.Place(noted, "STAGING", is_snowflake=True)
+            forgetting.rewrite(on_snowflake, dataset, known, new_stamp(), "_batch_id = %s", ("b",))
+    assert len(sent) == 2 * len(PERSONAL)
+    assert {text: wrong for text in sent if (wrong := faults(text) + subqueries_beside_or(text))} == {}
+    forget_rows(tables, known, names)
+    assert cells(connection, *NAMES) == []
+    connection.close()

@@ -14,8 +14,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from scripts import staging
 from scripts.errors import UserError
-from scripts.unload import staging
 from support.unload import CALLS, Warehouse
 from support.warm import Running, start
 

@@ -1,7 +1,10 @@
 """What the App API returned lands on Snowflake as on DuckDB; a failing statement undoes its transaction."""
 
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -101,6 +104,19 @@ def test_it_lands_as_on_duckdb(
     }
     assert len(shapes) > 20
     assert {each: refused for each in shapes.values() if (refused := faults(each))} == {}
+
+
+def test_the_rows_that_a_killed_run_staged_go_with_the_next_one(
+    world: World, there: OnSnowflake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # a kill is what removes nothing
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", lambda *_, **__: None)
+        extracted(world, there, "segments")
+    assert list(tmp_path.rglob("rows.parquet"))
+    extracted(world, there, "segments", full=True)
+    assert not list(tmp_path.rglob("rows.parquet"))
 
 
 def test_a_failing_statement_undoes_its_transaction(

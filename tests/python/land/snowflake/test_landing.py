@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -41,6 +43,7 @@ from scripts.snowflake.compare import columns_of
 from scripts.snowflake.sides import Side
 from scripts.snowflake.throwaway import Place, set_up, throwaway_setup
 from scripts.snowflake.verify import SKIPPED, main
+from scripts.staging import staging_folder
 from scripts.warehouse import layer_schema
 from support.emulated_snowflake import PROFILE, connect, differences, everything, land_there
 from support.event_lines import EVENT_LINES
@@ -92,6 +95,28 @@ def test_every_kind_of_line_and_file_lands_as_on_duckdb(session: Session, tmp_pa
     assert (here.rows, here.rejected, here.files) == (there.rows, there.rejected, there.files)
     assert here.refused == there.refused != []
     assert differences(connection, session) == {}
+
+
+def test_the_rows_that_a_killed_landing_checked_here_go_with_the_next_one(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They lie in a DuckDB, and as Parquet on their way to Snowflake."""
+    write(tmp_path / "a.jsonl", *LINES)
+    scratched = tmp_path / "scratch"
+    scratched.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratched))
+    # a kill is what removes nothing
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", lambda *_, **__: None)
+        land_there(session, tmp_path / "a.jsonl")
+    # beside folders of the connector, which PUT empties as it goes
+    left = {path.suffix for path in scratched.rglob("*.*") if path.is_file()}
+    assert left >= {".duckdb", ".parquet", ".jsonl"}
+    with staging_folder() as held:
+        land_there(session, tmp_path / "a.jsonl")
+        assert held.is_dir()
+    assert not [path for path in scratched.rglob("*.*") if path.is_file()]
+    assert not list(scratched.glob(".staging-*"))
 
 
 def test_events_land_as_on_duckdb(session: Session, tmp_path: Path) -> None:
