@@ -182,6 +182,10 @@ def extract(
     forgotten = _forgotten(reset_state)
     if not wanted and not forgotten:
         raise UserError(f"nothing to read: give --what with some of {', '.join(wishes.ENTITIES)}, or all")
+    if since and since.replace(tzinfo=UTC) > datetime.now(UTC):
+        raise UserError(
+            f"--since {since:%Y-%m-%dT%H:%M:%S} is later than now (UTC): no message was created from then on"
+        )
     wish = wishes.Wish(
         full=full,
         since=int(since.replace(tzinfo=UTC).timestamp()) if since else None,

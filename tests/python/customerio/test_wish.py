@@ -78,6 +78,7 @@ def test_what_is_missing_is_said_before_anything_is_asked(tmp_path: Path) -> Non
         ((), "nothing to read: give --what"),
         (("--what", "campaigns"), "CUSTOMERIO_APP_API_KEY is not set"),
         (("--what", "campaign"), "campaign is not known"),
+        (("--what", "messages", "--since", "2999-01-01", "--dry-run"), "is later than now (UTC)"),
     ):
         done = attempt(environment, "copymart", "extract", *options)
         assert done.status == 1 and said in " ".join(done.output.split())
