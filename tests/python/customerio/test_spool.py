@@ -128,6 +128,49 @@ def test_a_disk_that_fails_acknowledges_nothing_and_keeps_what_it_did(
     assert b"".join(data for _, data in contents(spool)) == b"before\nafter\n"
 
 
+def health(spool: Spool) -> tuple[int, str]:
+    """What GET /health answers."""
+    answers: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    async def ask() -> None:
+        scope = {"type": "http", "method": "GET", "path": "/health", "headers": [], "query_string": b""}
+        await webhooks(spool, [b"key"], None, lambda: 0)(scope, receive, send)
+
+    in_a_loop(ask())
+    return answers[0]["status"], answers[1]["body"].decode()
+
+
+def test_health_says_that_the_disk_fails_until_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy may send no event until it is well again, so it does not wait for one."""
+    works, fails = os.fsync, threading.Event()
+
+    def failing_call(handle: int) -> None:
+        if fails.is_set():
+            raise OSError(errno.EIO, "Input/output error")
+        works(handle)
+
+    monkeypatch.setattr(os, "fsync", failing_call)
+    with spooling(tmp_path) as spool:
+        append(spool, b"before")
+        assert health(spool) == (200, "ok\n")
+        fails.set()
+        with pytest.raises(Full):
+            append(spool, b"refused")
+        time.sleep(0.6)
+        assert health(spool) == (503, f"{spool.folder}: Input/output error\n")
+        fails.clear()
+        wait_for(lambda: health(spool) == (200, "ok\n"))
+        assert not list(spool.folder.glob("probe*"))
+
+
 def test_a_server_that_has_ended_leaves_a_whole_segment(tmp_path: Path) -> None:
     """What it waited for no more is written, and the segment is closed behind it."""
     with spooling(tmp_path) as spool:
