@@ -304,10 +304,16 @@ def _close(path: Path) -> None:
 
 
 def _last_number(folder: Path) -> int:
+    path = folder / "last"
     try:
-        return int((folder / "last").read_text())
+        return int(path.read_bytes())
     except FileNotFoundError:
         return 0
+    except ValueError:
+        # files at the target may have any number that was given; none was as high as the seconds of now
+        number = int(time.time())
+        log.warning("%s holds no number, as after a power loss: numbers go on from %d", path, number)
+        return number
 
 
 def write_whole(path: Path, data: bytes) -> None:
