@@ -18,6 +18,8 @@ from scripts.land.api import Counts, Extent, Part, Record, Reject, Warehouse, be
 ACTIVITIES_DAYS = 29
 """Customer.io serves activities of 30 days; a day less is surely whole."""
 EVERY_TYPE = "*"
+DELETED_PEOPLE = "deleted people"
+"""Scope of the second up to which a run has read activities of deleted people."""
 
 _LISTS = {
     "campaigns": ("campaigns", "campaigns"),
@@ -82,7 +84,7 @@ def parts(reading: Reading, entity: str, positions: dict[str, int]) -> Iterator[
     elif entity == "customers":
         yield from _customers(reading)
     else:
-        yield from _activities(reading)
+        yield from _activities(reading, positions)
 
 
 @dataclass
@@ -280,10 +282,11 @@ def _next_length(length: int, count: int) -> int:
     return max(length // 2, _SHORTEST_WINDOW) if count > _FULL_PAGES else length
 
 
-def _activities(reading: Reading) -> Iterator[Part]:
+def _activities(reading: Reading, positions: dict[str, int]) -> Iterator[Part]:
     """All activities of 30 days: there is no filter by time, and their order is not documented."""
     wish = reading.wish
     buffer = _Buffer("activities", tracked=wish.full)
+    gone_from = _gone_from(reading, positions)
     for kind in wish.activity_types or (EVERY_TYPE,):
         # whether `deleted` adds those of deleted people or gives them alone is not documented
         for deleted in ("false", "true") if wish.deleted_people else ("false",):
@@ -296,13 +299,36 @@ def _activities(reading: Reading) -> Iterator[Part]:
                         record("activities", text_of(item, "type") or "", text_of(item, "id"), item, _now())
                     )
                 if buffer.is_full:
-                    yield buffer.part()
+                    yield buffer.part(position=_read_of_deleted(wish))
         if wish.full:
             scope = None if kind == EVERY_TYPE else kind
-            first = reading.now - ACTIVITIES_DAYS * DAY
-            buffer.covered.append(Extent(scope, first, int(time.time()) + DAY))
-            yield buffer.part()
-    yield buffer.part()
+            buffer.covered.append(Extent(scope, gone_from, int(time.time()) + DAY))
+            yield buffer.part(position=_read_of_deleted(wish))
+    yield buffer.part(position=_read_of_deleted(wish))
+
+
+def _gone_from(reading: Reading, positions: dict[str, int]) -> int:
+    """The second from which on a full load takes activities for gone that it does not find.
+
+    No activity says that its person was deleted, so without these people nothing is taken for gone that an
+    earlier run with them may have brought.
+    """
+    served = reading.now - ACTIVITIES_DAYS * DAY
+    brought = positions.get(DELETED_PEOPLE, 0)
+    if reading.wish.deleted_people or brought < served:
+        return served
+    if reading.wish.full:
+        console.print(
+            "without --deleted-people no activity of before "
+            f"{datetime.fromtimestamp(brought, UTC):%Y-%m-%d %H:%M} is taken for gone: a run with it may "
+            "have brought it",
+            soft_wrap=True,
+        )
+    return brought + 1
+
+
+def _read_of_deleted(wish: Wish) -> tuple[str, int] | None:
+    return (DELETED_PEOPLE, int(time.time())) if wish.deleted_people else None
 
 
 def _customers(reading: Reading) -> Iterator[Part]:

@@ -182,6 +182,10 @@ def extract(
     forgotten = _forgotten(reset_state)
     if not wanted and not forgotten:
         raise UserError(f"nothing to read: give --what with some of {', '.join(wishes.ENTITIES)}, or all")
+    if since and since.replace(tzinfo=UTC) > datetime.now(UTC):
+        raise UserError(
+            f"--since {since:%Y-%m-%dT%H:%M:%S} is later than now (UTC): no message was created from then on"
+        )
     wish = wishes.Wish(
         full=full,
         since=int(since.replace(tzinfo=UTC).timestamp()) if since else None,
@@ -261,12 +265,20 @@ def _read(readings: Iterator[tuple[str, Counts, float]]) -> None:
 def _show_plan(wanted: tuple[str, ...], forgotten: tuple[str, ...], wish: wishes.Wish) -> None:
     for name in forgotten:
         console.print(f"would forget how far {name} were read")
-    load = (
-        "in full: rows of what has gone are removed" if wish.full else "by key: rows are added and replaced"
-    )
     for entity in wanted:
         begin = f"; {_beginning(wish)}" if entity in wishes.CONTINUED else ""
-        console.print(f"would read {entity} {load}{begin}", soft_wrap=True)
+        console.print(f"would read {entity} {_load(entity, wish)}{begin}", soft_wrap=True)
+
+
+def _load(entity: str, wish: wishes.Wish) -> str:
+    by_key = "by key: rows are added and replaced"
+    if entity == "customers" and wish.full and wish.people_filter:
+        return f"{by_key}; with a filter nobody is taken for gone"
+    if wish.full:
+        return "in full: rows of what has gone are removed"
+    if entity == "segment_members":
+        return "in full: rows of who has left are removed"
+    return by_key
 
 
 def _beginning(wish: wishes.Wish) -> str:

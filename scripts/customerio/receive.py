@@ -165,7 +165,7 @@ def signing_keys(text: str) -> list[bytes]:
 def receiver_id(spool: Path) -> str:
     """The name in front of this receiver's files: made once and kept in the spool."""
     path = spool / "id"
-    if not path.exists() or not path.read_text():
+    if not path.exists() or not re.fullmatch(rb"[\w.-]+", path.read_bytes()):
         host = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname()).strip("-")[:30]
         # whole or not at all: with half a name, files of two receivers could have one name
         write_whole(path, f"{host}-{secrets.token_hex(4)}".encode())

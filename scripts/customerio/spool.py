@@ -25,6 +25,8 @@ SEGMENT_SECONDS = 300
 _SEGMENT = re.compile(r"(\d{10})-(\d{10})\.(open|closed)")
 # a writer that waits still looks whether its segment has become old
 _TICK_SECONDS = 0.25
+# more than an event has
+_PROBE = bytes(64 << 10)
 log = logging.getLogger("copymart.receive")
 
 
@@ -63,6 +65,7 @@ class Spool:
         self.segment_bytes, self.segment_seconds = segment_bytes, segment_seconds
         self.max_waiting_bytes, self.waiting_bytes = max_waiting_bytes, 0
         self.syncs = 0
+        self._failure: Full | None = None
         self._lock = _locked(folder)
         for path in sorted(folder.glob("*.open")):
             _cut_partial_line(path)
@@ -100,6 +103,15 @@ class Spool:
         """Bytes on the disk that have not been delivered."""
         return self._bytes
 
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing is taken now; None while events are taken."""
+        if self._failure:
+            return str(self._failure)
+        if self._bytes + self.waiting_bytes >= self.max_bytes:
+            return "full"
+        return "too many events wait for the disk" if self.waiting_bytes >= self.max_waiting_bytes else None
+
     def closed(self) -> list[Segment]:
         """The segments that are ready to be delivered, in order."""
         found = (_SEGMENT.fullmatch(path.name) for path in self.folder.glob("*.closed"))
@@ -133,6 +145,8 @@ class Spool:
         for batch in self._batches():
             if batch:
                 self._commit(batch)
+            elif self._failure:
+                self._probe()
             if self._handle is not None and self._is_over():
                 self._end_segment()
             self._mend()
@@ -175,12 +189,23 @@ class Spool:
             with self._counting:
                 self._bytes += len(data)
             failure = None
+        self._failure = failure
         with self._counting:
             self.waiting_bytes -= len(data) - len(batch)
         futures = [future for _, future in batch]
         # the loop is woken once for all: once for each took a fifth of the time
         with suppress(RuntimeError):  # the loop has ended, and with it whoever waits
             futures[0].get_loop().call_soon_threadsafe(_settle, futures, failure)
+
+    def _probe(self) -> None:
+        """Look whether the disk that failed takes something again: until /health says so, none may come."""
+        path = self.folder / "probe"
+        with suppress(OSError):
+            write_whole(path, _PROBE)
+            self._failure = None
+        for left in (path, path.with_suffix(".new")):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
 
     def _begin_segment(self) -> None:
         number = self._number + 1
@@ -279,10 +304,16 @@ def _close(path: Path) -> None:
 
 
 def _last_number(folder: Path) -> int:
+    path = folder / "last"
     try:
-        return int((folder / "last").read_text())
+        return int(path.read_bytes())
     except FileNotFoundError:
         return 0
+    except ValueError:
+        # files at the target may have any number that was given; none was as high as the seconds of now
+        number = int(time.time())
+        log.warning("%s holds no number, as after a power loss: numbers go on from %d", path, number)
+        return number
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -100,8 +100,8 @@ def webhooks(
         return 200, "kept\n"
 
     async def health(_request: Request) -> Response:
-        full = spool.size >= spool.max_bytes
-        return PlainTextResponse("full\n" if full else "ok\n", 503 if full else 200)
+        refusal = spool.refusal
+        return PlainTextResponse(f"{refusal or 'ok'}\n", 503 if refusal else 200)
 
     async def metrics(_request: Request) -> Response:
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -6,6 +6,10 @@ const at = (id) => document.getElementById(id);
 const filters = { template: at("filter-template"), window: at("filter-window"), metric: at("filter-metric") };
 const [summary, health] = await Promise.all([unpack("summary"), unpack("health")]);
 plots = await unpack("plots");
+// not as attributes of the page: HTML reads a carriage return as a line feed
+for (const option of filters.template.querySelectorAll("[data-template]")) {
+  option.value = summary.templates[Number(option.dataset.template)];
+}
 const totals = new Map(
   rowsOf(summary.rows, summary.numbers).map((row) => [`${row.template}/${row.metric}/${row.time_window}`, row]),
 );

@@ -1,8 +1,10 @@
 """`copymart simulate`: call logs and events of a simulated world, and what the marts must show for them."""
 
+import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -119,7 +121,8 @@ def simulate(
 
     \f
     Raises:
-        UserError: OUT holds something else or cannot be written; landing would reject times of these days.
+        UserError: OUT holds something else or cannot be written, or another run writes there; landing would
+            reject times of these days.
     """
     first = start.replace(tzinfo=UTC)
     if not EARLIEST <= first <= LATEST - timedelta(days):
@@ -129,16 +132,16 @@ def simulate(
     conversions = (conversion_offset_days, conversion_lookback_days)
     plan = Plan(calls, days, seed, int(first.timestamp()), sync, drift, person_effect, *conversions)
     began = time.monotonic()
-    clear(out)
-    written, rejects = run(plan, out)
     marker = f"calls {calls}\ndays {days}\nseed {seed}\nstart {start:%Y-%m-%d}\n" + "sync\n" * sync
     for name in ("drift", "person_effect", "conversion_offset", "conversion_lookback"):
         if getattr(plan, name) != getattr(Plan, name):
             marker += f"{name} {getattr(plan, name)}\n"
-    try:
-        (out / MARKER).write_text(marker)
-    except OSError as error:
-        raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
+    with cleared(out):
+        written, rejects = run(plan, out)
+        try:
+            (out / MARKER).write_text(marker)
+        except OSError as error:
+            raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
     seconds = time.monotonic() - began
     console.print(
         f"{calls:,} calls in {written['justai_calls']:,} lines and {written['customerio_events']:,} lines of "
@@ -146,11 +149,13 @@ def simulate(
     )
 
 
-def clear(out: Path) -> None:
-    """Empty `out`, except for the marker of an unfinished run and folders for truth and work.
+@contextmanager
+def cleared(out: Path) -> Iterator[None]:
+    """Empty `out`, except for the marker of an unfinished run and folders for truth and work, and hold it.
 
     Raises:
-        UserError: `out` is a file, holds anything that simulate did not write, or cannot be written.
+        UserError: `out` is a file, holds anything that simulate did not write, or cannot be written; another
+            run writes there.
     """
     try:
         if out.exists() and not out.is_dir():
@@ -158,6 +163,38 @@ def clear(out: Path) -> None:
         if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
             raise UserError(f"{out} holds files that simulate did not write: name an empty folder")
         out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out / MARKER, os.O_WRONLY | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
+    try:
+        _lock(handle, out)
+        clear(out)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, out: Path) -> None:
+    """Lock the marker, which is written in its place; the kernel lets go of it when a run dies."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has none
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(
+            f"another run of copymart simulate writes to {out}: wait for its end, or name another folder"
+        ) from error
+
+
+def clear(out: Path) -> None:
+    """Remove what simulate wrote to `out`, and mark it as unfinished.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
         (out / MARKER).write_text(UNFINISHED)
         for name in OURS:
             shutil.rmtree(out / name, ignore_errors=True)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
+import pyarrow as pa
 import typer
 from rich.table import Table
 
@@ -28,13 +29,17 @@ _LAST_MODELS = ("copy_cohort_metrics_daily", "copy_metrics_daily", "fct_deliveri
 # The tables that landing makes itself: without them nothing has landed.
 _LANDED = "select count(*) as batches from {staging}.landed_batches"
 _NOTHING = "nothing has landed yet: run `copymart land` first"
-_FEEDS = f"""
+_READ = f"""
+    select batch_id
+    from {{staging}}.consumed_batches
+    where model in {_LAST_MODELS}
+    group by batch_id
+    having count(distinct model) = {len(_LAST_MODELS)}
+"""
+_READ_NONE = "select batch_id from {staging}.landed_batches where false"
+_OF_FEEDS = """
     with read_batches as (
-        select batch_id
-        from {{staging}}.consumed_batches
-        where model in {_LAST_MODELS}
-        group by batch_id
-        having count(distinct model) = {len(_LAST_MODELS)}
+        [read_batches]
     ),
     batches as (
         select
@@ -44,7 +49,7 @@ _FEEDS = f"""
             count(
                 case when read_batches.batch_id is null and landed.dataset <> 'customerio_api' then 1 end
             ) as pending
-        from {{staging}}.landed_batches as landed
+        from {staging}.landed_batches as landed
         left join read_batches on landed.batch_id = read_batches.batch_id
         group by landed.dataset
     ),
@@ -52,7 +57,7 @@ _FEEDS = f"""
         select
             dataset, count(*) as file_count, sum(row_count) as row_count, sum(reject_count) as reject_count,
             max(path_hour) as newest_hour
-        from {{staging}}.landed_files
+        from {staging}.landed_files
         group by dataset
     )
     select
@@ -61,6 +66,8 @@ _FEEDS = f"""
     from batches left join files on batches.dataset = files.dataset
     order by batches.dataset
 """
+_FEEDS = _OF_FEEDS.replace("[read_batches]", _READ)
+_FEEDS_BEFORE_A_BUILD = _OF_FEEDS.replace("[read_batches]", _READ_NONE)
 _SYNC = {
     f"customerio_{table}"
     for table in (
@@ -147,8 +154,9 @@ def status(
     """Show what has landed, what waits for a build, how the last build went and what audits say.
 
     Also the runs of `copymart send` and `activate` on this machine that have not ended. Changes nothing.
-    Exit status 1 when something is wrong: the last build failed, a feed is older than --max-age, or a run
-    that sends was killed. What audits warn of is shown, and no reason for status 1.
+    Exit status 1 when something is wrong: the last build failed, the warehouse was never built, a feed
+    is older than --max-age, or a run that sends was killed. What audits warn of is shown, and no reason for
+    status 1.
 
     \f
     Raises:
@@ -181,14 +189,21 @@ def read(
         answer(_LANDED)
     except NotBuilt as error:
         raise UserError(_NOTHING) from error
-    feeds = [
-        Feed(name, landed_at, newest, *(number or 0 for number in numbers))
-        for name, landed_at, newest, *numbers in (row.values() for row in answer(_FEEDS).to_pylist())
-    ]
+    # a build that has not made all tables yet hides nothing of what landed
+    unbuilt: list[str] = []
+    expected = matched = None
+    try:
+        feeds = _feeds(answer(_FEEDS))
+    except NotBuilt as error:
+        unbuilt.append(str(error))
+        feeds = _feeds(answer(_FEEDS_BEFORE_A_BUILD))
     if not feeds:
         raise UserError(_NOTHING)
-    ((expected, matched),) = (row.values() for row in answer(_MATCHES).to_pylist())
-    problems = [
+    try:
+        ((expected, matched),) = (row.values() for row in answer(_MATCHES).to_pylist())
+    except NotBuilt as error:
+        unbuilt.append(str(error))
+    problems = unbuilt[:1] + [
         f"{name}: the last landing was {(now - landed_at) / timedelta(hours=1):.1f} hours ago"
         for name, landed_at in _last_landings(feeds).items()
         if max_age is not None and now - landed_at > timedelta(hours=max_age)
@@ -202,6 +217,13 @@ def read(
         if not run.is_running
     ]
     return Status(feeds, build, list(sending), int(expected or 0), round(matched or 0), problems)
+
+
+def _feeds(found: pa.Table) -> list[Feed]:
+    return [
+        Feed(name, landed_at, newest, *(number or 0 for number in numbers))
+        for name, landed_at, newest, *numbers in (row.values() for row in found.to_pylist())
+    ]
 
 
 def _left(run: Unfinished) -> str:

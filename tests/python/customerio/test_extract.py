@@ -452,6 +452,30 @@ def test_activities_by_type_and_of_deleted_people(world: World, tables: OnDuckDB
     assert "d" in keys(tables, "activities") and len(keys(tables, "activities")) == 8
 
 
+def test_a_full_load_without_deleted_people_keeps_what_one_with_them_brought(
+    world: World, tables: OnDuckDB, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No activity says that its person was deleted, so nothing up to the run with them is taken for gone."""
+    world.activities.append({"id": "d", "type": "event", "timestamp": NOW - DAY, "deleted": "true"})
+    extracted(world, tables, "activities", deleted_people=True)
+    later = {"type": "event", "timestamp": NOW + 2 * DAY}
+    world.activities += [{"id": "later", **later}, {"id": "gone", **later}]
+    now = NOW + 3 * DAY
+    extracted(world, tables, "activities", now=now)
+    world.activities.pop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scripts.customerio.entities.time.time", lambda: now)
+        extracted(world, tables, "activities", full=True, activity_types=("event",), now=now)
+        extracted(world, tables, "activities", full=True, now=now)
+        assert {"d", "later"} <= set(keys(tables, "activities"))
+        assert "gone" not in keys(tables, "activities")
+        assert "is taken for gone: a run with it may have brought it" in capsys.readouterr().out
+        # what was asked for may be gone
+        world.activities = [item for item in world.activities if item["id"] != "d"]
+        extracted(world, tables, "activities", full=True, deleted_people=True, now=now)
+    assert "d" not in keys(tables, "activities")
+
+
 def test_no_other_host_is_asked(world: World, tables: OnDuckDB, monkeypatch: pytest.MonkeyPatch) -> None:
     """dlt sends telemetry only from pipelines; neither a folder nor a file of its own appears."""
     import socket

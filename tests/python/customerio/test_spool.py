@@ -128,6 +128,49 @@ def test_a_disk_that_fails_acknowledges_nothing_and_keeps_what_it_did(
     assert b"".join(data for _, data in contents(spool)) == b"before\nafter\n"
 
 
+def health(spool: Spool) -> tuple[int, str]:
+    """What GET /health answers."""
+    answers: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    async def ask() -> None:
+        scope = {"type": "http", "method": "GET", "path": "/health", "headers": [], "query_string": b""}
+        await webhooks(spool, [b"key"], None, lambda: 0)(scope, receive, send)
+
+    in_a_loop(ask())
+    return answers[0]["status"], answers[1]["body"].decode()
+
+
+def test_health_says_that_the_disk_fails_until_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy may send no event until it is well again, so it does not wait for one."""
+    works, fails = os.fsync, threading.Event()
+
+    def failing_call(handle: int) -> None:
+        if fails.is_set():
+            raise OSError(errno.EIO, "Input/output error")
+        works(handle)
+
+    monkeypatch.setattr(os, "fsync", failing_call)
+    with spooling(tmp_path) as spool:
+        append(spool, b"before")
+        assert health(spool) == (200, "ok\n")
+        fails.set()
+        with pytest.raises(Full):
+            append(spool, b"refused")
+        time.sleep(0.6)
+        assert health(spool) == (503, f"{spool.folder}: Input/output error\n")
+        fails.clear()
+        wait_for(lambda: health(spool) == (200, "ok\n"))
+        assert not list(spool.folder.glob("probe*"))
+
+
 def test_a_server_that_has_ended_leaves_a_whole_segment(tmp_path: Path) -> None:
     """What it waited for no more is written, and the segment is closed behind it."""
     with spooling(tmp_path) as spool:
@@ -171,6 +214,20 @@ def test_numbers_are_used_once_even_after_all_was_delivered(tmp_path: Path) -> N
     assert len(list((tmp_path / "out").glob("**/*.gz"))) == 2
 
 
+@pytest.mark.parametrize("left", [b"", b"\0\0", b"\xff"])
+def test_numbers_are_used_once_even_after_the_last_one_was_lost(tmp_path: Path, left: bytes) -> None:
+    """A file with a number that was used would take the place of one at the target."""
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool/last").write_bytes(left)
+    began = int(time.time())
+    with spooling(tmp_path) as spool:
+        append(spool, b"line")
+    with spooling(tmp_path) as spool:
+        append(spool, b"next")
+    first, second = (segment.number for segment in spool.closed())
+    assert began < first < second == first + 1
+
+
 def test_a_full_spool_takes_nothing_until_something_is_delivered(tmp_path: Path) -> None:
     with spooling(tmp_path, max_bytes=20, segment_bytes=1) as spool:
         append(spool, b"0123456789")
@@ -204,9 +261,10 @@ def test_a_spool_is_held_until_its_rest_is_delivered(tmp_path: Path) -> None:
 
 def test_a_receiver_has_a_name_also_after_its_file_was_cut_off(tmp_path: Path) -> None:
     """Files of two receivers without a name would replace each other."""
-    (tmp_path / "id").touch()
-    name = receiver_id(tmp_path)
-    assert len(name) > 8 and receiver_id(tmp_path) == name
+    for left in (b"", b"\0" * 20, b"\xff"):
+        (tmp_path / "id").write_bytes(left)
+        name = receiver_id(tmp_path)
+        assert len(name) > 8 and name.isprintable() and receiver_id(tmp_path) == name
 
 
 def test_a_target_that_is_away_gets_each_segment_once_it_is_back(tmp_path: Path) -> None:

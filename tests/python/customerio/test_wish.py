@@ -61,6 +61,15 @@ def test_only_what_is_continued_has_a_state() -> None:
         extract._forgotten("campaigns")
 
 
+def test_a_plan_says_what_is_removed(capsys: pytest.CaptureFixture[str]) -> None:
+    entities = ("customers", "segments", "segment_members")
+    said = []
+    for options in ({}, {"full": True}, {"full": True, "people_filter": {"segment": {"id": 7}}}):
+        extract._show_plan(entities, (), wish.Wish(**options))
+        said.append(["removed" in line for line in capsys.readouterr().out.splitlines()])
+    assert said == [[False, False, True], [True, True, True], [False, True, True]]
+
+
 @pytest.mark.integration
 def test_what_is_missing_is_said_before_anything_is_asked(tmp_path: Path) -> None:
     environment = settings(tmp_path)
@@ -69,6 +78,7 @@ def test_what_is_missing_is_said_before_anything_is_asked(tmp_path: Path) -> Non
         ((), "nothing to read: give --what"),
         (("--what", "campaigns"), "CUSTOMERIO_APP_API_KEY is not set"),
         (("--what", "campaign"), "campaign is not known"),
+        (("--what", "messages", "--since", "2999-01-01", "--dry-run"), "is later than now (UTC)"),
     ):
         done = attempt(environment, "copymart", "extract", *options)
         assert done.status == 1 and said in " ".join(done.output.split())

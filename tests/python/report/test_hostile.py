@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
+import duckdb
 import pytest
 from playwright.sync_api import Browser, Page
 
-from support.report import BARE_ID, HOSTILE, SECOND, Open, opened
+from support.report import BARE_ID, HOSTILE, SECOND, Open, fill, opened, read_marts, write_page
 
 TITLE = "Which copy wins · copymart"
 # Each says whether what it tried has worked.
@@ -102,6 +103,27 @@ def test_a_template_whose_name_is_a_script_shows_as_text_and_opens(open_page: Op
     )
     assert tab.locator("main script, main b, main img").count() == 0
     assert tab.title() == TITLE
+
+
+def test_a_template_whose_id_has_control_characters_opens(tmp_path: Path, open_page: Open) -> None:
+    """HTML reads a carriage return as a line feed, and knows no character 0."""
+    name = "wel\r\n\t\x01\x85come"
+    with duckdb.connect(str(fill(tmp_path))) as connection:
+        found = connection.execute(
+            "select table_schema || '.' || table_name from information_schema.columns "
+            "where column_name = 'template_id'"
+        ).fetchall()
+        for (table,) in found:
+            connection.execute(
+                f"update {table} set template_id = $name where template_id = 'welcome'", {"name": name}
+            )
+    file = tmp_path / "report.html"
+    write_page(read_marts(tmp_path), file)
+    tab = open_page(of=file)
+    tab.locator("#overview th a", has_text="wel").click()
+    tab.wait_for_selector("#template:not([hidden])")
+    assert tab.input_value("#filter-template") == name
+    assert tab.locator("article.text").count()
 
 
 def test_tooltips_show_texts_as_text(welcome: Page) -> None:

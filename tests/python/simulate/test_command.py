@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,24 @@ def test_a_run_cut_short_is_marked_and_can_be_repeated(
     make(tmp_path, 100)
     assert "calls 100" in (tmp_path / simulator.MARKER).read_text()
     assert not (tmp_path / ".work").exists()
+
+
+def test_a_second_run_into_the_same_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, refused = simulator.marts.finish, []
+
+    def meanwhile(*given: Any) -> None:
+        if not refused:
+            refused.append(True)
+            with pytest.raises(UserError, match="another run of copymart simulate writes to"):
+                make(tmp_path, 10)
+        finish(*given)
+
+    monkeypatch.setattr(simulator.marts, "finish", meanwhile)
+    make(tmp_path, 100)
+    monkeypatch.undo()
+    assert hashes(tmp_path) == hashes(make(tmp_path.with_name("alone"), 100))
 
 
 @pytest.mark.parametrize("start", [datetime(1999, 12, 31), datetime(2098, 12, 30), datetime(9999, 12, 31)])

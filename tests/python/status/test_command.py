@@ -11,11 +11,12 @@ from threading import Event
 from time import sleep
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from scripts.answers import NotBuilt
+from scripts.answers import NotBuilt, not_built, plain
 from scripts.cli import app
 from scripts.customerio.outbound import spool
 from scripts.customerio.outbound.spool import (
@@ -30,7 +31,8 @@ from scripts.customerio.outbound.spool import (
 )
 from scripts.dev.check_grammar import faults
 from scripts.errors import UserError
-from scripts.status.command import _FEEDS, _MATCHES, Build, last_build, read
+from scripts.land.tables import ddl
+from scripts.status.command import _FEEDS, _FEEDS_BEFORE_A_BUILD, _MATCHES, Build, last_build, read
 from support.land import call, write
 from support.project import Built, attempt, run
 
@@ -210,7 +212,7 @@ def test_before_anything_landed_it_says_what_to_run() -> None:
 
 
 def test_a_warehouse_of_seeds_says_what_comes_first() -> None:
-    """Without the tables of landing, a build is not what is missing; without those of a build it is."""
+    """Without the tables of landing, a build is not what is missing, nor before anything has landed."""
 
     def lacking(name: str) -> Any:
         def answer(query: str) -> Any:
@@ -220,9 +222,35 @@ def test_a_warehouse_of_seeds_says_what_comes_first() -> None:
 
         return answer
 
-    for name, said in (("landed_batches", "run `copymart land` first"), ("consumed_batches", "dbt build")):
-        with pytest.raises(UserError, match=said):
+    for name in ("landed_batches", "consumed_batches"):
+        with pytest.raises(UserError, match="run `copymart land` first"):
             read(lacking(name), None, NOW, None)
+
+
+@pytest.mark.parametrize("lacks", ["consumed_batches", "audit_match_rate"])
+def test_before_the_first_build_it_shows_what_waits(lacks: str) -> None:
+    """The sentence, which is a reason for exit status 1, hides nothing of what landed."""
+    with duckdb.connect() as connection:
+        for statement in ddl():
+            connection.execute(statement)
+        connection.execute("create schema audit")
+        if lacks != "consumed_batches":
+            connection.execute("create table staging.consumed_batches (model varchar, batch_id varchar)")
+        connection.execute(
+            "insert into staging.landed_batches (batch_id, dataset, landed_at) values "
+            "('1', 'justai_calls', timestamp '2026-09-02 10:00'), ('2', 'justai_calls', '2026-09-02 11:00')"
+        )
+
+        def answer(query: str) -> Any:
+            try:
+                return plain(connection.sql(query.format(staging="staging", audit="audit")).to_arrow_table())
+            except duckdb.CatalogException as error:
+                raise not_built(error) from error
+
+        found = read(answer, None, NOW, None)
+    assert [(feed.name, feed.pending) for feed in found.feeds] == [("justai_calls", 2)]
+    (problem,) = found.problems
+    assert "run `dbt build`" in problem and lacks in problem
 
 
 def test_the_result_of_dbt_is_read_by_node(tmp_path: Path) -> None:
@@ -261,7 +289,8 @@ def test_a_broken_result_is_named(tmp_path: Path, text: str) -> None:
 
 def test_its_questions_are_snowflakes_too() -> None:
     layers = {"staging": "staging", "audit": "audit"}
-    assert faults(_FEEDS.format(**layers)) == faults(_MATCHES.format(**layers)) == []
+    for query in (_FEEDS, _FEEDS_BEFORE_A_BUILD, _MATCHES):
+        assert faults(query.format(**layers)) == []
 
 
 def test_what_waits_for_a_build_is_counted(built: Built, tmp_path: Path) -> None:
