@@ -51,7 +51,8 @@ def _held_folder(parent: Path, held: ExitStack) -> Path:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY)
+    # of another kind than a folder, such as a pipe that somebody made, nobody waits
+    handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
         # imported here because Windows has none
         import fcntl
