@@ -42,13 +42,13 @@ def test_what_a_killed_run_left_goes_and_what_a_running_one_holds_stays(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["begun"]
 
 
-@pytest.mark.parametrize("missing", ["fcntl", "locks"])
 def test_a_pipe_with_the_name_of_a_folder_keeps_nobody_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".staging-copymart-x")
     with staging_folder(tmp_path) as folder:
         assert folder.is_dir()
 
 
+@pytest.mark.parametrize("missing", ["fcntl", "locks"])
 def test_without_locks_no_run_deletes_the_folder_of_another_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
