@@ -110,6 +110,8 @@ def changed_keys_query() -> str:
         "source": lambda _, table: f"staging.{table}",
         "ref": lambda model: model,
         "and_pending_batch": lambda _: "",
+        "of_pending": lambda *_: "",
+        "and_between": lambda *_: "",
     }
     macros = (PROJECT / "macros/incremental/sync_rows.sql").read_text()
     text = """

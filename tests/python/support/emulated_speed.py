@@ -45,8 +45,9 @@ def execute(self: FakeSnowflakeCursor, *args: Any) -> None:
     """Execute, and forget what nobody asks for by its id."""
     _execute(self, *args)
     kept = self._conn.results_cache
-    while len(kept) > _KEPT:
-        del kept[next(iter(kept))]
+    # another thread may forget the same
+    for oldest in list(kept)[: max(len(kept) - _KEPT, 0)]:
+        kept.pop(oldest, None)
     if len(_parsed) > _KEPT:
         _parsed.clear()
 
