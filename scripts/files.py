@@ -1,4 +1,4 @@
-"""Files that a command is told to write."""
+"""Files that a command writes: those that --to names."""
 
 from pathlib import Path
 

@@ -120,8 +120,11 @@
     {{ return(dbt.string_literal(dbt.escape_single_quotes(text))) }}
 {%- endmacro %}
 
+{# Where $$ stands in it, it is put together from parts that have no two of them: $$ would end the block of
+   in_one_transaction(). #}
 {% macro snowflake__text_literal(text) -%}
-    {{ return(text_constant(text)) }}
+    {%- set literal = dbt.string_literal(dbt.escape_single_quotes(text | replace('\\', '\\\\'))) -%}
+    {{- literal | replace('$', "$' || '") if '$$' in text else literal -}}
 {%- endmacro %}
 
 

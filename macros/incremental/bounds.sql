@@ -61,7 +61,7 @@
             {# no id of either vendor is so long #}
             {{ return('') }}
         {%- else -%}
-            {%- do bounds.append(text_constant(text[1:])) -%}
+            {%- do bounds.append(text_literal(text[1:])) -%}
         {%- endif -%}
     {%- endfor -%}
     {%- if since -%}
@@ -69,14 +69,6 @@
     {%- endif -%}
     {{ return(' and ' ~ column ~ ' between ' ~ bounds[0] ~ ' and ' ~ bounds[1]) }}
 {%- endmacro %}
-
-{# Where $$ stands in it, it is put together from parts that have no two of them: $$ would end the block of
-   in_one_transaction(). #}
-{% macro text_constant(text) -%}
-    {%- set literal = dbt.string_literal(dbt.escape_single_quotes(text | replace('\\', '\\\\'))) -%}
-    {{- literal | replace('$', "$' || '") if '$$' in text else literal -}}
-{%- endmacro %}
-
 
 {# For and_between: what several queries of one column find. #}
 {% macro all_of(queries) -%}
@@ -176,7 +168,7 @@ batch_id not in (select batch_id from {{ state_table('consumed_batches') }})
     {%- endif -%}
     {%- set literals = [] -%}
     {%- for text in found | sort -%}
-        {%- do literals.append(text_constant(text[1:])) -%}
+        {%- do literals.append(text_literal(text[1:])) -%}
     {%- endfor -%}
     {{ return(' and ' ~ column ~ ' in (' ~ literals | join(', ') ~ ')') }}
 {%- endmacro %}

@@ -20,7 +20,7 @@ _MOST = 10**8
 def whole_numbers(values: pyarrow.ChunkedArray, scale: int) -> pyarrow.ChunkedArray:
     """Return `scale` times each value as a whole number; null and what is not finite stay out, as null.
 
-    A share beyond all that the page tells apart becomes the largest that is packed.
+    A share above _MOST becomes _MOST: the page shows both as "> +1000 %".
     """
     numbers = values.cast(pyarrow.float64())
     finite = compute.if_else(compute.is_finite(numbers), numbers, None)

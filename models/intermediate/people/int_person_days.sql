@@ -40,9 +40,18 @@
     ]) -%}
 {% endif %}
 
+{# what another feed counts is not counted twice #}
+{% set is_counted -%}
+        coalesce(uncounted_reason, '') != 'in_other_feed'
+        {{ and_in_piece() }}
+        {%- if is_incremental() %}
+        and metric_date in (select metric_date from {{ ref('int_touched_dates') }})
+        {{- and_between('metric_date', 'int_touched_dates', 'metric_date') }}
+        {%- endif %}
+{%- endset %}
+
 with
 
--- what another feed counts is not counted twice
 events as (
 
     select
@@ -63,14 +72,6 @@ events as (
         delivery_date,
         copy_id,
         coalesce(copy_id is not null and counts_as = 'sent' and is_first, false) as is_copy_sent
-    {% set is_counted -%}
-        coalesce(uncounted_reason, '') != 'in_other_feed'
-        {{ and_in_piece() }}
-        {%- if is_incremental() %}
-        and metric_date in (select metric_date from {{ ref('int_touched_dates') }})
-        {{- and_between('metric_date', 'int_touched_dates', 'metric_date') }}
-        {%- endif %}
-    {%- endset -%}
     {% if is_incremental() -%}
     -- an event of the sync has no user_id of its own
     from {{ rows_of_any(ref('fct_engagement_events'), 'counted', [

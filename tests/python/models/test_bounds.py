@@ -46,10 +46,12 @@ def rendered(
         "graph": GRAPH,
         "flags": SimpleNamespace(WHICH=which),
         "dbt": SimpleNamespace(string_literal="'{}'".format, escape_single_quotes=escaped),
+        "text_literal": lambda text: str(literals.snowflake__text_literal(text)),
         "state_table": "d.staging.{}".format,
         "this": this,
         "return": end,
     }
+    literals: Any = environment.from_string((PROJECT / "macros/dialect/text.sql").read_text()).module
     macros: Any = environment.from_string((PROJECT / "macros/incremental/bounds.sql").read_text()).module
     with pytest.raises(Returned) as ended:
         getattr(macros, f"snowflake__{macro}")(*arguments, **options)

@@ -203,8 +203,8 @@ def text_constant(text: str) -> str:
 
     environment = Environment(extensions=["jinja2.ext.do"])
     environment.globals["dbt"] = SimpleNamespace(string_literal="'{}'".format, escape_single_quotes=escaped)
-    macros: Any = environment.from_string((PROJECT / "macros/incremental/bounds.sql").read_text()).module
-    return str(macros.text_constant(text))
+    macros: Any = environment.from_string((PROJECT / "macros/dialect/text.sql").read_text()).module
+    return str(macros.snowflake__text_literal(text))
 
 
 # settings with a name that is not ASCII, as tojson() writes it; the bound of an id
