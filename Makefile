@@ -222,7 +222,7 @@ unit: venv-dev ## dbt's unit tests of what changed, on models built without rows
 	rm -rf $(UNIT_STATE) && mkdir -p $(UNIT_STATE) && \
 	cp dbt_project.yml data/unit/target/manifest.json $(UNIT_STATE) && cp -RL $(SEEDS) $(UNIT_STATE)/seeds
 
-quick: venv-dev ## the Python tests that start no server and no dbt; property tests try a tenth of their examples
+quick: venv-dev ## the Python tests that start no server and no dbt, with fewer cases of what is random or killed
 	$(call say,"pytest without servers and builds")
 	@COPYMART_TEST_QUICK=1 $(PYTEST) -q -m "not integration"
 

@@ -25,7 +25,7 @@ collect_ignore = [] if sys.platform == "linux" else ["support/test_s3_servers.py
 
 # Fixtures that start a server or a browser or run dbt: `make check` leaves out the tests that use one, at
 # whatever remove.
-COSTLY = {"browser", "built", "endpoint", "example", "manifest", "port", "seeded", "swift"}
+COSTLY = {"browser", "built", "endpoint", "example", "manifest", "port", "seeded", "sends_by_hour", "swift"}
 
 
 # What takes longest begins first, so that at the end no worker waits for another; beside it the tests of

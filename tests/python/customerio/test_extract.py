@@ -27,6 +27,7 @@ from scripts.land.duckdb_api import OnDuckDB
 from scripts.land.tables import ddl
 from support.app_api import DAY, KEY, NOW, World, answer, error, example, message, served
 from support.project import PROJECT, settings
+from support.quick import points
 from support.warm import start
 
 ROWS = "select entity, key, cast(payload as varchar), _scope, _moment from {}.customerio_api order by 1, 2"
@@ -505,7 +506,7 @@ def test_failed_at_every_request_and_run_again(world: World, tables: OnDuckDB) -
     whole = OnDuckDB(undisturbed)
     extracted(world, whole, full=True)
     number = len(world.asked)
-    for fatal in range(1, number + 1):
+    for fatal in points(range(1, number + 1)):
         world.asked.clear()
         world.polls = 1
 

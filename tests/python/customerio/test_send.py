@@ -208,6 +208,7 @@ def test_errors_say_what_to_do(there: Project, world: World, monkeypatch: pytest
         run(there, world)
 
 
+@pytest.mark.integration
 def test_killed_for_real_between_send_and_acknowledge(there: Project, world: World, tmp_path: Path) -> None:
     requests = [*(identify(n, "u1", n=n) for n in range(1, 30)), *(event(n, "u2") for n in range(30, 40))]
     there.build(*requests)

@@ -33,7 +33,7 @@ TABLES = 10_000 if os.environ.get("COPYMART_STATISTICS") else 400
 Query = Callable[[str], list[tuple[Any, ...]]]
 
 
-@pytest.fixture(scope="module", params=["duckdb", "snowflake"])
+@pytest.fixture(scope="module", params=["duckdb", pytest.param("snowflake", marks=pytest.mark.integration)])
 def query(request: pytest.FixtureRequest) -> Query:
     """Runs a query on an engine."""
     if request.param == "duckdb":

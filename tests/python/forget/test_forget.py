@@ -41,7 +41,7 @@ from support.forgotten import (
     two_tables,
 )
 from support.land import call, event, land_path, land_table, rows, warehouse, write
-from support.quick import examples
+from support.quick import examples, points
 
 AT = datetime(2026, 1, 1)
 Landing = Callable[[duckdb.DuckDBPyConnection, Path, int], None]
@@ -377,7 +377,7 @@ def test_a_run_that_was_killed_anywhere_is_completed_by_running_it_again(
     tmp_path: Path, named: dict[str, str]
 ) -> None:
     """Also where the rows that said which identifiers are the person's have their pseudonyms already."""
-    for transactions in range(2, 40, 3):
+    for transactions in points(range(2, 40, 3)):
         connection = warehouse()
         for way in (landing(events), by_sync):
             way(connection, tmp_path, 0)

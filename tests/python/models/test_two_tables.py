@@ -142,9 +142,11 @@ def test_sends_come_right_when_their_variant_lands(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+def sends_by_hour(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
     """A warehouse with the models that resolve sends, and the query of the versions of variants."""
-    made = Warehouse(tmp_path_factory.mktemp("small"))
+    made = Warehouse(tmp_path_factory.mktemp("sends"))
     for hour in range(4):
         sends = (send(hour * 3600 + minute * 60, copy) for minute in (0, 59) for copy in (COPY, OTHER))
         made.write(f"sends/2026/09/01/0{hour}/s.jsonl", *sends)
@@ -167,9 +169,9 @@ def forget_variants(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_a_variant_of_a_file_without_an_hour_holds_for_all_time(
-    small: tuple[duckdb.DuckDBPyConnection, str], tmp_path: Path
+    sends_by_hour: tuple[duckdb.DuckDBPyConnection, str], tmp_path: Path
 ) -> None:
-    connection, versions = small
+    connection, versions = sends_by_hour
     forget_variants(connection)
     write(tmp_path / "v1.jsonl", variant("1"), variant("only here", OTHER))
     write(tmp_path / "v2.jsonl", variant("2"))
@@ -196,11 +198,11 @@ STEPS = st.lists(
 @given(STEPS)
 @settings_of(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
 def test_what_a_send_says_changes_only_where_it_was_touched(
-    small: tuple[duckdb.DuckDBPyConnection, str],
+    sends_by_hour: tuple[duckdb.DuckDBPyConnection, str],
     tmp_path_factory: pytest.TempPathFactory,
     steps: list[tuple[Any, ...]],
 ) -> None:
-    connection, versions = small
+    connection, versions = sends_by_hour
     forget_variants(connection)
     folder = tmp_path_factory.mktemp("variants")
     before: set[tuple[Any, ...]] = set()
