@@ -300,7 +300,9 @@ def _close(path: Path) -> None:
         path.rename(path.with_suffix(".closed"))
     else:
         path.unlink()
-    sync_folder(path.parent)
+    # a power loss may take the new name back: the next start closes the segment then
+    with suppress(OSError):
+        sync_folder(path.parent)
 
 
 def _last_number(folder: Path) -> int:

@@ -20,7 +20,7 @@ import pytest
 
 from scripts.customerio.deliver import deliver, deliver_rest, name_of, packed, to_folder
 from scripts.customerio.receive import receiver_id
-from scripts.customerio.spool import Full, Segment, Spool
+from scripts.customerio.spool import Full, Segment, Spool, sync_folder
 from scripts.customerio.webhook import as_line, is_recent, webhooks
 from scripts.errors import UserError
 
@@ -164,7 +164,6 @@ def test_health_says_that_the_disk_fails_until_it_does_not(
         fails.set()
         with pytest.raises(Full):
             append(spool, b"refused")
-        time.sleep(0.6)
         assert health(spool) == (503, f"{spool.folder}: Input/output error\n")
         fails.clear()
         wait_for(lambda: health(spool) == (200, "ok\n"))
@@ -240,6 +239,27 @@ def test_a_full_spool_takes_nothing_until_something_is_delivered(tmp_path: Path)
         append(spool, b"0123456789")
     with spooling(tmp_path, max_waiting_bytes=5) as busy, pytest.raises(Full, match="wait for the disk"):
         append(busy, b"123456")
+
+
+def test_a_closed_segment_whose_name_was_not_waited_for_is_not_called_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, fails = [HOUR], [0]
+
+    def failing(folder: Path) -> None:
+        # only what closes a segment: the one before made its number known
+        if list(folder.glob("*.closed")):
+            fails[0] += 1
+            raise OSError(errno.EIO, "Input/output error")
+        sync_folder(folder)
+
+    with spooling(tmp_path, now=lambda: clock[0]) as spool:
+        append(spool, b"line")
+        monkeypatch.setattr("scripts.customerio.spool.sync_folder", failing)
+        clock[0] += timedelta(hours=1)
+        wait_for(lambda: fails[0])
+    assert "removed" not in caplog.text
+    assert [data for _, data in contents(spool)] == [b"line\n"]
 
 
 def test_two_receivers_do_not_share_a_spool(tmp_path: Path) -> None:
