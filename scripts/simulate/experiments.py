@@ -38,8 +38,9 @@ arm as (
     select name, control_template, true from template
     where control_template is not null and list_contains({OUTSIDE}, name)
 )
-select arm.template, d.journey as unit, d.campaign, case when not is_control then d.copy_id end as copy_id,
-    m.message_no, m.first_at, d.last_at, d.delivery_key as part, d.user_id
+select arm.template, d.journey as unit, coalesce(d.campaign, m.campaign) as campaign,
+    case when not is_control then d.copy_id end as copy_id, m.message_no, m.first_at, d.last_at,
+    d.delivery_key as part, d.user_id
 from delivery_plan d join arm on arm.served = d.template_id
 left join message m on m.delivery_no = d.delivery_no
 where d.journey is not null
