@@ -138,10 +138,14 @@ class Facts:
 
     @cached_property
     def units(self) -> list[Unit]:
+        """Deliveries, and journeys of campaigns that have a control or where the control is a template."""
         found = self.rows(
-            "select template_id, copy_id, unit_date, started_at, person, attrs, outcomes "
-            "from {experiment_units}"
+            "select unit_type = 'delivery', campaign_id, template_id, copy_id, unit_date, started_at, "
+            "person, attrs, outcomes from {experiment_units}"
         )
+        controlled = {
+            (name, campaign) for is_delivery, campaign, name, copy, *_ in found if not (is_delivery or copy)
+        }
         return [
             Unit(
                 name,
@@ -152,7 +156,8 @@ class Facts:
                 attrs,
                 seen,
             )
-            for name, copy, *when, person, attrs, outcomes in found
+            for is_delivery, campaign, name, copy, *when, person, attrs, outcomes in found
+            if is_delivery or self.template(name).control_template or (name, campaign) in controlled
             for seen in (frozenset(outcomes),)
         ]
 
