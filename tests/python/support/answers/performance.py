@@ -175,7 +175,7 @@ def best(facts: Facts, rows: list[Row]) -> dict[tuple[str, str], float]:
 
 
 def arms_of(facts: Facts, copies: list[Row], control: Row) -> list[tuple[str, float, float]]:
-    """Name, score and own error of each copy and of control."""
+    """Name, score and own error of each copy and of control; none where all trials of control succeeded."""
     sign = 1 if facts.metrics[control["metric"]].good_when == "up" else -1
     arms, of_control = [], []
     for row in copies:
@@ -187,9 +187,9 @@ def arms_of(facts: Facts, copies: list[Row], control: Row) -> list[tuple[str, fl
         of_control.append(control["design_effect"] * (1 - control["rate"]) * others)
         if variance > 0:
             arms.append((row["arm"], sign * row["estimate"].log_ratio, math.sqrt(variance)))
-    if min(of_control) > 0:
-        arms.append(("control", 0.0, math.sqrt(np.mean(of_control))))
-    return arms
+    if min(of_control) == 0:
+        return []
+    return [*arms, ("control", 0.0, math.sqrt(np.mean(of_control)))]
 
 
 def variant_performance(facts: Facts, rows: list[Row]) -> list[Row]:
