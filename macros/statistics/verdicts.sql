@@ -1,11 +1,14 @@
-{# What the data allow to say of an arm beside control: the first that applies. It reads the columns of a comparison. #}
+{# What the data allow to say of an arm beside control: the first that applies. It reads the columns of a comparison.
+   People are those of all days; on the days that count there are no more of them than trials. #}
 {% macro verdict() -%}
     case
             when arm_type = 'control' then 'control'
             when key_metric is null then 'no_key_metric'
             when control_trials is null then 'no_control'
             when is_split_broken then 'split_broken'
-            when least(verdict_trials, verdict_control_trials) < min_sends or least(people, control_people) < 200
+            when
+                least(verdict_trials, verdict_control_trials) < min_sends
+                or least(verdict_trials, verdict_control_trials, people, control_people) < 200
                 then 'too_few_sends'
             when verdict_log_ratio is null then 'no_outcome_yet'
             when coalesce(p_value_anytime_holm, 1) > 0.05 then 'no_difference_yet'
@@ -31,10 +34,11 @@
                 then 'No verdict: the traffic was not split as planned, so the arms may differ in more than the copy.'
             when 'too_few_sends'
                 then 'No verdict yet: on the days that count, {{ subject }} has '
-                    || cast({{ arms }}verdict_trials as {{ dbt.type_string() }}) || ' trials of ' || cast({{ arms }}people as {{ dbt.type_string() }})
-                    || ' people and control ' || cast({{ arms }}verdict_control_trials as {{ dbt.type_string() }}) || ' of '
-                    || cast({{ arms }}control_people as {{ dbt.type_string() }}) || '; each needs '
-                    || cast({{ arms }}min_sends as {{ dbt.type_string() }}) || ' and 200 people.'
+                    || cast({{ arms }}verdict_trials as {{ dbt.type_string() }}) || ' trials and control '
+                    || cast({{ arms }}verdict_control_trials as {{ dbt.type_string() }}) || '; each needs '
+                    || cast({{ arms }}min_sends as {{ dbt.type_string() }}) || ', of 200 people. Over all days, {{ subject }} reached '
+                    || cast({{ arms }}people as {{ dbt.type_string() }}) || ' people and control '
+                    || cast({{ arms }}control_people as {{ dbt.type_string() }}) || '.'
             when 'no_outcome_yet'
                 then 'No verdict yet: on the days that count, one of the arms has no outcome (' || {{ metric_words(arms ~ 'metric') }}
                     || ').'
@@ -63,7 +67,7 @@
 {% macro no_lift_reason() -%}
     case
             when arm_type = 'control' or lift is not null then null
-            when control_trials is null then 'no_control'
+            when not has_control then 'no_control'
             when shared_days = 0 then 'no_day_with_both_arms'
             else 'no_outcome_in_an_arm'
         end

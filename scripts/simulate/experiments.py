@@ -38,8 +38,9 @@ arm as (
     select name, control_template, true from template
     where control_template is not null and list_contains({OUTSIDE}, name)
 )
-select arm.template, d.journey as unit, d.campaign, case when not is_control then d.copy_id end as copy_id,
-    m.message_no, m.first_at, d.last_at, d.delivery_key as part, d.user_id
+select arm.template, d.journey as unit, coalesce(d.campaign, m.campaign) as campaign,
+    case when not is_control then d.copy_id end as copy_id, m.message_no, m.first_at, d.last_at,
+    d.delivery_key as part, d.user_id
 from delivery_plan d join arm on arm.served = d.template_id
 left join message m on m.delivery_no = d.delivery_no
 where d.journey is not null
@@ -104,24 +105,31 @@ def add_up(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def finish(con: duckdb.DuckDBPyConnection) -> None:
-    """Make the table experiment_daily. Journeys count in campaigns that have a control."""
+    """Make the table experiment_daily. Journeys count in campaigns with a control, if any has both arms."""
     metrics = " union all ".join(
         f"select '{metric}' as metric, '{trial}' as trial" for metric, trial in TRIALS.items()
     )
     con.execute(f"""
         create temp table experiment_daily as
-        with controlled as (
-            select distinct template, campaign from sum_experiment_cell
-            where unit_type = 'journey' and copy_id is null
+        with arms as (
+            select template, campaign, bool_or(copy_id is null) as control,
+                bool_or(copy_id is not null) as copies
+            from sum_experiment_cell where unit_type = 'journey' group by all
+        ),
+        compared as (
+            select template, campaign,
+                case when bool_or(control and copies) over of_template or not bool_or(copies) over of_template
+                    then control else copies end as counts
+            from arms window of_template as (partition by template)
         ),
         fair as (
             select cell.*, template.control_arm and copy.arm = 0 as is_inside_control
             from sum_experiment_cell cell
-            left join controlled c
+            left join compared c
                 on c.template = cell.template and c.campaign is not distinct from cell.campaign
             left join template on template.name = cell.template
             left join copy on copy.copy_id = cell.copy_id
-            where unit_type = 'delivery' or c.template is not null or template.control_template is not null
+            where unit_type = 'delivery' or c.counts or template.control_template is not null
         )
         select template as template_id, copy_id,
             copy_id is null or coalesce(is_inside_control, false) as is_control,

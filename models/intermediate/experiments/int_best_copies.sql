@@ -110,6 +110,15 @@ points as (
 
 ),
 
+-- if all trials of control succeeded, its error is unknown, and the best of the copies may be worse than control
+controlled as (
+
+    select template_id
+    from arms
+    where arm = 'control'
+
+),
+
 -- where the arm would be at a point of its own distribution, and how far that is above each other arm
 distances as (
 
@@ -123,6 +132,8 @@ distances as (
         on
             arms.template_id = others.template_id
             and arms.arm != others.arm
+    inner join controlled
+        on arms.template_id = controlled.template_id
     cross join points
 
 ),

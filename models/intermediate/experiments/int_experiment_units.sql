@@ -14,6 +14,12 @@ journey_units as (
 
 ),
 
+compared_campaigns as (
+
+    select * from {{ ref('int_compared_campaigns') }}
+
+),
+
 -- their deliveries count as journeys
 outside_templates as (
 
@@ -59,16 +65,20 @@ final as (
 
     select
         'journey' as unit_type,
-        unit_key,
-        template_id,
-        campaign_id,
-        copy_id,
-        is_control,
-        unit_date,
-        started_at,
-        person_key,
-        outcomes
+        journey_units.unit_key,
+        journey_units.template_id,
+        journey_units.campaign_id,
+        journey_units.copy_id,
+        journey_units.is_control,
+        journey_units.unit_date,
+        journey_units.started_at,
+        journey_units.person_key,
+        journey_units.outcomes
     from journey_units
+    inner join compared_campaigns
+        on
+            journey_units.template_id = compared_campaigns.template_id
+            and journey_units.campaign_id is not distinct from compared_campaigns.campaign_id
 
 )
 

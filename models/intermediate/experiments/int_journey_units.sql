@@ -67,12 +67,36 @@ control_messages as (
 
 ),
 
+-- of calls that lack theirs
+campaigns_of_messages as (
+
+    select
+        message_ids.delivery_id,
+        min(message_ids.campaign_id) as campaign_id
+    from deliveries
+    inner join {{ ref('int_message_matches') }} as messages
+        on
+            deliveries.delivery_key = messages.delivery_key
+            and deliveries.journey_id = messages.journey_id
+    inner join {{ ref('int_message_ids') }} as message_ids
+        on
+            messages.delivery_id = message_ids.delivery_id
+            and messages.first_event_date = message_ids.first_event_date
+    where
+        deliveries.campaign_id is null
+        {%- if is_incremental() %}
+            {{- and_between('message_ids.first_event_date', first_dates, 'first_event_date') }}
+        {%- endif %}
+    group by message_ids.delivery_id
+
+),
+
 parts as (
 
     select
         deliveries.template_id,
         deliveries.journey_id as unit_key,
-        deliveries.campaign_id,
+        coalesce(deliveries.campaign_id, campaigns_of_messages.campaign_id) as campaign_id,
         case when not deliveries.is_control then deliveries.copy_id end as copy_id,
         deliveries.is_control,
         deliveries.user_id,
@@ -85,6 +109,8 @@ parts as (
         on
             deliveries.delivery_key = messages.delivery_key
             and deliveries.journey_id = messages.journey_id
+    left join campaigns_of_messages
+        on messages.delivery_id = campaigns_of_messages.delivery_id
 
     union all
 

@@ -51,6 +51,8 @@ measured as (
         sums.shared_days,
         comparisons.control_trials,
         comparisons.control_successes,
+        -- a window may be without a control that there is
+        max(comparisons.control_trials) over (partition by sums.template_id) is not null as has_control,
         comparisons.people,
         comparisons.control_people,
         comparisons.design_effect,

@@ -14,17 +14,9 @@ templates as (
 
 ),
 
--- a journey of another campaign could not have been sent the control; a control that is a template of its own may be
--- served in a campaign of its own, so there every campaign counts
-campaigns_with_control as (
+compared_campaigns as (
 
-    select distinct
-        template_id,
-        campaign_id
-    from arms_daily
-    where
-        unit_type = 'journey'
-        and copy_id is null
+    select * from {{ ref('int_compared_campaigns') }}
 
 ),
 
@@ -46,14 +38,13 @@ arms as (
     from arms_daily
     left join templates
         on arms_daily.template_id = templates.template_id
-    left join campaigns_with_control
+    left join compared_campaigns
         on
-            arms_daily.template_id = campaigns_with_control.template_id
-            and arms_daily.campaign_id is not distinct from campaigns_with_control.campaign_id
+            arms_daily.template_id = compared_campaigns.template_id
+            and arms_daily.campaign_id is not distinct from compared_campaigns.campaign_id
     where
         arms_daily.unit_type = 'delivery'
-        or campaigns_with_control.template_id is not null
-        or templates.control_template_id is not null
+        or compared_campaigns.template_id is not null
 
 ),
 

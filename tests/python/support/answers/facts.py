@@ -138,10 +138,16 @@ class Facts:
 
     @cached_property
     def units(self) -> list[Unit]:
+        """Deliveries, and journeys of campaigns that are compared."""
         found = self.rows(
-            "select template_id, copy_id, unit_date, started_at, person, attrs, outcomes "
-            "from {experiment_units}"
+            "select unit_type = 'delivery', campaign_id, template_id, copy_id, unit_date, started_at, "
+            "person, attrs, outcomes from {experiment_units}"
         )
+        arms: dict[str, dict[int | None, set[bool]]] = defaultdict(lambda: defaultdict(set))
+        for is_delivery, campaign, name, copy, *_ in found:
+            if not is_delivery:
+                arms[name][campaign].add(copy is None)
+        compared = {name: self.compared(name, campaigns) for name, campaigns in arms.items()}
         return [
             Unit(
                 name,
@@ -152,9 +158,18 @@ class Facts:
                 attrs,
                 seen,
             )
-            for name, copy, *when, person, attrs, outcomes in found
+            for is_delivery, campaign, name, copy, *when, person, attrs, outcomes in found
+            if is_delivery or campaign in compared[name]
             for seen in (frozenset(outcomes),)
         ]
+
+    def compared(self, name: str, campaigns: dict[int | None, set[bool]]) -> set[int | None]:
+        """A template's campaigns that are compared, of those with their arms: True is control."""
+        if self.template(name).control_template:
+            return set(campaigns)
+        has_both = any(len(arms) == 2 for arms in campaigns.values())
+        has_copies = any(False in arms for arms in campaigns.values())
+        return {campaign for campaign, arms in campaigns.items() if (has_both or not has_copies) in arms}
 
     @cached_property
     def people(self) -> dict[tuple[str, str], dict[str, People]]:

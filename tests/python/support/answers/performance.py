@@ -92,7 +92,7 @@ def measured(facts: Facts, name: str, arm: str, metric: str, window: str, days: 
         "p_value": plain.p,
         "pooled_lift": rate / control_rate - 1 if has_pooled else None,
         "probability_beats_control": None if z is None else float(ndtr(z)),
-        "reason": "no_control" if not of_control else None if is_control else reason(sums, plain),
+        "reason": "no_control" if not control_days else None if is_control else reason(sums, plain),
         **of_verdict(facts, name, arm, metric, window, sums, paired),
         "sums": sums,
         "estimate": plain,
@@ -155,7 +155,7 @@ def has_too_few(facts: Facts, row: Row) -> bool:
     """Whether an arm has too few trials or people for a verdict."""
     sends = min(row["verdict_trials"], row["verdict_control_trials"])
     people = min(row["people"], row["control_people"])
-    return bool(sends < facts.template(row["template_id"]).min_sends or people < 200)
+    return bool(sends < facts.template(row["template_id"]).min_sends or min(sends, people) < 200)
 
 
 def best(facts: Facts, rows: list[Row]) -> dict[tuple[str, str], float]:
@@ -175,7 +175,7 @@ def best(facts: Facts, rows: list[Row]) -> dict[tuple[str, str], float]:
 
 
 def arms_of(facts: Facts, copies: list[Row], control: Row) -> list[tuple[str, float, float]]:
-    """Name, score and own error of each copy and of control."""
+    """Name, score and own error of each copy and of control; none where all trials of control succeeded."""
     sign = 1 if facts.metrics[control["metric"]].good_when == "up" else -1
     arms, of_control = [], []
     for row in copies:
@@ -187,9 +187,9 @@ def arms_of(facts: Facts, copies: list[Row], control: Row) -> list[tuple[str, fl
         of_control.append(control["design_effect"] * (1 - control["rate"]) * others)
         if variance > 0:
             arms.append((row["arm"], sign * row["estimate"].log_ratio, math.sqrt(variance)))
-    if min(of_control) > 0:
-        arms.append(("control", 0.0, math.sqrt(np.mean(of_control))))
-    return arms
+    if min(of_control) == 0:
+        return []
+    return [*arms, ("control", 0.0, math.sqrt(np.mean(of_control)))]
 
 
 def variant_performance(facts: Facts, rows: list[Row]) -> list[Row]:

@@ -30,9 +30,10 @@ def verdict_sentence(facts: Facts, row: Row) -> str | None:
     if verdict == "too_few_sends":
         subject = "JustAI" if row["arm_type"] == "copies" else "the copy"
         return (
-            f"No verdict yet: on the days that count, {subject} has {row['verdict_trials']} trials of "
-            f"{row['people']} people and control {row['verdict_control_trials']} of {row['control_people']}; "
-            f"each needs {facts.template(row['template_id']).min_sends} and 200 people."
+            f"No verdict yet: on the days that count, {subject} has {row['verdict_trials']} trials and "
+            f"control {row['verdict_control_trials']}; each needs "
+            f"{facts.template(row['template_id']).min_sends}, of 200 people. Over all days, {subject} "
+            f"reached {row['people']} people and control {row['control_people']}."
         )
     interval = ""
     if row["lift_low_anytime"] is not None:
