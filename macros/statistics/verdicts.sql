@@ -36,7 +36,7 @@
                 then 'No verdict yet: on the days that count, {{ subject }} has '
                     || cast({{ arms }}verdict_trials as {{ dbt.type_string() }}) || ' trials and control '
                     || cast({{ arms }}verdict_control_trials as {{ dbt.type_string() }}) || '; each needs '
-                    || cast({{ arms }}min_sends as {{ dbt.type_string() }}) || ', of 200 people. Over all days, {{ subject }} reached '
+                    || cast({{ arms }}min_sends as {{ dbt.type_string() }}) || ' trials and 200 people. Over all days, {{ subject }} reached '
                     || cast({{ arms }}people as {{ dbt.type_string() }}) || ' people and control '
                     || cast({{ arms }}control_people as {{ dbt.type_string() }}) || '.'
             when 'no_outcome_yet'

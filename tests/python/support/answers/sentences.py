@@ -32,7 +32,7 @@ def verdict_sentence(facts: Facts, row: Row) -> str | None:
         return (
             f"No verdict yet: on the days that count, {subject} has {row['verdict_trials']} trials and "
             f"control {row['verdict_control_trials']}; each needs "
-            f"{facts.template(row['template_id']).min_sends}, of 200 people. Over all days, {subject} "
+            f"{facts.template(row['template_id']).min_sends} trials and 200 people. Over all days, {subject} "
             f"reached {row['people']} people and control {row['control_people']}."
         )
     interval = ""
