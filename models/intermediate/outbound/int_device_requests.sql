@@ -23,8 +23,9 @@ parsed as (
         {{ call_columns() }},
         user_id,
         properties,
-        {{ json_fields('context', ['device.token', 'device.type', 'app.version']) }} as context_fields,
-        {{ json_fields('properties', ['email', 'device_id', 'device_type']) }} as property_fields
+        {{ json_value('context', 'device') }} as device,
+        {{ json_fields('context', ['device.type', 'app.version']) }} as context_fields,
+        {{ json_fields('properties', ['device_type']) }} as property_fields
     from calls
 
 ),
@@ -36,10 +37,8 @@ read as (
         {{ call_columns() }},
         user_id,
         properties,
-        {{ json_field('property_fields', 'email') }} as email,
-        coalesce(
-            {{ json_field('context_fields', 'device.token') }}, {{ json_field('property_fields', 'device_id') }}
-        ) as token,
+        {{ json_name('properties', 'email') }} as email,
+        coalesce({{ json_name('device', 'token') }}, {{ json_name('properties', 'device_id') }}) as token,
         lower(coalesce(
             {{ json_field('context_fields', 'device.type') }}, {{ json_field('property_fields', 'device_type') }}
         )) as device_type,
