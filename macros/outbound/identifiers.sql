@@ -22,12 +22,19 @@
 {%- endmacro %}
 
 
-{# A member of a JSON object, given as text, that names somebody or something: a string or a number. Landing rejects a
-   call whose own ids are anything else; here a sender's false would be one person for all who have none. #}
+{# Whether a JSON value, given as JSON and as its text, names somebody or something: a string or a number, and no spaces
+   alone. #}
+{% macro is_name(json, text) -%}
+    left({{ json }}, 1) not in ('{', '[', 't', 'f', 'n') and {{ without_spaces(text) }} != ''
+{%- endmacro %}
+
+
+{# A member of a JSON object, given as text, that names somebody or something, else null. Landing rejects a call whose
+   own ids are neither text nor a number; here a sender's false would be one person for all who have none. #}
 {% macro json_name(json_text, key) -%}
     case
-            when left({{ json_value(json_text, key) }}, 1) not in ('{', '[', 't', 'f')
-                then {{ unless_blank(json_member(json_text, key)) }}
+            when {{ is_name(json_value(json_text, key), json_member(json_text, key)) }}
+                then {{ json_member(json_text, key) }}
         end
 {%- endmacro %}
 

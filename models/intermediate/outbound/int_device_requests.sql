@@ -51,7 +51,6 @@ identified as (
 
     select
         {{ call_columns() }},
-        user_id,
         properties,
         token,
         app_version,
@@ -92,7 +91,6 @@ written as (
 
     select
         {{ call_columns('identified') }},
-        identified.user_id,
         identified.token,
         identified.platform,
         identified.person_id_type,
@@ -124,7 +122,7 @@ final as (
                 ['missing_token', 'token is null'],
                 ['missing_field', "action != 'delete_device' and platform is null"],
             ],
-            ids=['user_id'],
+            ids=['person_id'],
             attributes=['attributes'],
         ) }} as held_back_reason
     from written

@@ -113,7 +113,6 @@ written as (
     select
         {{ call_columns('identified') }},
         identified.name,
-        identified.known_id,
         identified.person_id_type,
         identified.person_id,
         {{ json_object([
@@ -144,7 +143,7 @@ final as (
                 ['unknown_content_action', "action = 'report_content_event' and name not in ('viewed_content', 'clicked_content')"],
                 ['value_too_long', byte_length('name') ~ ' > 100'],
             ],
-            ids=['known_id'],
+            ids=['person_id'],
         ) }} as held_back_reason
     from written
 

@@ -121,12 +121,12 @@ parts as (
         ['attributes', "case when action = 'create_or_update_object' then coalesce(own.members, '{}') else own.members end"],
         ['cio_relationships', 'case when person_id is not null then ' ~ relationship_to('identifiers') ~ ' end'],
     ]),
-    columns=['user_id', 'object_id'],
+    columns=['object_id'],
     conditions=[
         ['missing_object_id', 'object_id is null'],
         ['no_identifier', "action = 'delete_relationship' and person_id is null"],
     ],
-    ids=['user_id', 'object_id'],
+    ids=['person_id', 'object_id'],
 ) }}
 
 select * from final

@@ -144,7 +144,7 @@ parts as (
                 ~ ' = ' ~ person_of_request(identifier_type('previous_id'), 'previous_id'),
         ],
     ],
-    ids=['user_id', 'previous_id', 'object_id'],
+    ids=['person_id', 'previous_id', 'object_id'],
 ) }}
 
 select * from final
