@@ -6,7 +6,8 @@
 {%- endmacro %}
 
 {% macro identifier_type(text) -%}
-    {%- set atom = '[A-Za-z0-9!#$%&*+/=?^_`{|}~-]+' -%}
+    {#- the pattern stands within quotes, so one that is part of it is doubled -#}
+    {%- set atom = "[A-Za-z0-9!#$%&''*+/=?^_`{|}~-]+" -%}
     {%- set label = '[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?' -%}
     case
         when left({{ text }}, 4) = 'cio_' and length({{ text }}) > 4 then 'cio_id'
@@ -14,6 +15,29 @@
         else 'id'
     end
 {%- endmacro %}
+
+{# A text that names somebody or something, as it is; one of spaces alone names nobody. #}
+{% macro unless_blank(text) -%}
+    case when {{ without_spaces(text) }} != '' then {{ text }} end
+{%- endmacro %}
+
+
+{# Whether a JSON value, given as JSON and as its text, names somebody or something: a string or a number, and no spaces
+   alone. #}
+{% macro is_name(json, text) -%}
+    left({{ json }}, 1) not in ('{', '[', 't', 'f', 'n') and {{ without_spaces(text) }} != ''
+{%- endmacro %}
+
+
+{# A member of a JSON object, given as text, that names somebody or something, else null. Landing rejects a call whose
+   own ids are neither text nor a number; here a sender's false would be one person for all who have none. #}
+{% macro json_name(json_text, key) -%}
+    case
+            when {{ is_name(json_value(json_text, key), json_member(json_text, key)) }}
+                then {{ json_member(json_text, key) }}
+        end
+{%- endmacro %}
+
 
 {# What identifies an object. #}
 {% macro object_identifiers(type, id) -%}

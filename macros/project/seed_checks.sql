@@ -1,6 +1,6 @@
 {# The rows of a seed's file, checked: the names of the columns, their types, the rows as lists of values, and the table
    as dbt read it. Values are trimmed, empty ones are null, lines without values are left out, and a column that the file
-   lacks is null. What a column may hold is what its data tests and its data_type in _seeds.yml say. #}
+   lacks is null. What a column may hold is what its data tests, its data_type and its meta in _seeds.yml say. #}
 {% macro checked_seed() -%}
     {%- set file = model.original_file_path -%}
     {%- do stop_at_broken_line(file) -%}
@@ -99,6 +99,15 @@
         {{ exceptions.raise_compiler_error(
             file ~ ", line " ~ line ~ ": " ~ name ~ " is empty; write it, or remove the line"
         ) }}
+    {%- endfor -%}
+    {%- for name in row if row[name] is not none -%}
+        {%- set only_where = model.columns.get(name, {}).get('config', {}).get('meta', {}).get('only_where') -%}
+        {%- if only_where and row[only_where[0]] != only_where[1] -%}
+            {{ exceptions.raise_compiler_error(
+                file ~ ", line " ~ line ~ ": " ~ name ~ " is '" ~ row[name] ~ "' and " ~ only_where[0] ~ " is '"
+                ~ row[only_where[0]] ~ "'; only " ~ only_where[1] ~ " has one: leave it empty"
+            ) }}
+        {%- endif -%}
     {%- endfor -%}
     {%- for columns in rules['keys'] -%}
         {%- set values = [] -%}

@@ -19,7 +19,11 @@ _PAIRS = {
     "sent_at": "sentAt",
     "received_at": "receivedAt",
 }
-_MOMENT = f"coalesce({', '.join(f'v_{column}' for column in _TIMES)})"
+# The time that models give the call, as the macro source_call_millis() does: a device's own may be any.
+_MOMENT = (
+    "coalesce(v_timestamp, v_received_at - (v_sent_at - v_original_timestamp), "
+    "v_original_timestamp, v_sent_at, v_received_at)"
+)
 _TEXTS = ("user_id", "anonymous_id", "previous_id", "group_id", "event", "name")
 
 

@@ -23,8 +23,9 @@ parsed as (
         {{ call_columns() }},
         user_id,
         properties,
-        {{ json_fields('context', ['device.token', 'device.type', 'app.version']) }} as context_fields,
-        {{ json_fields('properties', ['email', 'device_id', 'device_type']) }} as property_fields
+        {{ json_value('context', 'device') }} as device,
+        {{ json_fields('context', ['device.type', 'app.version']) }} as context_fields,
+        {{ json_fields('properties', ['device_type']) }} as property_fields
     from calls
 
 ),
@@ -36,10 +37,8 @@ read as (
         {{ call_columns() }},
         user_id,
         properties,
-        {{ json_field('property_fields', 'email') }} as email,
-        coalesce(
-            {{ json_field('context_fields', 'device.token') }}, {{ json_field('property_fields', 'device_id') }}
-        ) as token,
+        {{ json_name('properties', 'email') }} as email,
+        coalesce({{ json_name('device', 'token') }}, {{ json_name('properties', 'device_id') }}) as token,
         lower(coalesce(
             {{ json_field('context_fields', 'device.type') }}, {{ json_field('property_fields', 'device_type') }}
         )) as device_type,
@@ -52,7 +51,6 @@ identified as (
 
     select
         {{ call_columns() }},
-        user_id,
         properties,
         token,
         app_version,
@@ -93,7 +91,6 @@ written as (
 
     select
         {{ call_columns('identified') }},
-        identified.user_id,
         identified.token,
         identified.platform,
         identified.person_id_type,
@@ -125,7 +122,7 @@ final as (
                 ['missing_token', 'token is null'],
                 ['missing_field', "action != 'delete_device' and platform is null"],
             ],
-            ids=['user_id'],
+            ids=['person_id'],
             attributes=['attributes'],
         ) }} as held_back_reason
     from written

@@ -113,7 +113,6 @@ written as (
     select
         {{ call_columns('identified') }},
         identified.name,
-        identified.known_id,
         identified.person_id_type,
         identified.person_id,
         {{ json_object([
@@ -132,7 +131,7 @@ written as (
 
 ),
 
--- the value of an attribute has no limit of its own in an event, which has one as a whole
+-- the value of an attribute has no limit of its own in an event, which has one as a whole; names and their number have
 final as (
 
     select
@@ -142,11 +141,14 @@ final as (
                 ['no_identifier', 'person_id is null'],
                 ['missing_field', 'name is null'],
                 ['unknown_content_action', "action = 'report_content_event' and name not in ('viewed_content', 'clicked_content')"],
-                ['value_too_long', byte_length('name') ~ ' > 100'],
+                ['value_too_long', byte_length('name') ~ ' > 100 or attributes.longest_name > 150'],
+                ['too_many_attributes', 'attributes.member_count > ' ~ most_attributes()],
             ],
-            ids=['known_id'],
+            ids=['person_id'],
         ) }} as held_back_reason
     from written
+    left join attributes
+        on written.request_id = attributes.request_id
 
 )
 

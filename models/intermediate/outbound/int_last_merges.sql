@@ -1,7 +1,7 @@
 {{ config(materialized='view') }}
 
-{# A circle of merges ends with the steps. #}
-{% set steps = 8 %}
+{# A circle of merges ends with the steps, which are as many as int_person_ids follows. #}
+{% set steps = 16 %}
 
 with
 

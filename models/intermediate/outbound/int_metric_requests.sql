@@ -21,8 +21,9 @@ parsed as (
 
     select
         {{ call_columns() }},
+        properties,
         {{ json_fields(
-            'properties', ['deliveryId', 'metric', 'recipient', 'reason', 'href', 'actionName', 'actionValue']
+            'properties', ['metric', 'recipient', 'reason', 'href', 'actionName', 'actionValue']
         ) }} as property_fields
     from calls
 
@@ -32,7 +33,7 @@ read as (
 
     select
         {{ call_columns() }},
-        {{ json_field('property_fields', 'deliveryId') }} as delivery_id,
+        {{ json_name('properties', 'deliveryId') }} as delivery_id,
         {{ json_field('property_fields', 'metric') }} as metric,
         {{ json_field('property_fields', 'recipient') }} as recipient,
         {{ json_field('property_fields', 'reason') }} as reason,

@@ -25,8 +25,9 @@ parsed as (
         anonymous_id,
         group_id,
         traits,
+        properties,
         {{ json_fields('traits', ['objectTypeId', 'object_type_id']) }} as trait_fields,
-        {{ json_fields('properties', ['email', 'objectId', 'objectTypeId', 'object_type_id']) }} as property_fields
+        {{ json_fields('properties', ['objectTypeId', 'object_type_id']) }} as property_fields
     from calls
 
 ),
@@ -40,7 +41,7 @@ read as (
         traits,
         case
             when action = 'create_or_update_object' then group_id
-            else {{ json_field('property_fields', 'objectId') }}
+            else {{ json_name('properties', 'objectId') }}
         end as object_id,
         coalesce(
             case when action = 'create_or_update_object' then {{ json_field('trait_fields', 'object_type_id') }} end,
@@ -49,7 +50,7 @@ read as (
             {{ json_field('property_fields', 'objectTypeId') }},
             '1'
         ) as object_type_id,
-        case when action = 'delete_relationship' then {{ json_field('property_fields', 'email') }} end as email,
+        case when action = 'delete_relationship' then {{ json_name('properties', 'email') }} end as email,
         {{ json_value('traits', 'objectAttributes') }} as object_attributes,
         {{ json_value('traits', 'relationshipAttributes') }} as relationship_attributes
     from parsed
@@ -120,12 +121,12 @@ parts as (
         ['attributes', "case when action = 'create_or_update_object' then coalesce(own.members, '{}') else own.members end"],
         ['cio_relationships', 'case when person_id is not null then ' ~ relationship_to('identifiers') ~ ' end'],
     ]),
-    columns=['user_id', 'object_id'],
+    columns=['object_id'],
     conditions=[
         ['missing_object_id', 'object_id is null'],
         ['no_identifier', "action = 'delete_relationship' and person_id is null"],
     ],
-    ids=['user_id', 'object_id'],
+    ids=['person_id', 'object_id'],
 ) }}
 
 select * from final

@@ -25,8 +25,8 @@ parsed as (
         anonymous_id,
         previous_id,
         traits,
-        {{ json_fields('traits', ['email', 'objectId', 'objectTypeId', 'object_type_id']) }} as trait_fields,
-        {{ json_fields('properties', ['email']) }} as property_fields
+        properties,
+        {{ json_fields('traits', ['objectTypeId', 'object_type_id']) }} as trait_fields
     from calls
 
 ),
@@ -40,10 +40,10 @@ read as (
         previous_id,
         traits,
         case
-            when action = 'create_or_update_person' then {{ json_field('trait_fields', 'email') }}
-            when action != 'merge_people' then {{ json_field('property_fields', 'email') }}
+            when action = 'create_or_update_person' then {{ json_name('traits', 'email') }}
+            when action != 'merge_people' then {{ json_name('properties', 'email') }}
         end as email,
-        {{ json_field('trait_fields', 'objectId') }} as object_id,
+        {{ json_name('traits', 'objectId') }} as object_id,
         coalesce(
             {{ json_field('trait_fields', 'object_type_id') }}, {{ json_field('trait_fields', 'objectTypeId') }}, '1'
         ) as object_type_id,
@@ -138,9 +138,13 @@ parts as (
         ['anonymous_identify', "action = 'create_or_update_person' and person_id is null and anonymous_id is not null"],
         ['no_identifier', 'person_id is null'],
         ['no_identifier', "action = 'merge_people' and previous_id is null"],
-        ['merged_with_itself', "action = 'merge_people' and previous_id = user_id"],
+        [
+            'merged_with_itself',
+            "action = 'merge_people' and " ~ person_of_request('person_id_type', 'person_id')
+                ~ ' = ' ~ person_of_request(identifier_type('previous_id'), 'previous_id'),
+        ],
     ],
-    ids=['user_id', 'previous_id', 'object_id'],
+    ids=['person_id', 'previous_id', 'object_id'],
 ) }}
 
 select * from final

@@ -47,7 +47,7 @@ named_people as (
     select
         case when person_id_type = 'id' then person_id end as customer_id,
         case when person_id_type = 'cio_id' then substr(person_id, 5) end as cio_id,
-        {{ plain_email('coalesce(' ~ json_member(json_value('payload', 'attributes'), 'email')
+        {{ plain_email('coalesce(' ~ json_name(json_value('payload', 'attributes'), 'email')
             ~ ", case when person_id_type = 'email' then person_id end)") }} as email,
         happened_at
     from identify_requests

@@ -52,10 +52,10 @@ ranked as (
             order by merge_depth, request_order desc
         ) as recency
     from opened
-    -- an address cannot be taken away by null: it identifies the person
+    -- an address cannot be taken away by null or by what is none: it identifies the person
     where
         member_name != 'email'
-        or member_json != 'null'
+        or {{ is_name('member_json', 'member_text') }}
 
 ),
 

@@ -22,6 +22,12 @@ CALL = {
     "properties": {"plan": "team"},
 }
 T = 1772359200000
+READINGS = {
+    "timestamp": None,
+    "originalTimestamp": "2026-03-01T10:00:00Z",
+    "sentAt": "2026-03-01T10:00:05Z",
+    "receivedAt": "2026-03-01T11:00:05Z",
+}
 
 
 def of(*calls: dict[str, Any], path: Path) -> list[dict[str, Any]]:
@@ -102,6 +108,9 @@ def test_times_are_milliseconds_on_both_engines() -> None:
         ({"timestamp": None}, "missing_timestamp"),
         ({"timestamp": "1999-12-31T23:59:59.999Z"}, "timestamp_out_of_bounds"),
         ({"timestamp": "2100-01-01"}, "timestamp_out_of_bounds"),
+        (READINGS | {"sentAt": "9999-12-31"}, "timestamp_out_of_bounds"),
+        (READINGS | {"sentAt": "0001-01-01"}, "timestamp_out_of_bounds"),
+        (READINGS | {"originalTimestamp": "1970-01-01T00:00:05Z"}, "timestamp_out_of_bounds"),
         ({"properties": [1]}, "bad_properties"),
         ({"traits": "x"}, "bad_traits"),
         ({"properties": '{"a": 1, "a": 2}'}, "duplicate_key_in_properties"),
@@ -112,6 +121,12 @@ def test_why_a_call_is_rejected(tmp_path: Path, changes: dict[str, Any], reason:
     land_path(connection, write(tmp_path / "calls.jsonl", CALL | changes), PIPELINE_CALLS)
     assert [found for _, _, found in rejected(connection, PIPELINE_CALLS)] == [reason]
     assert not landed(connection, PIPELINE_CALLS)
+
+
+def test_a_device_whose_clock_began_again_is_corrected(tmp_path: Path) -> None:
+    readings = {"originalTimestamp": "1970-01-01T00:00:05Z", "sentAt": "1970-01-01T00:00:10Z"}
+    (row,) = of(CALL | READINGS | readings, path=tmp_path)
+    assert row["original_timestamp"] == 5000
 
 
 def test_a_call_without_message_id_is_known_by_what_it_says(tmp_path: Path) -> None:

@@ -215,6 +215,11 @@ REFUSED = {
         ACTIONS + "t,7,message,\n",
         "line 2: action_id is empty; write it, or remove the line",
     ),
+    "an event of a call that has none": (
+        "destination_actions",
+        "action,call_type,event_name,enabled\ntrack_page_view,page,Pricing,false\n",
+        "line 2: event_name is 'Pricing' and call_type is 'page'; only track has one: leave it empty",
+    ),
     "a column too few": (
         "template_actions",
         "template_id,campaign_id,role\nt,7,message\n",
