@@ -24,7 +24,7 @@
 {% macro agreed_flags(events, flags) -%}
     select
         delivery_id,
-        metric,
+        {{ metric_of_any_feed('metric') }} as compared_metric,
         {%- for flag in flags %}
         {%- set value = "case when " ~ flag ~ " then 1 when not " ~ flag ~ " then 0 end" %}
         case when count({{ flag }}) = count(*) and min({{ value }}) = max({{ value }}) then min({{ value }}) = 1 end
@@ -32,5 +32,5 @@
         {%- endfor %}
     from {{ events }}
     where is_about_message
-    group by delivery_id, metric
+    group by delivery_id, {{ metric_of_any_feed('metric') }}
 {%- endmacro %}

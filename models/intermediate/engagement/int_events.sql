@@ -92,7 +92,7 @@ webhooks as (
     left join sync_metrics
         on
             webhook_events.delivery_id = sync_metrics.delivery_id
-            and webhook_events.metric = sync_metrics.metric
+            and {{ metric_of_any_feed('webhook_events.metric') }} = sync_metrics.compared_metric
     {%- if feeds[0] == 'sync' %}
     left join synced_messages
         on webhook_events.delivery_id = synced_messages.delivery_id
@@ -129,7 +129,7 @@ syncs as (
     left join webhook_metrics
         on
             sync_events.delivery_id = webhook_metrics.delivery_id
-            and sync_events.metric = webhook_metrics.metric
+            and {{ metric_of_any_feed('sync_events.metric') }} = webhook_metrics.compared_metric
     {%- endif %}
 
 ),
