@@ -78,6 +78,7 @@ counted as (
 
 ),
 
+-- without its type, a delivery may be a message or the call of a webhook
 waiting as (
 
     select
@@ -87,7 +88,7 @@ waiting as (
     from metrics
     left join deliveries
         on metrics.delivery_id = deliveries.delivery_id
-    where deliveries.delivery_id is null
+    where deliveries.channel is null
     group by cast(metrics.event_at as date), {{ metric_of_any_feed('metrics.metric') }}
 
 ),
