@@ -10,6 +10,13 @@
 {%- endmacro %}
 
 
+{# The name of a metric by which feeds are compared: what the webhooks call dropped is suppressed in Customer.io's
+   aggregates, and which of the two the warehouse sync says is not documented. #}
+{% macro metric_of_any_feed(metric) -%}
+    case when {{ metric }} = 'suppressed' then 'dropped' else {{ metric }} end
+{%- endmacro %}
+
+
 {# The channel with which a name such as 'email_opened' begins, null if it begins with none. #}
 {% macro channel_in_name(name) -%}
     {%- set channels = [

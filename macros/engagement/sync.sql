@@ -17,3 +17,20 @@
 {% macro sync_event_id(metric_id) -%}
     'sync:' || {{ metric_id }}
 {%- endmacro %}
+
+
+{# The select of a feed's flags by message and metric. Which of its events is the same as one of the other feed is not
+   known, so a flag is known only where all of them have it. #}
+{% macro agreed_flags(events, flags) -%}
+    select
+        delivery_id,
+        {{ metric_of_any_feed('metric') }} as compared_metric,
+        {%- for flag in flags %}
+        {%- set value = "case when " ~ flag ~ " then 1 when not " ~ flag ~ " then 0 end" %}
+        case when count({{ flag }}) = count(*) and min({{ value }}) = max({{ value }}) then min({{ value }}) = 1 end
+            as {{ flag }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ events }}
+    where is_about_message
+    group by delivery_id, {{ metric_of_any_feed('metric') }}
+{%- endmacro %}

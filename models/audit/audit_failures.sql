@@ -9,18 +9,80 @@ landed as (
 
 {{ latest_lines() }},
 
-{{ events_of_lines('latest_lines', 'events') }},
+{{ events_of_lines('latest_lines', 'details') }},
+
+counted as (
+
+    select * from {{ ref('int_events') }}
+    where not is_in_earlier_feed
+
+),
+
+metrics as (
+
+    select * from {{ ref('stg_customerio__metrics') }}
+    where failure_message is not null
+
+),
 
 -- a push says of each device why it failed
-failed as (
+webhook_failures as (
 
     select
-        event_at,
-        channel,
-        metric,
+        details.event_at,
+        details.channel,
+        details.metric,
+        details.delivery_id,
+        coalesce(details.failure_message, {{ json_each_member('details.recipients', 'failure_message') }})
+            as failure_message
+    from details
+    inner join counted
+        on
+            details.event_id = counted.event_id
+            and cast(details.event_at as date) = counted.event_date
+
+),
+
+webhook_actions as (
+
+    select distinct
         delivery_id,
-        coalesce(failure_message, {{ json_each_member('recipients', 'failure_message') }}) as failure_message
-    from events
+        metric
+    from webhook_failures
+    where
+        channel = 'webhook'
+        and failure_message is not null
+
+),
+
+-- no feed comes first for the call of a webhook, which is about no message: both may count it
+sync_failures as (
+
+    select
+        counted.event_at,
+        counted.channel,
+        counted.metric,
+        counted.delivery_id,
+        metrics.failure_message
+    from metrics
+    inner join counted
+        on {{ sync_event_id('metrics.metric_id') }} = counted.event_id
+    left join webhook_actions
+        on
+            counted.channel = 'webhook'
+            and counted.delivery_id = webhook_actions.delivery_id
+            and counted.metric = webhook_actions.metric
+    where webhook_actions.delivery_id is null
+
+),
+
+failed as (
+
+    select * from webhook_failures
+
+    union all
+
+    select * from sync_failures
 
 ),
 

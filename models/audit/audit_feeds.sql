@@ -29,7 +29,7 @@ of_sync as (
 
     select distinct
         event_date,
-        metric,
+        {{ metric_of_any_feed('metric') }} as metric,
         delivery_id
     from sync_events
 
@@ -40,7 +40,7 @@ of_webhooks as (
 
     select distinct
         event_date,
-        metric,
+        {{ metric_of_any_feed('metric') }} as metric,
         delivery_id
     from {{ ref('int_distinct_events') }}
     where
@@ -78,17 +78,18 @@ counted as (
 
 ),
 
+-- without its type, a delivery may be a message or the call of a webhook
 waiting as (
 
     select
         cast(metrics.event_at as date) as event_date,
-        metrics.metric,
+        {{ metric_of_any_feed('metrics.metric') }} as metric,
         count(*) as waiting_metrics
     from metrics
     left join deliveries
         on metrics.delivery_id = deliveries.delivery_id
-    where deliveries.delivery_id is null
-    group by cast(metrics.event_at as date), metrics.metric
+    where deliveries.channel is null
+    group by cast(metrics.event_at as date), {{ metric_of_any_feed('metrics.metric') }}
 
 ),
 

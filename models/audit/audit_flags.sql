@@ -2,7 +2,8 @@ with
 
 events as (
 
-    select * from {{ ref('int_distinct_events') }}
+    select * from {{ ref('int_events') }}
+    where not is_in_earlier_feed
 
 ),
 

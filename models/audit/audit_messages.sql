@@ -20,7 +20,7 @@ events as (
 
 ),
 
--- what the API was not asked for cannot be missing there
+-- what the API was not asked for cannot be missing there, whenever it was opened
 covered as (
 
     select
@@ -44,9 +44,7 @@ event_messages as (
         {%- endfor %}
     from events
     inner join covered
-        on
-            events.channel = covered.channel
-            and events.event_at >= covered.first_created_at
+        on events.channel = covered.channel
     group by events.delivery_id, events.channel
 
 ),
@@ -77,7 +75,7 @@ both_feeds as (
     inner join covered
         on
             event_messages.channel = covered.channel
-            and event_messages.first_event_at <= covered.last_created_at
+            and event_messages.first_event_at between covered.first_created_at and covered.last_created_at
     where event_messages.delivery_id not in (select messages.delivery_id from messages)
 
 ),

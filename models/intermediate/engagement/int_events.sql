@@ -3,8 +3,11 @@
 {% set feeds = engagement_feeds() %}
 {% set of_event = [
     'event_id', 'event_date', 'event_timestamp', 'event_at', 'channel', 'metric', 'delivery_id', 'journey_id', 'action_id',
-    'parent_action_id', 'campaign_id', 'user_id', 'href', 'conversion_value', 'is_synthetic', 'is_about_message',
+    'parent_action_id', 'campaign_id', 'user_id', 'href', 'conversion_value', 'is_about_message',
 ] %}
+{# The sync has no is_synthetic. #}
+{% set flags_of_sync = ['is_prefetched', 'is_machine_click'] %}
+{% set flags_of_webhooks = ['is_synthetic', 'is_prefetched', 'is_machine_click'] %}
 
 with
 
@@ -20,6 +23,9 @@ apart_days as (
 webhook_events as (
 
     select * from {{ ref('int_distinct_events') }}
+    {%- if 'webhooks' not in feeds %}
+    where false
+    {%- endif %}
 
 ),
 
@@ -44,20 +50,9 @@ left_out as (
 
 ),
 
--- which of its rows is the same event is not known, so a flag is known only where all of them have it
 sync_metrics as (
 
-    select
-        delivery_id,
-        metric,
-        {%- for flag in ['is_prefetched', 'is_machine_click'] %}
-        {%- set value = "case when " ~ flag ~ " then 1 when not " ~ flag ~ " then 0 end" %}
-        case when count({{ flag }}) = count(*) and min({{ value }}) = max({{ value }}) then min({{ value }}) = 1 end
-            as {{ flag }}{{ ',' if not loop.last }}
-        {%- endfor %}
-    from sync_events
-    where is_about_message
-    group by delivery_id, metric
+    {{ agreed_flags('sync_events', flags_of_sync) }}
 
 ),
 
@@ -69,6 +64,12 @@ synced_messages as (
 
 ),
 
+webhook_metrics as (
+
+    {{ agreed_flags('webhook_events', flags_of_webhooks) }}
+
+),
+
 {% endif -%}
 -- joined, because Snowflake has no `in (select …)` but in a condition
 webhooks as (
@@ -76,8 +77,10 @@ webhooks as (
     select
         'webhooks' as feed,
         {{ columns_of('webhook_events', of_event) }},
-        coalesce(webhook_events.is_prefetched, sync_metrics.is_prefetched) as is_prefetched,
-        coalesce(webhook_events.is_machine_click, sync_metrics.is_machine_click) as is_machine_click,
+        webhook_events.is_synthetic,
+        {%- for flag in flags_of_sync %}
+        coalesce(webhook_events.{{ flag }}, sync_metrics.{{ flag }}) as {{ flag }},
+        {%- endfor %}
         {%- if feeds[0] == 'webhooks' %}
         true as is_of_first_feed,
         false as is_in_earlier_feed
@@ -89,15 +92,12 @@ webhooks as (
     left join sync_metrics
         on
             webhook_events.delivery_id = sync_metrics.delivery_id
-            and webhook_events.metric = sync_metrics.metric
+            and {{ metric_of_any_feed('webhook_events.metric') }} = sync_metrics.compared_metric
     {%- if feeds[0] == 'sync' %}
     left join synced_messages
         on webhook_events.delivery_id = synced_messages.delivery_id
     left join left_out
         on webhook_events.delivery_id = left_out.delivery_id
-    {%- endif %}
-    {%- if 'webhooks' not in feeds %}
-    where false
     {%- endif %}
 
 ),
@@ -107,8 +107,13 @@ syncs as (
     select
         'sync' as feed,
         {{ columns_of('sync_events', of_event) }},
-        sync_events.is_prefetched,
-        sync_events.is_machine_click,
+        {%- for flag in flags_of_webhooks %}
+        {%- if feeds[0] == 'webhooks' %}
+        sync_events.{{ flag }},
+        {%- else %}
+        coalesce(sync_events.{{ flag }}, webhook_metrics.{{ flag }}) as {{ flag }},
+        {%- endif %}
+        {%- endfor %}
         {%- if feeds[0] == 'webhooks' %}
         not sync_events.is_message_in_webhooks as is_of_first_feed,
         sync_events.is_metric_in_webhooks or left_out.delivery_id is not null as is_in_earlier_feed
@@ -117,7 +122,15 @@ syncs as (
         false as is_in_earlier_feed
         {%- endif %}
     from sync_events
-    {{ 'left join left_out on sync_events.delivery_id = left_out.delivery_id' if feeds[0] == 'webhooks' }}
+    {%- if feeds[0] == 'webhooks' %}
+    left join left_out
+        on sync_events.delivery_id = left_out.delivery_id
+    {%- else %}
+    left join webhook_metrics
+        on
+            sync_events.delivery_id = webhook_metrics.delivery_id
+            and {{ metric_of_any_feed('sync_events.metric') }} = webhook_metrics.compared_metric
+    {%- endif %}
 
 ),
 

@@ -35,7 +35,7 @@ webhook_metrics as (
 
     select distinct
         delivery_id,
-        metric
+        {{ metric_of_any_feed('metric') }} as compared_metric
     from {{ ref('int_distinct_events') }}
     where
         is_about_message
@@ -126,7 +126,7 @@ final as (
     left join webhook_metrics
         on
             judged.delivery_id = webhook_metrics.delivery_id
-            and judged.metric = webhook_metrics.metric
+            and {{ metric_of_any_feed('judged.metric') }} = webhook_metrics.compared_metric
 
 )
 

@@ -71,7 +71,8 @@ identities as (
         nullif(customer_id, '') as customer_id,
         internal_customer_id as cio_id,
         {{ plain_email('email_addr') }} as email,
-        coalesce(updated_at, created_at) as last_seen_at
+        -- the update that deletes a person says nothing of who has the address since
+        case when deleted then created_at else coalesce(updated_at, created_at) end as last_seen_at
     from sync_people
 
     union all

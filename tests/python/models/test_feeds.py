@@ -1,6 +1,7 @@
 """Every feed is optional: models of one that is missing read an empty landing table."""
 
 import json
+import re
 from pathlib import Path
 
 import duckdb
@@ -14,9 +15,9 @@ from scripts.land.datasets import DATASETS
 from scripts.land.sync import SYNC
 from scripts.land.tables import ddl
 from support.land import call, event, write
-from support.project import NO_MANIFEST, PROJECT, read_yaml, run, settings
+from support.project import NO_MANIFEST, PROJECT, attempt, read_yaml, run, settings
 from support.quick import examples
-from support.sync import TABLES, delivery, metric, write_export
+from support.sync import TABLES, delivery, metric, moment, write_export
 
 BUILD = ("build", "--resource-type", "seed", "--resource-type", "model")
 DELIVERIES = TABLES["deliveries"]
@@ -188,3 +189,22 @@ def test_a_key_is_touched_if_what_a_model_may_hold_of_it_changed(
             and set(news) <= {held[min(read, len(batches))].get(key)}
         ):
             assert key not in touched
+
+
+@pytest.mark.integration
+def test_days_that_share_too_few_fail_no_build_of_one_feed(tmp_path: Path) -> None:
+    """It is what operations.md says to do about them."""
+    environment = settings(tmp_path / "project") | NO_MANIFEST
+    sent = event(metric="sent", data={"delivery_id": "other", "identifiers": {"id": "u"}})
+    write(tmp_path / "events/log.jsonl", sent)
+    run(environment, "copymart", "land", "--events", tmp_path / "events")
+    moment_of_event = moment(sent["timestamp"])
+    write_export(tmp_path / "sync/deliveries_v5_1_1.parquet", DELIVERIES, [delivery(1)])
+    rows = [metric(1, metric="sent", created_at=moment_of_event)]
+    write_export(tmp_path / "sync/metrics_v5_1_1.parquet", TABLES["metrics"], rows)
+    run(environment, "copymart", "land", "--sync", tmp_path / "sync")
+    build = (*BUILD, "--resource-type", "test", "--select", "+audit_feeds")
+    both = attempt(environment, "dbt", *build)
+    assert both.status == 1
+    assert "FAIL 1 at_least_audit_feeds" in re.sub(r"\x1b\[\d*m", "", both.output)
+    run(environment, "dbt", *build, "--full-refresh", "--vars", '{"engagement_feeds": ["webhooks"]}')
