@@ -18,11 +18,12 @@ select
     events.user_id,
     events.href,
     case
-        when events.metric = 'opened'
+        when coalesce(metric_names.counts_as, events.metric) = 'opened'
             then
                 coalesce(events.is_prefetched, false)
                 or (coalesce(events.is_synthetic, false) and not messages.has_human_click)
-        when events.metric = 'clicked' then coalesce(events.is_machine_click, false)
+        when coalesce(metric_names.counts_as, events.metric) = 'clicked'
+            then coalesce(events.is_machine_click, false)
         else false
     end as is_machine,
     case when metric_names.counts_as = 'converted' then events.conversion_value end as conversion_value,

@@ -50,7 +50,8 @@ metric_names as (
                 {%- endfor %}
                 else 0
             end
-        ) as metric_bit
+        ) as metric_bit,
+        coalesce(max(counts_as), metric) = 'clicked' as is_click
     from catalogue
     group by metric
 
@@ -64,7 +65,8 @@ messages as (
         events.delivery_id,
         min(events.event_at) as first_event_at,
         {{ dbt.bool_or(
-            "events.metric = 'clicked' and not coalesce(events.is_machine_click, false) and not events.is_in_earlier_feed"
+            "coalesce(metric_names.is_click, events.metric = 'clicked')"
+            ~ ' and not coalesce(events.is_machine_click, false) and not events.is_in_earlier_feed'
         ) }} as has_human_click,
         {%- for id in ids %}
         {{ any_known('case when events.is_of_first_feed then events.' ~ id ~ ' end') }} as {{ id }},
