@@ -244,7 +244,7 @@ data/gbstats/bin/python: | venv-dev
 	@$(BIN)/python -m venv data/gbstats && $@ -m pip -q install gbstats==0.8.0
 
 statistics: venv-dev data/gbstats/bin/python ## the SQL of the statistics against statsmodels, and what intervals and verdicts cover in simulations
-	$(call say,"10,000 random tables and the simulated experiments")
+	$(call say,"ten thousand random tables and the simulated experiments")
 	@data/gbstats/bin/python tests/python/experiments/gbstats_values.py data/gbstats/values.json
 	@cmp data/gbstats/values.json tests/python/experiments/gbstats_values.json
 	@COPYMART_STATISTICS=1 $(PYTEST) tests/python/experiments

@@ -100,6 +100,19 @@ def test_plain_make_lists_the_targets() -> None:
         assert re.search(rf"^  {target} ", done.stdout, re.MULTILINE), target
 
 
+# each of their steps is another target
+STEPS = set(re.findall(r"^([a-z-]+):.*\n\t\$\(call steps,", MAKEFILE, re.MULTILINE))
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS - STEPS))
+def test_the_shell_reads_what_each_target_runs(target: str) -> None:
+    """Some take minutes, so no test runs them: a comma in what `say` gets once broke one of these."""
+    shown = make("-n", target, "LANDING=logs")
+    assert shown.returncode == 0, shown.stderr
+    read = subprocess.run(["sh", "-n"], input=shown.stdout, text=True, capture_output=True, check=False)
+    assert (read.returncode, read.stderr) == (0, "")
+
+
 def test_make_keeps_the_users_dbt_settings_away() -> None:
     script = "include Makefile\nshow:\n\t@env\n\t@$(RUN) env\n"
     users = {
