@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 from jinja2 import Environment
 
-from support.project import PROJECT
+from support.project import PROJECT, Built
 
 PROJECT_FILE: dict[str, Any] = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())
 DEFAULTS: dict[str, Any] = PROJECT_FILE["vars"]
@@ -101,3 +102,35 @@ def test_right_values_pass(given: dict[str, Any]) -> None:
 def test_wrong_values_are_named_with_what_to_write(given: dict[str, Any], said: str) -> None:
     with pytest.raises(Stopped, match=said):
         checked(given, zones=0)
+
+
+def test_unit_tests_name_the_vars_that_their_models_read(built: Built) -> None:
+    """So that they pass with whatever value an owner gives a var: `dbt build` runs them too."""
+    manifest = json.loads((built.target / "manifest.json").read_text())
+    macros = {name: macro for name, macro in manifest["macros"].items() if name.startswith("macro.copymart.")}
+    # what they read decides how a table is built, not what its rows are
+    of_builds = {"require_vars", "settings", "cluster_keys", "duckdb__create_table_as", "and_tested"}
+
+    @cache
+    def called(name: str) -> frozenset[str]:
+        """A macro, and all that it calls."""
+        if name not in macros or macros[name]["name"] in of_builds:
+            return frozenset()
+        return frozenset({name}).union(*map(called, macros[name]["depends_on"]["macros"]))
+
+    def read(model: dict[str, Any]) -> set[str]:
+        names = frozenset().union(*map(called, model["depends_on"]["macros"]))
+        texts = [model["raw_code"], *(macros[name]["macro_sql"] for name in names)]
+        return set(re.findall(r"\bvar\('(\w+)'", "\n".join(texts)))
+
+    lacking = {
+        f"{test['model']}::{test['name']}": unnamed
+        for test in manifest["unit_tests"].values()
+        if (
+            unnamed := read(manifest["nodes"][f"model.copymart.{test['model']}"])
+            - set((test["overrides"] or {}).get("vars", {}))
+            - {"compile_incremental", "production_schema"}
+        )
+    }
+    assert lacking == {}
+    assert "match_skew_days" in read(manifest["nodes"]["model.copymart.int_message_matches"])
