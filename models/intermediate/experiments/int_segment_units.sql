@@ -5,8 +5,8 @@
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
 
-{# Trials of templates with an inside control: an outside control has no attributes. What the var prefer_human decides is
-   computed here, because `dbt build --full-refresh --select int_segment_units+` leaves the view above as it was. #}
+{# Trials of templates with an inside control: an outside control has no attributes. What the var prefer_human decides
+   is computed here, because `dbt build --full-refresh --select int_segment_units+` leaves the view above as it was. #}
 with
 
 templates as (
