@@ -148,13 +148,13 @@
 {%- endmacro %}
 
 
-{# A list of texts, or one text, as SQL literals with commas between them. #}
+{# A list of texts, or one text, as SQL literals with commas between them. Snowflake takes no empty list. #}
 {% macro quoted_list(texts) -%}
     {%- set literals = [] -%}
     {%- for text in (texts if texts is sequence and texts is not string else [texts]) -%}
         {%- do literals.append(text_literal(text)) -%}
     {%- endfor -%}
-    {{ literals | join(', ') }}
+    {{ literals | join(', ') or 'null' }}
 {%- endmacro %}
 
 

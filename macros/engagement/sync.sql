@@ -1,8 +1,8 @@
 {# The feeds of events that count, in order of precedence: of a message and metric, the first feed that has it. #}
 {% macro engagement_feeds() -%}
     {%- set feeds = var('engagement_feeds') if execute else ['webhooks', 'sync'] -%}
-    {%- if feeds is string or not feeds or feeds | unique | list | length != feeds | length
-        or feeds | reject('in', ['webhooks', 'sync']) | list -%}
+    {%- if feeds is not sequence or feeds is string or feeds is mapping or not feeds
+        or feeds | unique | list | length != feeds | length or feeds | reject('in', ['webhooks', 'sync']) | list -%}
         {{ exceptions.raise_compiler_error(
             "the var engagement_feeds is " ~ feeds ~ ": it must be a list of webhooks and sync, or of one of them, the one that"
             ~ " counts first in front"

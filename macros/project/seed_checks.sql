@@ -109,6 +109,7 @@
             ) }}
         {%- endif -%}
     {%- endfor -%}
+    {%- do check_same(file, line, row, lines_of_keys) -%}
     {%- for columns in rules['keys'] -%}
         {%- set values = [] -%}
         {%- for name in columns -%}
@@ -123,6 +124,23 @@
             ) }}
         {%- endif -%}
         {%- do lines_of_keys.update({key: line}) -%}
+    {%- endfor -%}
+{%- endmacro %}
+
+
+{# A column that says one thing of all rows with one value of another column; empty says nothing. #}
+{% macro check_same(file, line, row, lines_of_keys) -%}
+    {%- for name in row if row[name] is not none -%}
+        {%- set same_for = model.columns.get(name, {}).get('config', {}).get('meta', {}).get('same_for') -%}
+        {%- if same_for and row.get(same_for) is not none -%}
+            {%- set first = lines_of_keys.setdefault((name, row[same_for]), {'line': line, 'value': row[name]}) -%}
+            {%- if first.value != row[name] -%}
+                {{ exceptions.raise_compiler_error(
+                    file ~ ", line " ~ line ~ ": " ~ name ~ " is '" ~ row[name] ~ "' and in line " ~ first.line ~ " '"
+                    ~ first.value ~ "', with the same " ~ same_for ~ " " ~ row[same_for] ~ "; write one of them in both"
+                ) }}
+            {%- endif -%}
+        {%- endif -%}
     {%- endfor -%}
 {%- endmacro %}
 

@@ -1,28 +1,29 @@
 {# Before a run: each var has a value of its kind, and --vars names no other. Otherwise a build would break off in the
    middle with an error of the engine that names no var, and a misspelt value or name would act like the default. A list
    has the values that a var may have; an empty kind is checked elsewhere. *_materialized and compile_incremental are
-   the project's own. #}
+   the project's own. A number of days ends at a hundred years: no engine adds any number to a date. #}
 {% macro require_vars() -%}
     {%- set whole, share, flag, text = 'a whole number from 0', 'a number from 0 to 1', 'true or false', 'a text' -%}
-    {%- set day = 'a day as 2026-01-31' -%}
+    {%- set path = 'names with dots between them such as variables.value, or nothing' -%}
+    {%- set day, days = 'a day as 2026-01-31', 'a whole number from 0 to 36525' -%}
     {%- set kinds = {
-        'match_lookback_days': whole,
-        'match_skew_days': whole,
-        'engagement_window_days': whole,
-        'conversion_offset_days': whole,
-        'conversion_lookback_days': 'a whole number from 0, or nothing',
+        'match_lookback_days': days,
+        'match_skew_days': days,
+        'engagement_window_days': days,
+        'conversion_offset_days': days,
+        'conversion_lookback_days': days ~ ', or nothing',
         'engagement_feeds': '',
         'prefer_human': flag,
         'segment_keys': 'auto or a list of names',
         'max_segment_values': whole,
         'min_segment_people': whole,
-        'conversion_value_path': 'a text such as variables.value, or nothing',
+        'conversion_value_path': path,
         'event_mapping': ['journeys', 'metarouter'],
         'outbound_convert_timestamps': flag,
         'reporting_timezone': text,
         'earliest_event_at': day,
         'latest_event_at': '',
-        'table_rescan_days': whole,
+        'table_rescan_days': days,
         'production_schema': text,
         'snowflake_cluster_keys': flag,
         'rows_of_a_piece': 'a whole number from 1',
@@ -60,18 +61,27 @@
             {%- elif kind == share -%}
                 {%- set is_right = value is number and value is not boolean and 0 <= value <= 1 -%}
             {%- elif kind.startswith('a whole number') -%}
-                {%- set is_right = value is integer and value >= (1 if kind.endswith('1') else 0) -%}
+                {%- set is_right = value is integer and value >= (1 if kind.endswith('1') else 0)
+                    and (value <= 36525 or not kind.startswith(days)) -%}
             {%- elif kind == day -%}
-                {%- set is_right = modules.re.fullmatch('[0-9]{4}-[01][0-9]-[0-3][0-9]', value | string) is not none -%}
+                {%- set parts = modules.re.fullmatch('([1-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])', value | string) -%}
+                {%- set first = modules.datetime.date(parts[1] | int, parts[2] | int, 1) if parts -%}
+                {%- set is_right = parts is not none
+                    and (first + modules.datetime.timedelta(parts[3] | int - 1)).month == first.month -%}
+            {%- elif kind == path -%}
+                {%- set name_of_path = '[^\\s."\'\\\\]([^."\'\\\\]*[^\\s."\'\\\\])?' -%}
+                {%- set is_right = value is string and modules.re.fullmatch(
+                    '|' ~ name_of_path ~ '([.]' ~ name_of_path ~ ')*', value
+                ) is not none -%}
             {%- elif value is string -%}
-                {%- set is_right = value | trim != '' or kind.endswith('or nothing') -%}
+                {%- set is_right = value | trim != '' -%}
             {%- else -%}
                 {%- set is_right = kind.startswith('auto') and value is sequence and value is not mapping
-                    and value | reject('string') | list == [] -%}
+                    and value | reject('string') | list == [] and '' not in value | map('trim') | list -%}
             {%- endif -%}
             {%- if not is_right -%}
                 {{ exceptions.raise_compiler_error(
-                    "the var " ~ name ~ " is " ~ ("empty" if value is none else tojson(value)) ~ ": write "
+                    "the var " ~ name ~ " is " ~ ("empty" if value is none else tojson(value | string if kind == day else value)) ~ ": write "
                     ~ (kind if kind is string else kind | join(' or '))
                     ~ " (dbt_project.yml, or --vars). Nothing was built"
                 ) }}
@@ -86,7 +96,8 @@
         {%- endif -%}
         {# it stops on other values by itself #}
         {%- do engagement_feeds() -%}
-        {%- if var('reporting_timezone') != 'UTC' -%}
+        {# `dbt compile` builds nothing, and may have no connection #}
+        {%- if var('reporting_timezone') != 'UTC' and flags.WHICH != 'compile' -%}
             {%- do adapter.dispatch('require_timezone')(var('reporting_timezone')) -%}
         {%- endif -%}
     {%- endif -%}

@@ -33,9 +33,10 @@ def _hour(text: str) -> datetime:
 def rescan_days(settings: dict[str, Any]) -> int:
     """The days whose hours of a table are always hashed."""
     value = settings.get("table_rescan_days", 7)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 36525:
         raise UserError(
-            f"dbt_project.yml: the var table_rescan_days is {value!r}; write a number of days such as 7"
+            f"dbt_project.yml: the var table_rescan_days is {value!r}; write a number of days such as 7, "
+            "at most 36525"
         )
     return value
 
@@ -54,4 +55,10 @@ def time_bounds(settings: dict[str, Any]) -> tuple[int, int]:
                 f"dbt_project.yml: the var {key} is {value!r}; write a date such as '2000-01-01'"
             ) from None
         seconds.append(int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()))
+    if seconds[0] >= seconds[1]:
+        raise UserError(
+            f"dbt_project.yml: the var earliest_event_at is {str(settings['earliest_event_at'])!r} and "
+            f"latest_event_at {str(settings['latest_event_at'])!r}: no line would lie between them, and all "
+            "would be rejected; write a later one"
+        )
     return seconds[0], seconds[1]

@@ -34,6 +34,7 @@ final as (
         end as control_split,
         control_copy_id,
         case when control_copy_id is null then control_template_id end as control_template_id,
+        key_metric as named_metric,
         {{ compared_metric('key_metric') }} as key_metric,
         coalesce(min_sends, 1000) as min_sends,
         control_share

@@ -5,7 +5,8 @@
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}, {{ ref('engagement_metrics') }}{% endif %}
 
-{# Trials of templates with an inside control: an outside control has no attributes. #}
+{# Trials of templates with an inside control: an outside control has no attributes. What the var prefer_human decides
+   is computed here, because `dbt build --full-refresh --select int_segment_units+` leaves the view above as it was. #}
 with
 
 templates as (
@@ -43,7 +44,7 @@ chosen as (
     select
         templates.template_id,
         templates.control_copy_id,
-        templates.key_metric
+        {{ compared_metric('templates.named_metric') }} as key_metric
     from templates
     inner join template_sizes
         on templates.template_id = template_sizes.template_id

@@ -9,6 +9,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from scripts.errors import UserError
+from scripts.land.given import rescan_days, time_bounds
 from scripts.land.rules import CALLS, EVENTS
 from support.land import (
     COPY,
@@ -261,3 +263,24 @@ def test_reading_and_rejecting_leave_nothing_else(all_cases: duckdb.DuckDBPyConn
             f"select (select count(*) from staging.{table}), (select count(*) from staging.{table}_rejects)"
         )
         assert all_cases.execute(counts).fetchall() == [(good, bad)]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"latest_event_at": "2000-01-01"}, "no line would lie between them"),
+        ({"earliest_event_at": "2101-01-01"}, "no line would lie between them"),
+        ({"earliest_event_at": "2026-02-31"}, "earliest_event_at is '2026-02-31'; write a date"),
+        ({"latest_event_at": None}, "latest_event_at is None; write a date"),
+    ],
+    ids=str,
+)
+def test_bounds_that_no_line_can_keep_are_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        time_bounds({"earliest_event_at": "2000-01-01", "latest_event_at": "2100-01-01", **given})
+
+
+@pytest.mark.parametrize("days", [-1, 36526, 10**12, "7", 1.5, True, None], ids=str)
+def test_days_of_a_rescan_are_a_number_of_days(days: Any) -> None:
+    with pytest.raises(UserError, match=r"table_rescan_days is .*; write a number of days such as 7"):
+        rescan_days({"table_rescan_days": days})

@@ -200,6 +200,29 @@ REFUSED = {
         "object_type,metric,good_when\nemail,opened,higher\n",
         "line 2: good_when is 'higher'; write up or down",
     ),
+    "sends below none": (
+        "template_settings",
+        SETTINGS + "t,,,,,-5\n",
+        "line 2: min_sends is '-5'; write a whole number from 0",
+    ),
+    "days below none": (
+        "engagement_metrics",
+        "object_type,metric,counts_as,maturity_days\nemail,opened,opened,-3\n",
+        "line 2: maturity_days is '-3'; write a number of days from 0",
+    ),
+    "two directions of a metric": (
+        "engagement_metrics",
+        "object_type,metric,counts_as,good_when\nemail,bounced,bounced,down\nsms,bounced,bounced,\n"
+        "push,bounced,bounced,up\n",
+        "line 4: good_when is 'up' and in line 2 'down', "
+        "with the same counts_as bounced; write one of them in both",
+    ),
+    "two maturities of a metric": (
+        "engagement_metrics",
+        "object_type,metric,counts_as,maturity_days\nemail,opened,opened,3\npush,opened,opened,5.0\n",
+        "line 3: maturity_days is '5' and in line 2 '3', "
+        "with the same counts_as opened; write one of them in both",
+    ),
     "a repeated row": (
         "template_actions",
         ACTIONS + "t,,message,42\nu,7,message,42\n\nt , ,message,42.0\n",
