@@ -142,8 +142,8 @@ def full(error: Exception) -> UserError | None:
     # what DuckDB spills has names of its own; any other file is the warehouse or what it keeps beside it
     if file and not Path(file[1]).name.startswith("duckdb_temp"):
         return UserError(
-            f"the disk of {file[1]} is full ({text}): make room there, or move the DuckDB file to another disk "
-            "and set COPYMART_DUCKDB to it"
+            f"the disk of {file[1]} is full ({text}): make room there, or move the DuckDB file to another "
+            "disk and set COPYMART_DUCKDB to it"
         )
     if "No space left" in text or "max_temp_directory_size" in text or "offload" in text:
         return UserError(

@@ -28,8 +28,8 @@ def plan_moves(engine: Engine, old: str, new: str) -> dict[Dataset, list[Move]]:
     """The files of each dataset whose name is OLD or lies below it, with the names they will have.
 
     Raises:
-        UserError: the ledger has no such file, or has a file of a new name already, or NEW is no place on this
-            machine.
+        UserError: the ledger has no such file, or has a file of a new name already, or NEW is missing on
+            this machine.
     """
     before, after = identity(old), identity(new)
     moves: dict[Dataset, list[Move]] = {}
@@ -52,9 +52,7 @@ def plan_moves(engine: Engine, old: str, new: str) -> dict[Dataset, list[Move]]:
         )
     # a misspelt NEW would hold back every file in the next run; on S3 and of tables only that run can see it
     if not after.startswith("s3://") and not is_table(after) and not os.path.exists(after):
-        raise UserError(
-            f"--moved: {after} does not exist: move the files first, or name the place they lie at now"
-        )
+        raise UserError(f"--moved: {after} does not exist: move the files first, or name where they are now")
     return moves
 
 

@@ -255,7 +255,7 @@ def test_a_model_and_all_that_follows_is_built_with_all_above(copied: Built) -> 
 
 
 def test_one_model_is_built_before_what_follows_it(copied: Built, tmp_path: Path) -> None:
-    """Where calls went, the events of their deliveries are those of the last build: no test compares the two yet."""
+    """Where calls went, events are still those of the last build: no test compares the two yet."""
     logged, calls = copied.landing / "justai/calls", tmp_path / "calls"
     shutil.copytree(logged, calls)
     run(copied.environment, "copymart", "land", "--moved", logged, calls)
