@@ -136,8 +136,15 @@ def project_vars(project_dir: Path) -> dict[str, Any]:
 
 
 def full(error: Exception) -> UserError | None:
-    """What was full, memory or the disk that DuckDB spills to, and what helps; None for other errors."""
+    """What was full, memory or a disk, and what helps; None for other errors."""
     text = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    file = re.search(r'write file "([^"]+)": No space left', text)
+    # what DuckDB spills has names of its own; any other file is the warehouse or what it keeps beside it
+    if file and not Path(file[1]).name.startswith("duckdb_temp"):
+        return UserError(
+            f"the disk of {file[1]} is full ({text}): make room there, or move the DuckDB file to another "
+            "disk and set COPYMART_DUCKDB to it"
+        )
     if "No space left" in text or "max_temp_directory_size" in text or "offload" in text:
         return UserError(
             f"the disk that DuckDB spills to is full ({text}): make room there, or set "

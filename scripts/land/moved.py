@@ -28,7 +28,8 @@ def plan_moves(engine: Engine, old: str, new: str) -> dict[Dataset, list[Move]]:
     """The files of each dataset whose name is OLD or lies below it, with the names they will have.
 
     Raises:
-        UserError: the ledger has no such file, or has a file of a new name already.
+        UserError: the ledger has no such file, or has a file of a new name already, or NEW is missing on
+            this machine.
     """
     before, after = identity(old), identity(new)
     moves: dict[Dataset, list[Move]] = {}
@@ -49,6 +50,9 @@ def plan_moves(engine: Engine, old: str, new: str) -> dict[Dataset, list[Move]]:
         raise UserError(
             f"--moved: the ledger has no file {before}, nor one below it: see staging.landed_files"
         )
+    # a misspelt NEW would hold back every file in the next run; on S3 and of tables only that run can see it
+    if not after.startswith("s3://") and not is_table(after) and not os.path.exists(after):
+        raise UserError(f"--moved: {after} does not exist: move the files first, or name where they are now")
     return moves
 
 

@@ -114,6 +114,8 @@ def _plan_backfill(plan: Plan, span: tuple[datetime, datetime], allow_empty: boo
         raise UserError(
             f"--backfill needs the hour in the path (…/YYYY/MM/DD/HH/…), which {hourless[0]} lacks"
             + (f" ({len(hourless)} such files)" if len(hourless) > 1 else "")
+            + ": name a folder or glob of files with hours. What such a file brought, an empty file of its "
+            "name takes back"
         )
     plan.files = closed + [file for file in plan.files if file.path_hour and first <= file.path_hour < last]
     there = {file.uri for file in plan.files}

@@ -43,6 +43,31 @@ def test_backfill_makes_the_range_equal_to_the_files(tmp_path: Path) -> None:
     assert (again.files, again.removed, again.unchanged) == (0, 0, 2)
 
 
+def test_wrong_files_are_taken_back(tmp_path: Path) -> None:
+    """In hours by a backfill, elsewhere by an empty file of the same name, which may go then."""
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    hourly(right, *HOURS)
+    connection = warehouse()
+    land_path(connection, right)
+    before = len(landed(connection)), len(rejected(connection))
+    files = [
+        *(write(wrong / "a.jsonl", call(), "broken"), write(wrong / "b.jsonl.gz", call())),
+        *hourly(wrong / "hours", *HOURS),
+    ]
+    land_path(connection, wrong)
+    with pytest.raises(UserError, match="an empty file of its name takes back"):
+        land_path(connection, wrong, span=SPAN)
+    for file in files[:2]:
+        write(file)
+        assert land_path(connection, file).rows == 0
+        file.unlink()
+    (wrong / "hours").rename(tmp_path / "aside")
+    (wrong / "hours").mkdir()
+    span = (datetime(2026, 1, 1), datetime(2027, 1, 1))
+    assert land_path(connection, wrong / "hours", span=span, allow_empty=True).removed == len(HOURS)
+    assert (len(landed(connection)), len(rejected(connection))) == before
+
+
 def test_backfill_does_not_empty_an_hour_unasked(tmp_path: Path) -> None:
     paths = hourly(tmp_path, *HOURS)
     connection = warehouse()

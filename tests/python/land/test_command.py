@@ -152,6 +152,10 @@ def test_copies_and_moves(tmp_path: Path, copymart: Callable[..., Done]) -> None
         assert f"held back: {tmp_path}/moved/{HOURS[0]}" in done.stderr
         assert f"has the content of {logs}/{HOURS[0]}" in done.stderr
         assert "--moved OLD NEW" in done.stderr
+    done = copymart("--moved", logs, tmp_path / "movd")
+    assert (done.returncode, f"--moved: {tmp_path}/movd does not exist" in done.stderr) == (1, True), (
+        done.stdout
+    )
     done = copymart("--moved", logs, tmp_path / "moved", "--dry-run")
     assert (done.returncode, "4 file(s) would be renamed" in done.stdout) == (0, True), done.stderr
     done = copymart("--moved", logs, tmp_path / "moved", *moved)
@@ -208,6 +212,18 @@ def test_memory_that_is_too_small_or_no_amount(
             duckdb.IOException("cannot write: No space left on device"),
             "COPYMART_SPILL_FOLDER",
         ),
+        (
+            duckdb.IOException(
+                'Could not write file "/w.duckdb.tmp/duckdb_temp_block-1": No space left on device'
+            ),
+            "COPYMART_SPILL_FOLDER",
+        ),
+        (
+            duckdb.Error(
+                'Failed to commit: Could not write file "/data/w.duckdb.wal": No space left on device'
+            ),
+            "the disk of /data/w.duckdb.wal is full",
+        ),
         (duckdb.IOException("no such file"), None),
     ],
 )
@@ -263,6 +279,7 @@ def test_the_warehouse_sync(tmp_path: Path, copymart: Callable[..., Done]) -> No
     shutil.copy(sync / "deliveries_v4_111528_1.parquet", sync / "deliveries_v4_111528_8.parquet")
     done = copymart("--sync", sync)
     assert done.returncode == 0, done.stderr
+    sync.rename(tmp_path / "elsewhere")
     done = copymart("--moved", sync, tmp_path / "elsewhere")
     assert done.returncode == 0, done.stderr
     assert "customerio_deliveries: 2 file(s) are renamed" in done.stdout

@@ -254,6 +254,23 @@ def test_a_model_and_all_that_follows_is_built_with_all_above(copied: Built) -> 
     assert sums(copied.warehouse) == selected
 
 
+def test_one_model_is_built_before_what_follows_it(copied: Built, tmp_path: Path) -> None:
+    """Where calls went, events are still those of the last build: no test compares the two yet."""
+    logged, calls = copied.landing / "justai/calls", tmp_path / "calls"
+    shutil.copytree(logged, calls)
+    run(copied.environment, "copymart", "land", "--moved", logged, calls)
+    run(copied.environment, "dbt", *CORE)
+    shutil.rmtree(calls / "2026/01/03")
+    span = ("--backfill", "2026-01-03", "2026-01-04", "--allow-empty")
+    run(copied.environment, "copymart", "land", "--calls", calls, *span)
+    build = ("build", "--exclude-resource-type", "unit_test")
+    run(copied.environment, "dbt", *build, "--select", "+fct_deliveries")
+    selected = sums(copied.warehouse)
+    run(copied.environment, "dbt", *CORE)
+    assert sums(copied.warehouse)["fct_deliveries"] == selected["fct_deliveries"]
+    assert sums(copied.warehouse)["fct_engagement_events"] != selected["fct_engagement_events"]
+
+
 @pytest.mark.parametrize(("refresh", "empties"), [((), False), (("--full-refresh",), True)])
 def test_a_build_after_an_empty_one_builds_everything(
     copied: Built, refresh: tuple[str, ...], empties: bool
