@@ -247,7 +247,7 @@ statistics: venv-dev data/gbstats/bin/python ## the SQL of the statistics agains
 	$(call say,"ten thousand random tables and the simulated experiments")
 	@data/gbstats/bin/python tests/python/experiments/gbstats_values.py data/gbstats/values.json
 	@cmp data/gbstats/values.json tests/python/experiments/gbstats_values.json
-	@COPYMART_STATISTICS=1 $(PYTEST) tests/python/experiments
+	@COPYMART_STATISTICS=1 $(PYTEST) -rP tests/python/experiments
 
 verify-snowflake: venv ## the whole way on a Snowflake account beside DuckDB, with roles and a database that are dropped at the end
 	@$(BIN)/python -m scripts.snowflake.verify --report data/verified-on-snowflake.md $(VERIFY_OPTIONS)
