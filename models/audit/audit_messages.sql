@@ -9,7 +9,7 @@ messages as (
 
     select * from {{ ref('fct_messages') }}
     where
-        channel != 'webhook'
+        coalesce(channel, '') != 'webhook'
         and created_at is not null
 
 ),
@@ -36,7 +36,7 @@ event_messages as (
 
     select
         events.delivery_id,
-        events.channel,
+        min(events.channel) as channel,
         max(events.campaign_id) as campaign_id,
         min(events.event_at) as first_event_at,
         {%- for metric in metrics %}
@@ -45,17 +45,22 @@ event_messages as (
     from events
     inner join covered
         on events.channel = covered.channel
-    group by events.delivery_id, events.channel
+    group by events.delivery_id
 
 ),
 
+-- the API may say suppressed where the webhooks say dropped
 both_feeds as (
 
     select
         messages.campaign_id,
         messages.created_date,
         {%- for metric in metrics %}
-        case when messages.{{ metric }}_at is not null then 1 else 0 end as {{ metric }}_api,
+        {%- set names = [metric, 'suppressed'] if metric == 'dropped' else [metric] %}
+        case
+            when {% for name in names %}messages.{{ name }}_at is not null{{ ' or ' if not loop.last }}{% endfor %} then 1
+            else 0
+        end as {{ metric }}_api,
         coalesce(event_messages.{{ metric }}, 0) as {{ metric }}_event{{ ',' if not loop.last }}
         {%- endfor %}
     from messages
