@@ -1,7 +1,10 @@
 {# A view on both engines: it reads all messages of both feeds, which a daily build must not. #}
 {{ config(materialized='view') }}
 
-{% set metrics = engagement_metrics() | select('in', message_metrics()) | list -%}
+{% set metrics = engagement_metrics() | select('in', message_metrics()) | list %}
+
+{# the API may say suppressed where the webhooks say dropped #}
+{% set api_times = {'dropped': 'coalesce(messages.dropped_at, messages.suppressed_at)'} -%}
 
 with
 
@@ -49,16 +52,14 @@ event_messages as (
 
 ),
 
--- the API may say suppressed where the webhooks say dropped
 both_feeds as (
 
     select
         messages.campaign_id,
         messages.created_date,
         {%- for metric in metrics %}
-        {%- set names = [metric, 'suppressed'] if metric == 'dropped' else [metric] %}
         case
-            when {% for name in names %}messages.{{ name }}_at is not null{{ ' or ' if not loop.last }}{% endfor %} then 1
+            when {{ api_times.get(metric, 'messages.' ~ metric ~ '_at') }} is not null then 1
             else 0
         end as {{ metric }}_api,
         coalesce(event_messages.{{ metric }}, 0) as {{ metric }}_event{{ ',' if not loop.last }}
