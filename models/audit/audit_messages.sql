@@ -1,7 +1,10 @@
 {# A view on both engines: it reads all messages of both feeds, which a daily build must not. #}
 {{ config(materialized='view') }}
 
-{% set metrics = engagement_metrics() | select('in', message_metrics()) | list -%}
+{% set metrics = engagement_metrics() | select('in', message_metrics()) | list %}
+
+{# the API may say suppressed where the webhooks say dropped #}
+{% set api_times = {'dropped': 'coalesce(messages.dropped_at, messages.suppressed_at)'} -%}
 
 with
 
@@ -9,7 +12,7 @@ messages as (
 
     select * from {{ ref('fct_messages') }}
     where
-        channel != 'webhook'
+        coalesce(channel, '') != 'webhook'
         and created_at is not null
 
 ),
@@ -36,7 +39,7 @@ event_messages as (
 
     select
         events.delivery_id,
-        events.channel,
+        min(events.channel) as channel,
         max(events.campaign_id) as campaign_id,
         min(events.event_at) as first_event_at,
         {%- for metric in metrics %}
@@ -45,7 +48,7 @@ event_messages as (
     from events
     inner join covered
         on events.channel = covered.channel
-    group by events.delivery_id, events.channel
+    group by events.delivery_id
 
 ),
 
@@ -55,7 +58,10 @@ both_feeds as (
         messages.campaign_id,
         messages.created_date,
         {%- for metric in metrics %}
-        case when messages.{{ metric }}_at is not null then 1 else 0 end as {{ metric }}_api,
+        case
+            when {{ api_times.get(metric, 'messages.' ~ metric ~ '_at') }} is not null then 1
+            else 0
+        end as {{ metric }}_api,
         coalesce(event_messages.{{ metric }}, 0) as {{ metric }}_event{{ ',' if not loop.last }}
         {%- endfor %}
     from messages

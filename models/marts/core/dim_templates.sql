@@ -4,7 +4,7 @@ with
 
 variants as (
 
-    select * from {{ ref('dim_copy_variants_current') }}
+    select * from {{ ref('dim_copy_variants') }}
 
 ),
 
@@ -17,7 +17,6 @@ settings as (
 template_actions as (
 
     select * from {{ ref('template_actions') }}
-    where role = 'message'
 
 ),
 
@@ -27,6 +26,7 @@ actions as (
 
 ),
 
+-- also a template that its copies have left, and one of which only the control arm was seen
 known as (
 
     select template_id
@@ -36,6 +36,11 @@ known as (
 
     select template_id
     from settings
+
+    union
+
+    select template_id
+    from template_actions
 
 ),
 
@@ -50,6 +55,7 @@ action_names as (
         on
             template_actions.action_id = actions.action_id
             and coalesce(template_actions.campaign_id, actions.campaign_id) = actions.campaign_id
+    where template_actions.role = 'message'
     group by template_actions.template_id
     having count(distinct actions.name) = 1
 
