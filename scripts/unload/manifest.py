@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from scripts.errors import UserError
-from scripts.unload.datasets import WHOLE, Dataset, Format, Layout, Period
+from scripts.unload.datasets import HOUR, WHOLE, Dataset, Format, Layout, Period
 from scripts.unload.places.base import Found, Place, Run
 
 MANIFEST = "_manifest.json"
@@ -64,6 +64,11 @@ class Partition:
     shape: Shape
     run_id: str
     files: tuple[DataFile, ...]
+
+    @property
+    def file_rows(self) -> int:
+        """The rows of its files, which are those of the partition unless somebody edited the manifest."""
+        return sum(file.rows for file in self.files)
 
 
 @dataclass(frozen=True)
@@ -126,8 +131,21 @@ def shape_of(
     engine: str,
 ) -> Shape:
     """Return the shape of a dataset's rows with these columns, pairs of name and type."""
-    sha256 = hashlib.sha256(json.dumps([list(column) for column in columns]).encode()).hexdigest()
-    return Shape(version, _layout(dataset, layout), format.value, sha256, engine)
+    return Shape(version, _layout(dataset, layout), format.value, _columns_sha256(columns), engine)
+
+
+def _columns_sha256(columns: Iterable[tuple[str, str]]) -> str:
+    return hashlib.sha256(json.dumps([list(column) for column in columns]).encode()).hexdigest()
+
+
+def sums_compare(dataset: Dataset, one: Shape, other: Shape) -> bool:
+    """Return whether equal rows of these two shapes have equal hash sums.
+
+    dbt keeps those of hours, over columns of its own and alike on all engines. The others are made of all
+    columns, by an engine.
+    """
+    alike = (one.engine, one.columns_sha256) == (other.engine, other.columns_sha256)
+    return dataset.period is HOUR or alike
 
 
 def _layout(dataset: Dataset, layout: Layout) -> str:
@@ -230,10 +248,13 @@ def parse(body: bytes, dataset: Dataset, where: str) -> Manifest | None:
             return None
         partitions = [_partition(dataset, each) for each in said["partitions"]]
         expired = [_partition(dataset, each) for each in said["expired"]]
+        columns = tuple((column["name"], column["type"]) for column in said["columns"])
+        if _columns_sha256(columns) != said["columns_sha256"]:
+            return None
         return Manifest(
             dataset.name,
             _shape(dataset, said),
-            tuple((column["name"], column["type"]) for column in said["columns"]),
+            columns,
             {each.partition: each for each in partitions},
             {each.partition: each for each in expired},
         )

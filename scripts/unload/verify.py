@@ -3,17 +3,15 @@
 import hashlib
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import duckdb
 import fastavro
 import pyarrow
 import pyarrow.parquet as parquet
@@ -24,24 +22,38 @@ from scripts import s3, warehouse
 from scripts.console import WHAT, console, progress
 from scripts.errors import UserError
 from scripts.staging import staging_folder
-from scripts.unload import encode
 from scripts.unload.contents import contents_of, require_relations
-from scripts.unload.datasets import DATASETS, EVERYTHING, HOUR, Dataset, Format, Layout, chosen_datasets
+from scripts.unload.datasets import (
+    DATASETS,
+    EVERYTHING,
+    SCHEMA_VERSION,
+    Dataset,
+    Format,
+    Layout,
+    chosen_datasets,
+)
 from scripts.unload.engines.base import Engine
 from scripts.unload.engines.open import open_engine
 from scripts.unload.failures import explained
-from scripts.unload.manifest import MANIFEST, DataFile, Partition, State, joined, read_state
+from scripts.unload.manifest import (
+    MANIFEST,
+    DataFile,
+    Partition,
+    Shape,
+    State,
+    joined,
+    read_state,
+    shape_of,
+    sums_compare,
+)
 from scripts.unload.places.base import Changed, Place
 from scripts.unload.places.open import open_place
 from scripts.unload.publish import Contents, unfinished
+from scripts.unload.rows import row_differences
 
-# Messages identify a row by those of these columns that it has: no personal data.
-_KEYS = ("delivery_key", "version_key", "event_timestamp", "metric_date", "delivery_date", "copy_id")
 # How often a dataset is compared while runs change it.
 _TIMES = 3
 _AGAIN = "Nothing was changed; fix the cause and run the same command again"
-# A row: the text of each value, by column.
-Row = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -99,9 +111,9 @@ def verify(
     """Read an unload back and compare it with its manifests and the warehouse.
 
     Checks that each object exists with its bytes, SHA-256 and rows; that no file of data and no unfinished
-    upload lacks a manifest entry; and that rows and hash sum of each partition equal the warehouse's. A
-    difference to the warehouse may only mean that it was built since the last unload. Says so if an unload
-    was writing there meanwhile. Changes nothing.
+    upload lacks a manifest entry; and that columns, rows and hash sum of each partition equal the
+    warehouse's. A difference to the warehouse may only mean that it was built since the last unload. Says so
+    if an unload was writing there meanwhile. Changes nothing.
 
     Exit status 1 when anything differs.
 
@@ -145,6 +157,13 @@ def verify(
     for difference in differences:
         wrong.add_row(difference.where, difference.what)
     console.print(wrong)
+    if not writers:
+        console.print(
+            f"copymart unload --to {place.uri} writes again what is damaged or behind and deletes what no "
+            "manifest names; what it keeps, --backfill with --start and --end writes again. Files that are "
+            "not copymart's are yours to delete",
+            soft_wrap=True,
+        )
     for writer in dict.fromkeys(writers):
         console.print(
             f"{writer} was writing to {place.uri} meanwhile: what differs may be its work. Verify again when "
@@ -211,7 +230,22 @@ def _differences(
     if engine is not None:
         require_relations(engine, [dataset])
     partitions = list(state.manifest.partitions.values())
+    known = [*partitions, *state.manifest.expired.values()]
+    shapes = _shapes(engine, dataset, known) if engine else {}
+    # the types of two engines' files differ anyway
+    changed = {
+        each.partition
+        for each in partitions
+        if engine and each.shape != shapes[each.partition] and each.shape.engine == engine.name
+    }
     found = _against_listing(place, dataset, state, partitions)
+    found += _against_files(dataset, partitions)
+    if changed:
+        text = (
+            f"{len(changed):,} partitions have other columns or another schema version than the warehouse "
+            f"(e.g. {min(changed) or dataset.name}): unload all of it again"
+        )
+        found.append(Difference(manifest_key, text))
     with (
         staging_folder() as scratch,
         ThreadPoolExecutor(concurrency) as pool,
@@ -241,16 +275,40 @@ def _differences(
             for partition, (folder, wrong) in zip(some, pool.map(check, some), strict=True):
                 found += wrong
                 paths = sorted(folder.iterdir())
-                if deep and engine and not wrong and len(paths) == len(partition.files):
-                    found += _against_rows(engine, dataset, partition, paths)
+                whole = paths and not wrong and len(paths) == len(partition.files)
+                if deep and engine and whole and partition.partition not in changed:
+                    where = joined(dataset.name, partition.partition)
+                    texts = row_differences(engine, dataset, partition, paths)
+                    found += [Difference(where, text) for text in texts]
                 shutil.rmtree(folder)
                 advance(1)
     if state.manifest.expired:
         console.print(f"{dataset.name}: {len(state.manifest.expired):,} partitions have expired there")
     if engine is not None:
-        known = [*partitions, *state.manifest.expired.values()]
-        found += _against_contents(dataset, known, contents_of(engine, dataset, EVERYTHING), engine.name)
+        found += _against_contents(dataset, known, contents_of(engine, dataset, EVERYTHING), shapes)
     return found
+
+
+def _shapes(engine: Engine, dataset: Dataset, partitions: Iterable[Partition]) -> dict[str, Shape]:
+    """Return the shape in which an unload of the same layout and format would write each partition now."""
+
+    @cache
+    def now(layout: Layout, format: Format) -> Shape:
+        columns = engine.describe(engine.dialect.whole(dataset, layout))
+        return shape_of(dataset, layout, format, columns, SCHEMA_VERSION, engine.name)
+
+    return {each.partition: now(Layout(each.shape.layout), Format(each.shape.format)) for each in partitions}
+
+
+def _against_files(dataset: Dataset, partitions: Iterable[Partition]) -> list[Difference]:
+    return [
+        Difference(
+            joined(dataset.name, each.partition),
+            f"has {each.rows:,} rows, its files have {each.file_rows:,}, both by the manifest",
+        )
+        for each in partitions
+        if each.file_rows != each.rows
+    ]
 
 
 def _against_listing(
@@ -301,9 +359,12 @@ def _row_count(path: Path) -> int:
 
 
 def _against_contents(
-    dataset: Dataset, partitions: Iterable[Partition], contents: dict[str, Contents], engine: str
+    dataset: Dataset,
+    partitions: Iterable[Partition],
+    contents: dict[str, Contents],
+    shapes: Mapping[str, Shape],
 ) -> list[Difference]:
-    """Compare rows and hash sums. Those that dbt keeps for hours are equal on all engines, the others not."""
+    """Compare rows and hash sums; `shapes`: that of each partition if it were written now."""
     found = []
     left = dict(contents)
     for each in partitions:
@@ -313,88 +374,9 @@ def _against_contents(
             found.append(Difference(where, f"has {each.rows:,} rows, the warehouse none"))
         elif held.rows != each.rows:
             found.append(Difference(where, f"has {each.rows:,} rows, the warehouse {held.rows:,}"))
-        elif held.hash_sum != each.hash_sum and (dataset.period is HOUR or each.shape.engine == engine):
+        elif held.hash_sum != each.hash_sum and sums_compare(dataset, each.shape, shapes[each.partition]):
             found.append(Difference(where, f"has {each.rows:,} rows, of which the warehouse has others"))
     return found + [
         Difference(joined(dataset.name, name), f"is not there; the warehouse has {held.rows:,} rows")
         for name, held in left.items()
     ]
-
-
-def _against_rows(
-    engine: Engine,
-    dataset: Dataset,
-    partition: Partition,
-    paths: list[Path],
-) -> list[Difference]:
-    """Compare every row of a partition with the warehouse, including how often it occurs."""
-    where = joined(dataset.name, partition.partition)
-    layout = Layout(partition.shape.layout)
-    is_parquet = partition.shape.format == Format.PARQUET.value
-    compare = _parquet_differences if is_parquet else _avro_differences
-    try:
-        with engine.rows(dataset, layout, partition.partition) as (connection, rows):
-            only_there, only_here = compare(connection, rows, paths)
-    except duckdb.ConversionException:
-        # its message contains a value
-        return [Difference(where, "cannot be compared: a column has another type than in the warehouse")]
-    except (duckdb.Error, ValueError, EOFError) as error:
-        return [Difference(where, f"cannot be compared: {error}")]
-    if not (only_there or only_here):
-        return []
-    counts = f"{len(only_there):,} rows only there, {len(only_here):,} only in the warehouse"
-    return [Difference(where, f"{counts}; {_example(only_there, only_here)}")]
-
-
-def _example(only_there: list[Row], only_here: list[Row]) -> str:
-    """Describe one difference by key and column names; values may be personal data."""
-    row, others = (only_there[0], only_here) if only_there else (only_here[0], only_there)
-    names = [name for name in _KEYS if name in row]
-    if names[0].endswith("_key"):
-        names = names[:1]
-    key = ", ".join(f"{name} {row[name]}" for name in names)
-    same_key = (other for other in others if all(other[name] == row[name] for name in names))
-    differing = [", ".join(name for name in row if other.get(name) != row[name]) for other in same_key]
-    if not differing:
-        return f"e.g. {key}: only {'there' if only_there else 'in the warehouse'}"
-    return f"e.g. {key}: another {min(differing, key=len)}"
-
-
-def _parquet_differences(
-    connection: duckdb.DuckDBPyConnection, rows: str, paths: list[Path]
-) -> tuple[list[Row], list[Row]]:
-    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-    # DuckDB would make a column of a folder above them that is named a=b
-    files = f"select * from read_parquet([{listed}], hive_partitioning = false)"
-    names = [column[0] for column in connection.execute(f"describe {rows}").fetchall()]
-
-    def only(query: str) -> list[Row]:
-        found = connection.execute(query).fetchall()
-        return [dict(_text(dict(zip(names, row, strict=True)))) for row in found]
-
-    return only(f"{files} except all ({rows})"), only(f"({rows}) except all ({files})")
-
-
-def _avro_differences(
-    connection: duckdb.DuckDBPyConnection, rows: str, paths: list[Path]
-) -> tuple[list[Row], list[Row]]:
-    with staging_folder() as folder:
-        expected = folder / "rows.parquet"
-        connection.execute(f"copy ({rows}) to '{expected}' (format parquet)")
-        here = Counter(_text(row) for row in encode.avro_rows(parquet.ParquetFile(expected)))
-    there: Counter[tuple[tuple[str, str], ...]] = Counter()
-    for path in paths:
-        with path.open("rb") as stream:
-            there.update(_text(dict(row)) for row in fastavro.reader(stream))  # type: ignore[arg-type]
-    return list(map(dict, (there - here).elements())), list(map(dict, (here - there).elements()))
-
-
-def _text(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """A row as texts, without the order of a map's keys and without the library's own UTC object."""
-    return tuple((name, repr(_plain(value))) for name, value in row.items())
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return sorted(value.items())
-    return value.isoformat() if isinstance(value, date) else value

@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -167,6 +169,34 @@ def test_a_manifest_that_copymart_did_not_write_is_not_believed(
     assert [victim.read_text() for victim in victims] == ["precious", "precious"]
     assert filled.manifest("calls")["rows"] == len(CALLS)
     assert len(filled.files("calls")) == 4
+
+
+def edit_manifest(
+    warehouse: Warehouse, edit: Callable[[dict[str, Any]], object], dataset: str = "calls"
+) -> None:
+    path = warehouse.out / dataset / "_manifest.json"
+    said = json.loads(path.read_text())
+    edit(said)
+    path.write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize("size", ["1k", "512M"])
+def test_a_partition_whose_entry_lost_a_file_is_written_again(filled: Warehouse, size: str) -> None:
+    """The file, which nothing names then, is deleted: its rows must come back."""
+    filled.unload("calls", max_file_size=size)
+    edit_manifest(filled, lambda said: said["partitions"][0]["files"].pop())
+    filled.unload("calls", max_file_size=size)
+    assert len(filled.rows("calls")) == len(CALLS)
+    entry = filled.manifest("calls")["partitions"][0]
+    assert sum(file["rows"] for file in entry["files"]) == entry["rows"] == 2
+
+
+def test_columns_that_the_hash_belies_are_not_believed(filled: Warehouse) -> None:
+    filled.unload("calls")
+    before = filled.manifest("calls")["columns"]
+    edit_manifest(filled, lambda said: said["columns"].pop())
+    filled.unload("calls")
+    assert filled.manifest("calls")["columns"] == before
 
 
 def test_times_that_are_no_numbers_are_not_believed(filled: Warehouse) -> None:

@@ -164,6 +164,27 @@ def test_what_the_place_let_expire_is_not_written_again(
     assert store.rows("calls") == expected(store)
 
 
+def test_other_columns_bring_nothing_back_that_the_place_let_expire(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hash sums of days are of all columns, so that a new column gives new ones to equal rows."""
+    monkeypatch.setattr(publish, "LEAST_RETENTION", timedelta(0))
+    store.unload("copy_metrics_daily")
+    store.lose("copy_metrics_daily/2026/01/01/copy_metrics_daily.parquet")
+    for column in ("sent", "opened"):
+        # the first is also when the loss is found
+        store.warehouse.execute(f"alter table marts.copy_metrics_daily add column {column} bigint")
+        assert store.unload("copy_metrics_daily") == [
+            "copy_metrics_daily/2026/01/02/copy_metrics_daily.parquet"
+        ]
+        assert [each["partition"] for each in store.manifest("copy_metrics_daily")["expired"]] == [
+            "2026/01/01"
+        ]
+        assert store.verify(deep=True) == 0
+    store.warehouse.execute("insert into marts.copy_metrics_daily values ('2026-01-01', 'd', 1, 1, 1)")
+    assert store.unload("copy_metrics_daily") == ["copy_metrics_daily/2026/01/01/copy_metrics_daily.parquet"]
+
+
 def test_servers_without_if_match_are_told_apart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     spied = unload_module.s3.client
 

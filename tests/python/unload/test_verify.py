@@ -1,6 +1,7 @@
 """`copymart verify` finds every kind of damage, and shows no personal data."""
 
 import fcntl
+import json
 import os
 import shutil
 import tempfile
@@ -82,6 +83,21 @@ def misstate_rows(store: Store) -> None:
     )
 
 
+def edit_manifest(store: Store, edit: Callable[[dict[str, Any]], object], dataset: str = "calls") -> None:
+    said = store.manifest(dataset)
+    edit(said)
+    store.put(f"{dataset}/_manifest.json", json.dumps(said).encode())
+
+
+def forget_file(store: Store) -> None:
+    edit_manifest(store, lambda said: said["partitions"][0]["files"].pop())
+    store.lose("calls/2026/01/01/12/calls.parquet")
+
+
+def misstate_columns(store: Store) -> None:
+    edit_manifest(store, lambda said: said["columns"].pop())
+
+
 def land_more(store: Store) -> None:
     store.warehouse.insert("marts.fct_calls", [call(NOON + 200 * HOUR, "new")])
 
@@ -109,6 +125,8 @@ def edit_rows(store: Store) -> None:
         (misstate_format, "cannot be read; unload all of it again"),
         (lose_manifest, "is missing"),
         (misstate_rows, "has 2 rows, the manifest says 3"),
+        (forget_file, "has 2 rows, its files have 0"),
+        (misstate_columns, "cannot be read; unload all of it again"),
         (land_more, "is not there; the warehouse has 1 rows"),
         (land_less, "has 1 rows, the warehouse none"),
         (edit_rows, "of which the warehouse has others"),
@@ -124,6 +142,7 @@ def test_verify_finds_every_kind_of_damage(
     assert store.verify() == 1
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert message in printed
+    assert f"copymart unload --to {store.to}" in printed
     if damage in (land_more, land_less, edit_rows):
         assert store.verify(with_warehouse=False) == 0
 
@@ -152,6 +171,44 @@ def test_verify_compares_every_row_when_asked(store: Store, capsys: pytest.Captu
     assert f"{NOON}, copy_id 'c': another user_id" in printed
     with pytest.raises(UserError, match="leave out --no-warehouse"):
         store.verify(deep=True, with_warehouse=False)
+
+
+@pytest.mark.parametrize("format", list(Format))
+@pytest.mark.parametrize(
+    "change", ["alter served type integer", "add column sent bigint", "rename copy_id to variant_id"]
+)
+def test_verify_tells_of_columns_that_changed_since_the_unload(
+    store: Store, capsys: pytest.CaptureFixture[str], format: Format, change: str
+) -> None:
+    """Rows and hash sums may agree still; the next unload writes everything again."""
+    store.unload("copy_metrics_daily", format=format)
+    store.warehouse.execute(f"alter table marts.copy_metrics_daily {change}")
+    capsys.readouterr()
+    for deep in (False, True):
+        assert store.verify(deep=deep) == 1
+        printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        assert "2 partitions have other columns or another schema version than the warehouse" in printed
+        assert "(e.g. 2026/01/01)" in printed
+    assert len(store.unload("copy_metrics_daily", format=format)) == 2
+    assert store.verify(deep=True) == 0
+
+
+def test_verify_compares_rows_of_other_columns_with_another_engine(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Types of two engines' files differ anyway, so that only the rows tell which columns differ."""
+    store.unload("copy_metrics_daily", format=Format.AVRO)
+    for change in ("add column sent bigint", "rename copy_id to variant_id"):
+        store.warehouse.execute(f"alter table marts.copy_metrics_daily {change}")
+    edit_manifest(
+        store,
+        lambda said: [each.update(engine="snowflake") for each in said["partitions"]],
+        "copy_metrics_daily",
+    )
+    capsys.readouterr()
+    assert store.verify(deep=True) == 1
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "e.g. metric_date '2026-01-01', copy_id 'c': only there" in printed
 
 
 @pytest.mark.parametrize("format", list(Format))
