@@ -206,12 +206,14 @@ def _refusals(body: Any, count: int) -> dict[int, Refusal]:
         UserError: it does not say which they are. To take all of them for acknowledged would lose some.
     """
     errors = body.get("errors") if isinstance(body, dict) else None
-    found = {
-        error["batch_index"]: _refusal(error)
+    named = [
+        error
         for error in (errors if isinstance(errors, list) else ())
         if isinstance(error, dict) and type(error.get("batch_index")) is int
-    }
-    if not errors or len(found) != len(errors) or not all(0 <= place < count for place in found):
+    ]
+    # an item may have several faults, of which the first is kept
+    found = {error["batch_index"]: _refusal(error) for error in reversed(named)}
+    if not errors or len(named) != len(errors) or not all(0 <= place < count for place in found):
         raise UserError(
             "Customer.io answered 207 without saying which items it refused: the API has changed. None of "
             "that batch is acknowledged, and the next run sends it again"
@@ -227,11 +229,14 @@ def _reason(body: Any, status: int) -> Refusal:
     if not errors and isinstance(meta, dict):
         errors = meta.get("errors") or meta.get("error")
     first = errors[0] if isinstance(errors, list) and errors else errors
-    if isinstance(first, dict):
-        return _refusal(first)
-    return Refusal(str(status), message=str(first or ""))
+    return _refusal(first if isinstance(first, dict) else {"reason": status, "message": first})
 
 
 def _refusal(error: dict[str, Any]) -> Refusal:
-    reason, field, message = (str(error.get(name) or "") for name in ("reason", "field", "message"))
+    reason, field, message = (_text(error.get(name) or "") for name in ("reason", "field", "message"))
     return Refusal(reason or "refused", field, message)
+
+
+def _text(said: Any) -> str:
+    """A text that journal and ledger take: half of a surrogate pair, where a value was cut, is none."""
+    return str(said).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -125,6 +125,32 @@ def test_what_a_running_send_writes_while_a_person_is_forgotten_has_pseudonyms(
     assert all(name.startswith("forgotten:") for _, name in runs)
 
 
+def test_a_person_is_found_in_the_relationships_of_an_object_and_not_in_its_name(there: Project) -> None:
+    """An object may be called as somebody is, and its type's number may be somebody's id."""
+    fill(there)
+    options: dict[str, Any] = {"yes": True, "project_dir": PROJECT, "profiles_dir": there.folder}
+    for who in ("ann", "1"):
+        forget(customer_id=who, **options)
+
+    def named(number: int, kind: str, object_id: str, who: str) -> tuple[Item, Answered]:
+        text = {
+            "type": "object",
+            "action": "identify",
+            "identifiers": {"object_type_id": kind, "object_id": object_id},
+            "cio_relationships": [{"identifiers": {"id": who}}],
+        }
+        record = (f"o{number}", "h", "create_or_update_object", key(f"customer_id:{who}"), "object", AT)
+        return Item(number, record, (), BATCH, json.dumps(text)), Answered(number, "acknowledged", None, AT)
+
+    with opened(there.where, "send") as ledger:
+        write(ledger, REQUESTS, "r2", [named(1, "2", "acme", "ann"), named(2, "1", "ann", "bob")])
+    found = there.rows(
+        f"select person_key from staging.{REQUESTS.name} where run_id = 'r2' order by request_id"
+    )
+    assert found[0][0].startswith("forgotten:")
+    assert found[1] == (key("customer_id:bob"),)
+
+
 def test_what_a_killed_run_left_comes_into_the_ledger_under_pseudonyms(
     there: Project, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,26 @@ def test_of_a_207_only_the_named_items_are_refused(world: World, track: Track) -
     assert [person and person.identifiers for person in world.workspace.people] == [{"id": "u1"}]
 
 
+def test_of_an_item_with_several_faults_the_first_is_kept(world: World, track: Track) -> None:
+    errors = [{"batch_index": 1, "reason": reason, "field": "f"} for reason in ("required", "invalid")]
+    world.instead = [(207, {}, json.dumps({"errors": errors}).encode())]
+    assert track.batch([identify("u1"), identify("u2")]) == {1: Refusal("required", "f")}
+
+
+@pytest.mark.parametrize("status", [207, 400])
+def test_a_reason_that_is_cut_within_a_character_can_be_written(
+    world: World, track: Track, status: int
+) -> None:
+    """Half of a surrogate pair is no text for the journal, nor for the ledger."""
+    error = {"batch_index": 0, "reason": "invalid", "message": "bad value \ud83d"}
+    world.instead = [(status, {}, json.dumps({"errors": [error]}).encode())]
+    try:
+        (refusal,) = track.batch([identify("u1")]).values()
+    except Refused as caught:
+        refusal = caught.refusal
+    assert str(refusal).encode() == "invalid: bad value \N{REPLACEMENT CHARACTER}".encode()
+
+
 @pytest.mark.parametrize(
     "answer",
     [b"{}", b'{"errors":[]}', b'{"errors":[{"reason":"x"}]}', b'{"errors":[{"batch_index":2}]}', b"<html>"],
