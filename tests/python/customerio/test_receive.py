@@ -127,7 +127,7 @@ def test_every_signed_body_is_kept_and_landing_says_what_is_wrong(tmp_path: Path
         assert 'copymart_webhooks_total{status="401"} 3.0' in metrics
         assert "everything is delivered" in receiver.stop()
     (path,) = files(tmp_path)
-    assert re.fullmatch(r"events/\d{4}/\d\d/\d\d/\d\d/[\w-]+-0000000001\.jsonl\.gz", path)
+    assert re.fullmatch(r"events/\d{4}/\d\d/\d\d/\d\d/[\w-]+-0000000001-[0-9a-f]{12}\.jsonl\.gz", path)
     connection = warehouse()
     landed = land_path(connection, tmp_path / "events", EVENTS)
     assert landed.rows == 4
@@ -211,7 +211,7 @@ def test_segments_reach_s3_and_land(endpoint: str, tmp_path: Path) -> None:
         (item["Key"], store.get_object(Bucket="webhooks", Key=item["Key"])["Body"].read())
         for item in store.list_objects_v2(Bucket="webhooks")["Contents"]
     )
-    assert re.fullmatch(r"in/\d{4}/\d\d/\d\d/\d\d/[\w-]+-0000000001\.jsonl\.gz", key)
+    assert re.fullmatch(r"in/\d{4}/\d\d/\d\d/\d\d/[\w-]+-0000000001-[0-9a-f]{12}\.jsonl\.gz", key)
     assert gzip.decompress(data) == body(1) + b"\n"
 
 
