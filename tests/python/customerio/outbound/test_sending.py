@@ -349,6 +349,20 @@ def test_answers_come_into_the_ledger_by_and_by(
     assert held[-1] == 40 or not failing
 
 
+def test_no_more_is_sent_than_memory_holds_while_the_ledger_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor could the next run bring more than that into the ledger."""
+    monkeypatch.setattr(sending, "_ITEMS_TO_LEDGER", 5)
+    monkeypatch.setattr(sending, "_MOST_WAITING", 20)
+    fake = Fake()
+    with pytest.raises(UserError, match=r"locked\. 2\d answers wait .* nothing more is sent .* run the command"):
+        sent(tmp_path, [item(n, size=MOST_BYTES // 2) for n in range(60)], fake, failing=True)
+    found = left_over(tmp_path)
+    assert found and not found.in_flight
+    assert 20 <= len(found.answers) == len(fake.batches) < 20 + 2 * sending._WORKERS
+
+
 def test_a_journal_that_was_cut_off_loses_its_last_line_only(tmp_path: Path) -> None:
     items = [item(n) for n in range(4)]
     write_plan(tmp_path, "run", items)
