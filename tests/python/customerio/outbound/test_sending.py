@@ -5,6 +5,7 @@ import json
 import os
 import random
 import threading
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -376,6 +377,25 @@ def test_a_journal_that_was_cut_off_loses_its_last_line_only(tmp_path: Path) -> 
         (tmp_path / "journal.jsonl").write_bytes(longer[:end])
         found = left_over(tmp_path)
         assert found and [answer.number for answer in found.answers] == [0] and found.unanswered == 3
+
+
+def test_a_long_journal_is_read_line_by_line(tmp_path: Path) -> None:
+    """That of millions of requests is larger than memory: the ledger has most of its answers."""
+    write_plan(tmp_path, "run", [item(0)])
+    journal = Journal(tmp_path)
+    for _ in range(100):
+        journal.answered(Answered(number, "acknowledged", None, "2026-03-01") for number in range(1_000))
+        journal.written()
+    journal.close()
+    size = (tmp_path / "journal.jsonl").stat().st_size
+    tracemalloc.start()
+    try:
+        found = left_over(tmp_path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found and not found.answers
+    assert most < size / 3
 
 
 def test_a_new_plan_begins_without_the_journal_of_the_one_before(tmp_path: Path) -> None:
