@@ -115,6 +115,8 @@ def forget(
     _forget_sent(where, known, person.identifiers)
     with _open(engine, project_dir, profiles_dir, target, role) as warehouse:
         forget_rows(warehouse, known, person.identifiers)
+    # again, for a running send that had looked who is forgotten before this person was, and wrote after it
+    _forget_sent(where, known, person.identifiers)
     console.print("forgotten; now run `dbt build`, then `copymart unload`")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scripts.customerio.activate import activate
-from scripts.customerio.outbound.ledger import MEMBERS, REQUESTS, insert, opened, write
+from scripts.customerio.outbound.ledger import MEMBERS, REQUESTS, OnDuckDB, insert, opened, write
 from scripts.customerio.outbound.spool import BATCH, Answered, Item
 from scripts.customerio.send import send
 from scripts.forget import command
@@ -123,6 +123,27 @@ def test_what_a_running_send_writes_while_a_person_is_forgotten_has_pseudonyms(
     runs = there.rows(f"select run_id, identifier from staging.{MEMBERS.name} where identifier != '{BOB}'")
     assert {run for run, _ in runs} == {"r", "r2"}
     assert all(name.startswith("forgotten:") for _, name in runs)
+
+
+def test_what_a_send_writes_that_looked_before_a_person_was_forgotten_gets_pseudonyms(
+    there: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Snowflake a send looks who is forgotten, and takes seconds for the statements that write."""
+    fill(there)
+    item = Item(0, ("vip", "email", ANN, "h", True), (), BATCH, json.dumps({"identifiers": {"email": ANN}}))
+    really_forget = command.forget_rows
+
+    def write_first(*given: Any) -> None:
+        with monkeypatch.context() as before:
+            before.setattr("scripts.customerio.outbound.ledger._forgotten", lambda _there: None)
+            ledger = OnDuckDB(given[0].connection)
+            write(ledger, MEMBERS, "r2", [(item, Answered(0, "acknowledged", None, AT))])
+        really_forget(*given)
+
+    monkeypatch.setattr(command, "forget_rows", write_first)
+    forget(email=ANN, yes=True, project_dir=PROJECT, profiles_dir=there.folder)
+    names = there.rows(f"select identifier from staging.{MEMBERS.name} where run_id = 'r2'")
+    assert len(names) == 1 and names[0][0].startswith("forgotten:")
 
 
 def test_a_person_is_found_in_the_relationships_of_an_object_and_not_in_its_name(there: Project) -> None:
