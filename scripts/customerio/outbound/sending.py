@@ -31,7 +31,7 @@ _AROUND = len('{"batch":[]}') - 1
 _LOOK_AHEAD, _PASSED_OVER = 20_000, 5_000
 _WORKERS = 8
 _ITEMS_TO_LEDGER, _SECONDS_TO_LEDGER = 10_000, 10.0
-# Answers that wait for a ledger that cannot be written, of about 2 kB each, here and in the run after this one.
+# Answers that may wait for a ledger that cannot be written: 2 kB of memory each, in the next run too.
 _MOST_WAITING = 100_000
 # A request that is refused as a whole is cut in halves, to find the item. So many in a row are no bad items.
 _REFUSED_IN_A_ROW = 50
@@ -232,9 +232,9 @@ class _Run:
             self._write()
         if self.totals.unwritten and len(self.waiting) >= _MOST_WAITING:
             raise UserError(
-                f"{self.totals.unwritten}. {len(self.waiting):,} answers wait for the ledger in the journal, so "
-                "nothing more is sent until it can be written: run the command again then, which writes them "
-                "first"
+                f"{self.totals.unwritten}. {len(self.waiting):,} answers wait for the ledger in the journal, "
+                "so nothing more is sent until it can be written: run the command again then, which writes "
+                "them first"
             )
 
     def _write(self) -> None:
