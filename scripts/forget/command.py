@@ -44,7 +44,11 @@ _NOT_REACHED_BY_ENGINE = {
 def forget(
     customer_id: Annotated[
         str | None,
-        typer.Option(help="The person's id in Customer.io, which JustAI calls user_id.", rich_help_panel=WHO),
+        typer.Option(
+            help="The person's id in Customer.io, which JustAI calls user_id; or `cio_` and Customer.io's own "
+            "cio_id.",
+            rich_help_panel=WHO,
+        ),
     ] = None,
     email: Annotated[
         str | None,
