@@ -105,6 +105,14 @@ def test_what_may_pass_is_to_be_sent_again_and_is_sent_once_by_the_client(
     assert world.requests == 1
 
 
+@pytest.mark.parametrize("status", [200, 207, 400])
+def test_an_answer_that_is_cut_within_its_body_is_none(world: World, track: Track, status: int) -> None:
+    world.instead = [(status, {"Content_Length": "100"}, b'{"errors":')] * 2
+    for call in (lambda: track.batch([identify("u1")]), lambda: track.metric("{}")):
+        with pytest.raises(Again, match="no answer"):
+            call()
+
+
 def test_no_answer_within_the_time_is_to_be_sent_again(track: Track) -> None:
     nobody = Track("us", SITE_ID, API_KEY, "https://127.0.0.1:1")
     with pytest.raises(Again, match="no answer"):
@@ -115,8 +123,9 @@ def test_no_answer_within_the_time_is_to_be_sent_again(track: Track) -> None:
 
 def test_a_redirect_is_the_wrong_region_and_is_not_followed(world: World, track: Track) -> None:
     world.region = "eu"
-    with pytest.raises(UserError, match="give --region eu"):
+    with pytest.raises(UserError, match=r"give --region eu\. The last requests came to 127") as caught:
         track.batch([identify("u1")])
+    assert "Nothing was sent" not in str(caught.value)
     assert world.asked == [("POST", "/api/v2/batch")]
 
 
