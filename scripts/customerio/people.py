@@ -70,8 +70,8 @@ def _finished(api: Api, number: Any) -> int:
             total = text_of(export, "total") or ""
             if not total.isdecimal():
                 raise UserError(
-                    f"export {number} does not say how many people it has, so that a file that is cut off would "
-                    "not show: the API has changed; nobody was landed"
+                    f"export {number} does not say how many people it has, so that a file that is cut off "
+                    "would not show: the API has changed; nobody was landed"
                 )
             return int(total)
         if status == "failed" or export.get("failed") is True:

@@ -45,8 +45,8 @@ def forget(
     customer_id: Annotated[
         str | None,
         typer.Option(
-            help="The person's id in Customer.io, which JustAI calls user_id; or `cio_` and Customer.io's own "
-            "cio_id.",
+            help="The person's id in Customer.io, which JustAI calls user_id; or `cio_` and Customer.io's "
+            "own cio_id.",
             rich_help_panel=WHO,
         ),
     ] = None,
