@@ -1,11 +1,12 @@
 """Brings the receiver's closed segments to where `copymart land` reads them.
 
-A segment has one name and one content for ever: what is delivered again after a crash is byte for byte what
+A file has one name and one content for ever: what is delivered again after a crash is byte for byte what
 lies there, so landing sees neither half a file nor a changed one.
 """
 
 import errno
 import gzip
+import hashlib
 import logging
 import os
 import threading
@@ -24,9 +25,13 @@ log = logging.getLogger("copymart.receive")
 _NOT_FOR_FOLDERS = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)
 
 
-def name_of(receiver: str, segment: Segment) -> str:
-    """Where a segment goes below the target: by its hour of arrival, as landing expects."""
-    return f"{segment.hour:%Y/%m/%d/%H}/{receiver}-{segment.number:010}.jsonl.gz"
+def name_of(receiver: str, segment: Segment, data: bytes) -> str:
+    """Where a segment's file goes below the target: by its hour of arrival, as landing expects.
+
+    The hash of its bytes is in it: a copy of this machine has the same receiver and the same numbers.
+    """
+    digest = hashlib.sha256(data).hexdigest()[:12]
+    return f"{segment.hour:%Y/%m/%d/%H}/{receiver}-{segment.number:010}-{digest}.jsonl.gz"
 
 
 def packed(segment: Segment) -> bytes:
@@ -85,15 +90,17 @@ def deliver_rest(spool: Spool, receiver: str, put: Put) -> int:
     """Deliver what is closed, each segment once; return how many stay for the next process."""
     for segment in spool.closed():
         try:
-            put(name_of(receiver, segment), packed(segment))
+            data = packed(segment)
+            put(name_of(receiver, segment, data), data)
             spool.delivered(segment)
         except Exception as error:
-            log.warning("%s stays for the next start: %s", name_of(receiver, segment), error)
+            log.warning("%s stays for the next start: %s", segment.path, error)
     return len(spool.closed())
 
 
 def _deliver(spool: Spool, receiver: str, put: Put, segment: Segment, stop: threading.Event) -> None:
-    name, data = name_of(receiver, segment), packed(segment)
+    data = packed(segment)
+    name = name_of(receiver, segment, data)
 
     def attempt() -> bool:
         put(name, data)

@@ -1,6 +1,5 @@
 """copymart extract: what Customer.io's App API knows, into the landing table customerio_api."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from rich.table import Table
 from scripts import warehouse
 from scripts.console import SNOWFLAKE, WHAT, WHERE_TO, console
 from scripts.customerio import wish as wishes
+from scripts.customerio.credentials import credential
 from scripts.errors import UserError
 from scripts.land.api import Counts, Warehouse, reset
 from scripts.land.duckdb_api import open_duckdb
@@ -199,7 +199,7 @@ def extract(
     if dry_run:
         _show_plan(wanted, forgotten, wish)
         return
-    key = _key() if wanted else ""
+    key = credential(KEY, "make an App API key in Customer.io and copy it into it") if wanted else ""
     with _opened(project_dir, profiles_dir, target, role) as tables:
         if forgotten:
             count = reset(tables, forgotten)
@@ -207,13 +207,6 @@ def extract(
         if wanted:
             api = open_api(api_url or HOSTS[region], key, rate)
             _read(read(Reading(api, wish), wanted, tables))
-
-
-def _key() -> str:
-    key = os.environ.get(KEY, "").strip()
-    if not key:
-        raise UserError(f"{KEY} is not set: make an App API key in Customer.io and copy it into it")
-    return key
 
 
 def _forgotten(text: str | None) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.customerio.app_api import Api, download, one, path_of
+from scripts.customerio.records import text_of
 from scripts.errors import UserError
 from scripts.staging import staging_folder
 
@@ -66,8 +67,13 @@ def _finished(api: Api, number: Any) -> int:
         export = _export(one(api, path_of("exports", number)))
         status = export.get("status")
         if status == "done":
-            total = export.get("total")
-            return total if isinstance(total, int) else 0
+            total = text_of(export, "total") or ""
+            if not total.isdecimal():
+                raise UserError(
+                    f"export {number} does not say how many people it has, so that a file that is cut off "
+                    "would not show: the API has changed; nobody was landed"
+                )
+            return int(total)
         if status == "failed" or export.get("failed") is True:
             raise UserError(
                 f"export {number} failed at Customer.io: run the command again, or narrow the filter"

@@ -44,7 +44,11 @@ _NOT_REACHED_BY_ENGINE = {
 def forget(
     customer_id: Annotated[
         str | None,
-        typer.Option(help="The person's id in Customer.io, which JustAI calls user_id.", rich_help_panel=WHO),
+        typer.Option(
+            help="The person's id in Customer.io, which JustAI calls user_id; or `cio_` and Customer.io's "
+            "own cio_id.",
+            rich_help_panel=WHO,
+        ),
     ] = None,
     email: Annotated[
         str | None,
@@ -115,6 +119,8 @@ def forget(
     _forget_sent(where, known, person.identifiers)
     with _open(engine, project_dir, profiles_dir, target, role) as warehouse:
         forget_rows(warehouse, known, person.identifiers)
+    # again, for a running send that had looked who is forgotten before this person was, and wrote after it
+    _forget_sent(where, known, person.identifiers)
     console.print("forgotten; now run `dbt build`, then `copymart unload`")
 
 

@@ -40,7 +40,11 @@ def find(place: Place, customer_id: str | None, email: str | None) -> Person:
     Raises:
         UserError: several people used the address.
     """
-    person = Person({customer_id} if customer_id else set())
+    person = Person()
+    if customer_id:
+        # an id that is an address is no less an id
+        is_id = not customer_id.startswith(_CIO)
+        _add(person, (customer_id, None, None) if is_id else _triple_of(customer_id))
     if email:
         address = plain(email)
         owners = sorted(

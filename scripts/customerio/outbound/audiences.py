@@ -132,7 +132,7 @@ def _member(
     values: dict[str, Any], wish: Wish, states: dict[str, _Last], seen: set[str], tally: Tally
 ) -> Iterator[Item]:
     """What a row of the model makes of its person."""
-    kind = next((name for name in IDENTIFIERS if values.get(name) not in (None, "")), None)
+    kind = next((name for name in IDENTIFIERS if _text(values.get(name)).strip()), None)
     if kind is None:
         tally.held_back["no_identifier"] += 1
         return
@@ -146,7 +146,7 @@ def _member(
         tally.held_back["forgotten_person"] += 1
         return
     for other in IDENTIFIERS:
-        if values.get(other, ...) in (None, ""):
+        if other in values and not _text(values[other]).strip():
             del values[other]
     last = states.get(key) or _Last()
     attributes = {name: plain(value) for name, value in values.items()}
@@ -155,8 +155,14 @@ def _member(
 
 def _key(kind: str, value: Any) -> str:
     """What a member is known by. Customer.io takes addresses that differ in case for one."""
-    text = str(plain(value))
+    text = _text(value)
     return f"{kind}:{text.lower() if kind == 'email' else text}"
+
+
+def _text(value: Any) -> str:
+    """A value as text, empty where there is none, such as for a float that is no number."""
+    found = plain(value)
+    return "" if found is None else str(found)
 
 
 def _sent(

@@ -319,8 +319,13 @@ def _forgotten_name(item: Item, known: Known) -> str | None:
     said = json.loads(item.text)
     if not isinstance(said, dict):
         return None
-    for place in ("identifiers", "primary", "secondary"):
-        names = said.get(place)
+    if said.get("type") == "object":
+        # its own identifiers name the object, as somebody may be called too
+        relationships = said.get("cio_relationships") or []
+        named = [each.get("identifiers") for each in relationships if isinstance(each, dict)]
+    else:
+        named = [said.get(place) for place in ("identifiers", "primary", "secondary")]
+    for names in named:
         for name in names.values() if isinstance(names, dict) else ():
             if known.has(str(name)):
                 return str(name)

@@ -1,6 +1,5 @@
 """A run of `copymart send` or `copymart activate`, from the plan to the ledger."""
 
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 from scripts.console import console, listed, progress
+from scripts.customerio.credentials import credential
 from scripts.customerio.outbound import ledger
 from scripts.customerio.outbound.ledger import Table, Warehouse, Where
 from scripts.customerio.outbound.outcomes import UNANSWERED
@@ -58,16 +58,10 @@ def credentials() -> tuple[str, str]:
     """The Track API's credentials.
 
     Raises:
-        UserError: one is not set.
+        UserError: one is not set, or is none.
     """
-    found = tuple(os.environ.get(name, "").strip() for name in (SITE_ID, API_KEY))
-    for name, value in zip((SITE_ID, API_KEY), found, strict=True):
-        if not value:
-            raise UserError(
-                f"{name} is not set: Customer.io shows the Site ID and Track API key of a workspace under "
-                "its API credentials"
-            )
-    return found[0], found[1]
+    where = "Customer.io shows the Site ID and Track API key of a workspace under its API credentials"
+    return credential(SITE_ID, where), credential(API_KEY, where)
 
 
 def new_run_id(there: Warehouse, run: Run, now: datetime) -> str:

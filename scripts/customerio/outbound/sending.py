@@ -31,6 +31,8 @@ _AROUND = len('{"batch":[]}') - 1
 _LOOK_AHEAD, _PASSED_OVER = 20_000, 5_000
 _WORKERS = 8
 _ITEMS_TO_LEDGER, _SECONDS_TO_LEDGER = 10_000, 10.0
+# Answers that may wait for a ledger that cannot be written: 2 kB of memory each, in the next run too.
+_MOST_WAITING = 100_000
 # A request that is refused as a whole is cut in halves, to find the item. So many in a row are no bad items.
 _REFUSED_IN_A_ROW = 50
 # What must not stand before an item of the same key in one batch, or be left behind by it.
@@ -228,6 +230,12 @@ class _Run:
         # a ledger that could not be written is tried again after these seconds, not after each answer
         if due or (len(self.waiting) >= _ITEMS_TO_LEDGER and not self.totals.unwritten):
             self._write()
+        if self.totals.unwritten and len(self.waiting) >= _MOST_WAITING:
+            raise UserError(
+                f"{self.totals.unwritten}. {len(self.waiting):,} answers wait for the ledger in the journal, "
+                "so nothing more is sent until it can be written: run the command again then, which writes "
+                "them first"
+            )
 
     def _write(self) -> None:
         if not self.waiting:

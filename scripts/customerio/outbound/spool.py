@@ -245,13 +245,17 @@ def _holder(spool: Path) -> str | None:
 
 def _journal_lines(folder: Path) -> Iterator[tuple[str, Any]]:
     try:
-        data = (folder / _JOURNAL).read_bytes()
+        file = (folder / _JOURNAL).open("rb")
     except FileNotFoundError:
         return
-    # the last line of a killed run may be cut off: nothing in it counted as written
-    for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
-        kind, given = _read_line(folder / _JOURNAL, number, line)
-        yield kind, given
+    with file:
+        for number, line in enumerate(file, 1):
+            # the last line of a killed run may be cut off: nothing in it counted as written; a run that goes
+            # on may be writing it
+            if not line.endswith(b"\n"):
+                return
+            kind, given = _read_line(folder / _JOURNAL, number, line)
+            yield kind, given
 
 
 def _read_line(path: Path, number: int, line: str | bytes) -> Any:

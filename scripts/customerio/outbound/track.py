@@ -36,11 +36,10 @@ class _Session(Session):
         if data is not None:
             given["data"] = _body(data)
             given["headers"] = {"Content-Type": "application/json; charset=utf-8"}
-        given |= {"allow_redirects": False, "timeout": _TIMEOUT, "hooks": {"response": self._keep}}
-        return super().request(method, url, **given)
-
-    def _keep(self, response: Response, **_given: Any) -> None:
-        self.answer = response
+        given |= {"allow_redirects": False, "timeout": _TIMEOUT}
+        # with its body: one that is cut within it is none
+        self.answer = super().request(method, url, **given)
+        return self.answer
 
 
 class _Client(CustomerIO):  # type: ignore[misc]
@@ -113,7 +112,9 @@ class Track:
             raise Again(type(error).__name__) from None
         if response.status_code in _RETRIED:
             raise Again(str(response.status_code), _wait(response))
-        if response.status_code in (401, 403) or response.is_redirect:
+        if response.is_redirect:
+            raise self._other_region(self._other)
+        if response.status_code in (401, 403):
             raise self._unusable(response)
         body = _json(response)
         found = str(body.get("region", "")).lower() if isinstance(body, dict) else ""
@@ -157,7 +158,9 @@ class Track:
     def _unusable(self, response: Response) -> UserError:
         status = response.status_code
         if 300 <= status < 400:
-            return self._other_region("eu" if self.region == "us" else "us")
+            return self._other_region(
+                self._other, f"The last requests came to {self._client.host} and were not taken there"
+            )
         if status in (401, 403):
             return UserError(
                 f"Customer.io refuses the key ({status}). One of two: {SITE_ID} and {API_KEY} are not the "
@@ -168,11 +171,13 @@ class Track:
             f"Customer.io answered {status}, which the Track API never does: is --api-url right?"
         )
 
-    def _other_region(self, found: str) -> UserError:
-        return UserError(
-            f"the workspace lies in the region {found}: give --region {found}. Nothing was sent to "
-            f"{self._client.host}"
-        )
+    @property
+    def _other(self) -> str:
+        return "eu" if self.region == "us" else "us"
+
+    def _other_region(self, found: str, sent: str | None = None) -> UserError:
+        said = sent or f"Nothing was sent to {self._client.host}"
+        return UserError(f"the workspace lies in the region {found}: give --region {found}. {said}")
 
 
 def _host(api_url: str | None) -> tuple[str | None, int | None]:
@@ -206,12 +211,14 @@ def _refusals(body: Any, count: int) -> dict[int, Refusal]:
         UserError: it does not say which they are. To take all of them for acknowledged would lose some.
     """
     errors = body.get("errors") if isinstance(body, dict) else None
-    found = {
-        error["batch_index"]: _refusal(error)
+    named = [
+        error
         for error in (errors if isinstance(errors, list) else ())
         if isinstance(error, dict) and type(error.get("batch_index")) is int
-    }
-    if not errors or len(found) != len(errors) or not all(0 <= place < count for place in found):
+    ]
+    # an item may have several faults, of which the first is kept
+    found = {error["batch_index"]: _refusal(error) for error in reversed(named)}
+    if not errors or len(named) != len(errors) or not all(0 <= place < count for place in found):
         raise UserError(
             "Customer.io answered 207 without saying which items it refused: the API has changed. None of "
             "that batch is acknowledged, and the next run sends it again"
@@ -227,11 +234,14 @@ def _reason(body: Any, status: int) -> Refusal:
     if not errors and isinstance(meta, dict):
         errors = meta.get("errors") or meta.get("error")
     first = errors[0] if isinstance(errors, list) and errors else errors
-    if isinstance(first, dict):
-        return _refusal(first)
-    return Refusal(str(status), message=str(first or ""))
+    return _refusal(first if isinstance(first, dict) else {"reason": status, "message": first})
 
 
 def _refusal(error: dict[str, Any]) -> Refusal:
-    reason, field, message = (str(error.get(name) or "") for name in ("reason", "field", "message"))
+    reason, field, message = (_text(error.get(name) or "") for name in ("reason", "field", "message"))
     return Refusal(reason or "refused", field, message)
+
+
+def _text(said: Any) -> str:
+    """A text that journal and ledger take: half of a surrogate pair, where a value was cut, is none."""
+    return str(said).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -173,6 +173,22 @@ def test_what_is_no_number_is_null_and_a_whole_number_names_a_person_in_any_type
     ]
 
 
+def test_an_id_that_is_no_number_or_spaces_names_nobody(
+    there: Project, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a table that was made with pandas, where a missing number is NaN."""
+    rows = "select 'nan'::double as id, 'mia@x.io' as email union all select 'nan'::double, '  '"
+    with there.connect() as connection:
+        connection.execute("create schema if not exists audiences")
+        connection.execute(f"create or replace table audiences.vip as {rows}")
+    run(there, world)
+    sent = {"copymart_vip": True, "_update": True}
+    assert [(item["identifiers"], item["attributes"]) for item in items(world)] == [
+        ({"email": "mia@x.io"}, sent)
+    ]
+    assert "held back 1: no_identifier 1" in capsys.readouterr().out
+
+
 def test_what_customerio_would_not_take_is_held_back_and_what_it_refuses_until_it_changes(
     there: Project, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

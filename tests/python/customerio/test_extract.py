@@ -426,6 +426,19 @@ def test_an_export_that_is_not_whole_takes_nobody_for_gone(world: World, tables:
     assert len(keys(tables, "customers")) == 5
 
 
+@pytest.mark.parametrize(
+    ("total", "said"), [("6", "export 110 has 6 people and its file 5"), (None, "not say how many people")]
+)
+def test_an_export_without_a_number_of_people_takes_nobody_for_gone(
+    world: World, tables: OnDuckDB, total: Any, said: str
+) -> None:
+    """A file that was cut off between two lines shows in nothing else."""
+    export = {"id": 110, "status": "done", "total": total}
+    world.instead = [answer(200, {"export": export})] * 2
+    with pytest.raises(UserError, match=said):
+        extracted(world, tables, "customers", full=True)
+
+
 def test_a_link_that_expired_is_asked_for_again_and_a_failed_export_ends(
     world: World, tables: OnDuckDB
 ) -> None:

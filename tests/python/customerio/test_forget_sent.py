@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scripts.customerio.activate import activate
-from scripts.customerio.outbound.ledger import MEMBERS, REQUESTS, insert, opened, write
+from scripts.customerio.outbound.ledger import MEMBERS, REQUESTS, OnDuckDB, insert, opened, write
 from scripts.customerio.outbound.spool import BATCH, Answered, Item
 from scripts.customerio.send import send
 from scripts.forget import command
@@ -123,6 +123,53 @@ def test_what_a_running_send_writes_while_a_person_is_forgotten_has_pseudonyms(
     runs = there.rows(f"select run_id, identifier from staging.{MEMBERS.name} where identifier != '{BOB}'")
     assert {run for run, _ in runs} == {"r", "r2"}
     assert all(name.startswith("forgotten:") for _, name in runs)
+
+
+def test_what_a_send_writes_that_looked_before_a_person_was_forgotten_gets_pseudonyms(
+    there: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Snowflake a send looks who is forgotten, and takes seconds for the statements that write."""
+    fill(there)
+    item = Item(0, ("vip", "email", ANN, "h", True), (), BATCH, json.dumps({"identifiers": {"email": ANN}}))
+    really_forget = command.forget_rows
+
+    def write_first(*given: Any) -> None:
+        with monkeypatch.context() as before:
+            before.setattr("scripts.customerio.outbound.ledger._forgotten", lambda _there: None)
+            ledger = OnDuckDB(given[0].connection)
+            write(ledger, MEMBERS, "r2", [(item, Answered(0, "acknowledged", None, AT))])
+        really_forget(*given)
+
+    monkeypatch.setattr(command, "forget_rows", write_first)
+    forget(email=ANN, yes=True, project_dir=PROJECT, profiles_dir=there.folder)
+    names = there.rows(f"select identifier from staging.{MEMBERS.name} where run_id = 'r2'")
+    assert len(names) == 1 and names[0][0].startswith("forgotten:")
+
+
+def test_a_person_is_found_in_the_relationships_of_an_object_and_not_in_its_name(there: Project) -> None:
+    """An object may be called as somebody is, and its type's number may be somebody's id."""
+    fill(there)
+    options: dict[str, Any] = {"yes": True, "project_dir": PROJECT, "profiles_dir": there.folder}
+    for who in ("ann", "1"):
+        forget(customer_id=who, **options)
+
+    def named(number: int, kind: str, object_id: str, who: str) -> tuple[Item, Answered]:
+        text = {
+            "type": "object",
+            "action": "identify",
+            "identifiers": {"object_type_id": kind, "object_id": object_id},
+            "cio_relationships": [{"identifiers": {"id": who}}],
+        }
+        record = (f"o{number}", "h", "create_or_update_object", key(f"customer_id:{who}"), "object", AT)
+        return Item(number, record, (), BATCH, json.dumps(text)), Answered(number, "acknowledged", None, AT)
+
+    with opened(there.where, "send") as ledger:
+        write(ledger, REQUESTS, "r2", [named(1, "2", "acme", "ann"), named(2, "1", "ann", "bob")])
+    found = there.rows(
+        f"select person_key from staging.{REQUESTS.name} where run_id = 'r2' order by request_id"
+    )
+    assert found[0][0].startswith("forgotten:")
+    assert found[1] == (key("customer_id:bob"),)
 
 
 def test_what_a_killed_run_left_comes_into_the_ledger_under_pseudonyms(

@@ -7,6 +7,7 @@ import hmac
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from scripts.customerio.receive import receive, signing_keys
 from scripts.errors import UserError
 from scripts.land.rules import EVENTS
 from support.land import event, land_path, text, warehouse
-from support.project import Built
+from support.project import PROJECT, Built
 from support.s3_servers import aws, environment
 from support.warm import Running, start
 
@@ -127,13 +128,38 @@ def test_every_signed_body_is_kept_and_landing_says_what_is_wrong(tmp_path: Path
         assert 'copymart_webhooks_total{status="401"} 3.0' in metrics
         assert "everything is delivered" in receiver.stop()
     (path,) = files(tmp_path)
-    assert re.fullmatch(r"events/\d{4}/\d\d/\d\d/\d\d/[\w-]+-0000000001\.jsonl\.gz", path)
+    assert re.fullmatch(r"events/\d{4}/\d\d/\d\d/\d\d/[\w-]+-0000000001-[0-9a-f]{12}\.jsonl\.gz", path)
     connection = warehouse()
     landed = land_path(connection, tmp_path / "events", EVENTS)
     assert landed.rows == 4
     query = "select count(*) from staging.customerio_events_rejects"
     # landing counts no blank line
     assert connection.execute(query).fetchall() == [(3,)]
+
+
+@pytest.mark.integration
+def test_the_event_that_the_page_sends_is_kept_and_lands(tmp_path: Path) -> None:
+    page = (PROJECT / "docs/receiver.md").read_text()
+    (recipe,) = (block for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) if "openssl" in block)
+    with receiving(tmp_path) as receiver:
+        assert "http://127.0.0.1:8000/" in recipe
+        recipe = recipe.replace("http://127.0.0.1:8000/", receiver.address)
+        answers = [
+            subprocess.run(
+                ["bash", "-euc", recipe],
+                env={**os.environ, "CUSTOMERIO_WEBHOOK_KEYS": keys},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            for keys in (KEY, f"{KEY},other", "wrong")
+        ]
+        receiver.stop()
+    assert answers == ["kept\n", "kept\n", "the signature does not fit\n"]
+    connection = warehouse()
+    assert land_path(connection, tmp_path / "events", EVENTS).rows == 2
+    found = connection.execute("select distinct event_id, object_type from staging.customerio_events")
+    assert found.fetchall() == [("test-1", "webhook")]
 
 
 def test_events_that_were_received_land_as_those_in_files_do(built: Built, tmp_path: Path) -> None:
@@ -211,7 +237,7 @@ def test_segments_reach_s3_and_land(endpoint: str, tmp_path: Path) -> None:
         (item["Key"], store.get_object(Bucket="webhooks", Key=item["Key"])["Body"].read())
         for item in store.list_objects_v2(Bucket="webhooks")["Contents"]
     )
-    assert re.fullmatch(r"in/\d{4}/\d\d/\d\d/\d\d/[\w-]+-0000000001\.jsonl\.gz", key)
+    assert re.fullmatch(r"in/\d{4}/\d\d/\d\d/\d\d/[\w-]+-0000000001-[0-9a-f]{12}\.jsonl\.gz", key)
     assert gzip.decompress(data) == body(1) + b"\n"
 
 

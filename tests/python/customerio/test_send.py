@@ -203,6 +203,10 @@ def test_errors_say_what_to_do(there: Project, world: World, monkeypatch: pytest
     with pytest.raises(UserError, match="give --region eu"):
         run(there, world)
     assert not world.bodies
+    monkeypatch.setenv("CUSTOMERIO_TRACK_API_KEY", "\N{BULLET}\N{BULLET}1234")
+    with pytest.raises(UserError, match=r"TRACK_API_KEY has .* no key has, such as the dots") as caught:
+        run(there, world)
+    assert "1234" not in str(caught.value)
     monkeypatch.setenv("CUSTOMERIO_SITE_ID", " ")
     with pytest.raises(UserError, match="CUSTOMERIO_SITE_ID is not set"):
         run(there, world)

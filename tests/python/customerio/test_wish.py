@@ -74,14 +74,19 @@ def test_a_plan_says_what_is_removed(capsys: pytest.CaptureFixture[str]) -> None
 def test_what_is_missing_is_said_before_anything_is_asked(tmp_path: Path) -> None:
     environment = settings(tmp_path)
     environment.pop("CUSTOMERIO_APP_API_KEY", None)
-    for options, said in (
-        ((), "nothing to read: give --what"),
-        (("--what", "campaigns"), "CUSTOMERIO_APP_API_KEY is not set"),
-        (("--what", "campaign"), "campaign is not known"),
-        (("--what", "messages", "--since", "2999-01-01", "--dry-run"), "is later than now (UTC)"),
+    for key, options, said in (
+        ("", (), "nothing to read: give --what"),
+        ("", ("--what", "campaigns"), "CUSTOMERIO_APP_API_KEY is not set"),
+        # as a web page shows a hidden key, and as two lines of a file
+        ("\N{BULLET}\N{BULLET}1234", ("--what", "campaigns"), "characters that no key has"),
+        ("key\n1234", ("--what", "campaigns"), "characters that no key has"),
+        ("", ("--what", "campaign"), "campaign is not known"),
+        ("", ("--what", "messages", "--since", "2999-01-01", "--dry-run"), "is later than now (UTC)"),
     ):
-        done = attempt(environment, "copymart", "extract", *options)
+        keyed = environment | {"CUSTOMERIO_APP_API_KEY": key}
+        done = attempt(keyed, "copymart", "extract", *options)
         assert done.status == 1 and said in " ".join(done.output.split())
+        assert "1234" not in done.output
     assert not Path(environment["COPYMART_DUCKDB"]).exists()
     plan = ("--what", "messages,segments", "--since", "2026-01-01", "--reset-state", "all", "--dry-run")
     done = attempt(environment, "copymart", "extract", *plan)

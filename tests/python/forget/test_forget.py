@@ -267,6 +267,18 @@ def test_merges_and_addresses_of_source_calls_are_followed(tmp_path: Path) -> No
     connection.close()
 
 
+def test_a_person_may_be_named_by_customerios_own_id(tmp_path: Path) -> None:
+    """As source calls write it: who has neither id nor address can be named by nothing else."""
+    connection = warehouse()
+    named = {"identifiers": {"cio_id": CIO, "email": EMAIL}, "customer_id": ""}
+    land_path(connection, write(tmp_path / "e.jsonl", of_ann(1, **named)), EVENTS)
+    person = find(place_of(OnDuckDB(connection)), f"cio_{CIO}", None)
+    assert (person.customer_ids, person.cio_ids, person.emails) == (set(), {CIO}, {EMAIL.lower()})
+    forget_ann(connection, customer_id=f"cio_{CIO}")
+    assert cells(connection, CIO, EMAIL) == []
+    connection.close()
+
+
 def test_a_rejected_line_that_writes_an_identifier_otherwise_is_found(tmp_path: Path) -> None:
     """Before a person is forgotten as after it."""
     connection = warehouse()

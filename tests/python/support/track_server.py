@@ -356,7 +356,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(text)))
+        if "Content_Length" in headers:
+            # of more than there is: the connection is cut within the answer
+            self.close_connection = True
+        else:
+            self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
 

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import threading
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -349,6 +350,20 @@ def test_answers_come_into_the_ledger_by_and_by(
     assert held[-1] == 40 or not failing
 
 
+def test_no_more_is_sent_than_memory_holds_while_the_ledger_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor could the next run bring more than that into the ledger."""
+    monkeypatch.setattr(sending, "_ITEMS_TO_LEDGER", 5)
+    monkeypatch.setattr(sending, "_MOST_WAITING", 20)
+    fake = Fake()
+    with pytest.raises(UserError, match=r"locked\. 2\d answers wait .* nothing more is sent"):
+        sent(tmp_path, [item(n, size=MOST_BYTES // 2) for n in range(60)], fake, failing=True)
+    found = left_over(tmp_path)
+    assert found and not found.in_flight
+    assert 20 <= len(found.answers) == len(fake.batches) < 20 + 2 * sending._WORKERS
+
+
 def test_a_journal_that_was_cut_off_loses_its_last_line_only(tmp_path: Path) -> None:
     items = [item(n) for n in range(4)]
     write_plan(tmp_path, "run", items)
@@ -362,6 +377,25 @@ def test_a_journal_that_was_cut_off_loses_its_last_line_only(tmp_path: Path) -> 
         (tmp_path / "journal.jsonl").write_bytes(longer[:end])
         found = left_over(tmp_path)
         assert found and [answer.number for answer in found.answers] == [0] and found.unanswered == 3
+
+
+def test_a_long_journal_is_read_line_by_line(tmp_path: Path) -> None:
+    """That of millions of requests is larger than memory: the ledger has most of its answers."""
+    write_plan(tmp_path, "run", [item(0)])
+    journal = Journal(tmp_path)
+    for _ in range(100):
+        journal.answered(Answered(number, "acknowledged", None, "2026-03-01") for number in range(1_000))
+        journal.written()
+    journal.close()
+    size = (tmp_path / "journal.jsonl").stat().st_size
+    tracemalloc.start()
+    try:
+        found = left_over(tmp_path)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found and not found.answers
+    assert most < size / 3
 
 
 def test_a_new_plan_begins_without_the_journal_of_the_one_before(tmp_path: Path) -> None:

@@ -51,6 +51,26 @@ def test_of_a_207_only_the_named_items_are_refused(world: World, track: Track) -
     assert [person and person.identifiers for person in world.workspace.people] == [{"id": "u1"}]
 
 
+def test_of_an_item_with_several_faults_the_first_is_kept(world: World, track: Track) -> None:
+    errors = [{"batch_index": 1, "reason": reason, "field": "f"} for reason in ("required", "invalid")]
+    world.instead = [(207, {}, json.dumps({"errors": errors}).encode())]
+    assert track.batch([identify("u1"), identify("u2")]) == {1: Refusal("required", "f")}
+
+
+@pytest.mark.parametrize("status", [207, 400])
+def test_a_reason_that_is_cut_within_a_character_can_be_written(
+    world: World, track: Track, status: int
+) -> None:
+    """Half of a surrogate pair is no text for the journal, nor for the ledger."""
+    error = {"batch_index": 0, "reason": "invalid", "message": "bad value \ud83d"}
+    world.instead = [(status, {}, json.dumps({"errors": [error]}).encode())]
+    try:
+        (refusal,) = track.batch([identify("u1")]).values()
+    except Refused as caught:
+        refusal = caught.refusal
+    assert str(refusal).encode() == "invalid: bad value \N{REPLACEMENT CHARACTER}".encode()
+
+
 @pytest.mark.parametrize(
     "answer",
     [b"{}", b'{"errors":[]}', b'{"errors":[{"reason":"x"}]}', b'{"errors":[{"batch_index":2}]}', b"<html>"],
@@ -85,6 +105,14 @@ def test_what_may_pass_is_to_be_sent_again_and_is_sent_once_by_the_client(
     assert world.requests == 1
 
 
+@pytest.mark.parametrize("status", [200, 207, 400])
+def test_an_answer_that_is_cut_within_its_body_is_none(world: World, track: Track, status: int) -> None:
+    world.instead = [(status, {"Content_Length": "100"}, b'{"errors":')] * 2
+    for call in (lambda: track.batch([identify("u1")]), lambda: track.metric("{}")):
+        with pytest.raises(Again, match="no answer"):
+            call()
+
+
 def test_no_answer_within_the_time_is_to_be_sent_again(track: Track) -> None:
     nobody = Track("us", SITE_ID, API_KEY, "https://127.0.0.1:1")
     with pytest.raises(Again, match="no answer"):
@@ -95,8 +123,9 @@ def test_no_answer_within_the_time_is_to_be_sent_again(track: Track) -> None:
 
 def test_a_redirect_is_the_wrong_region_and_is_not_followed(world: World, track: Track) -> None:
     world.region = "eu"
-    with pytest.raises(UserError, match="give --region eu"):
+    with pytest.raises(UserError, match=r"give --region eu\. The last requests came to 127") as caught:
         track.batch([identify("u1")])
+    assert "Nothing was sent" not in str(caught.value)
     assert world.asked == [("POST", "/api/v2/batch")]
 
 
