@@ -13,7 +13,7 @@ import pytest
 import yaml
 from jinja2 import Environment
 
-from support.project import PROJECT, Built, attempt, settings
+from support.project import NO_MANIFEST, PROJECT, Built, attempt, settings
 
 PROJECT_FILE: dict[str, Any] = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())
 DEFAULTS: dict[str, Any] = PROJECT_FILE["vars"]
@@ -264,7 +264,7 @@ def test_seeds_outside_the_project_stop_dbt_while_it_parses(folder: str) -> None
     ],
 )
 def test_dbt_names_a_wrong_variable_without_a_trace(tmp_path: Path, name: str, value: str, said: str) -> None:
-    done = attempt(settings(tmp_path) | {name: value}, "dbt", "--no-use-colors", "run")
+    done = attempt(settings(tmp_path) | NO_MANIFEST | {name: value}, "dbt", "--no-use-colors", "run")
     assert done.status != 0
     assert said in " ".join(done.output.split())
     assert "Traceback" not in done.output
