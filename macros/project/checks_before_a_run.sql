@@ -79,7 +79,7 @@
     {%- set names = folder.split('/') -%}
     {%- if folder and (names[0] in ('', '~') or '..' in names or names | reject('in', ['', '.']) | list == []) -%}
         {{ exceptions.raise_compiler_error(
-            "COPYMART_SEEDS must be a folder within the project, relative to it, such as seeds; it is '" ~ folder ~ "'"
+            "COPYMART_SEEDS must be a path within the project, relative to it, such as seeds; it is '" ~ folder ~ "'"
         ) }}
     {%- endif -%}
 {%- endmacro %}

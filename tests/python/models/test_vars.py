@@ -249,7 +249,7 @@ def test_threads_that_dbt_cannot_start_stop_it_while_it_parses(threads: int) -> 
 
 @pytest.mark.parametrize("folder", ["/srv/seeds", "../seeds", "seeds/../../x", ".", "./", "~/seeds"])
 def test_seeds_outside_the_project_stop_dbt_while_it_parses(folder: str) -> None:
-    with pytest.raises(Stopped, match="COPYMART_SEEDS must be a folder within the project"):
+    with pytest.raises(Stopped, match="COPYMART_SEEDS must be a path within the project"):
         settings_checked("require_seeds_in_project", {"COPYMART_SEEDS": folder})
 
 
@@ -259,7 +259,7 @@ def test_seeds_outside_the_project_stop_dbt_while_it_parses(folder: str) -> None
     [
         ("COPYMART_THREADS", "0", "set COPYMART_THREADS to a whole number"),
         ("COPYMART_MEMORY_LIMIT", "abc", "set COPYMART_MEMORY_LIMIT to an amount"),
-        ("COPYMART_SEEDS", "/nowhere/seeds", "COPYMART_SEEDS must be a folder within the project"),
+        ("COPYMART_SEEDS", "/nowhere/seeds", "COPYMART_SEEDS must be a path within the project"),
         ("COPYMART_SEEDS", "", "no landing tables"),
     ],
 )
