@@ -119,7 +119,7 @@ def project(project_dir: Path) -> dict[str, Any]:
     """Return dbt_project.yml as a mapping.
 
     Raises:
-        UserError: there is no dbt_project.yml in `project_dir`.
+        UserError: there is no dbt_project.yml in `project_dir`, or it is no YAML.
     """
     path = project_dir / "dbt_project.yml"
     if not path.exists():
@@ -127,12 +127,26 @@ def project(project_dir: Path) -> dict[str, Any]:
             f"no dbt_project.yml in {project_dir.resolve()}: run copymart in the project, "
             "or name it with --project-dir"
         )
-    return yaml.safe_load(path.read_text())
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    # a date that no calendar has is a ValueError
+    except (yaml.YAMLError, ValueError) as error:
+        text = ", ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        raise UserError(f"{path}: {text}. Correct it there, or write the value in quotes") from error
 
 
 def project_vars(project_dir: Path) -> dict[str, Any]:
-    """Return the `vars` of dbt_project.yml."""
-    return project(project_dir)["vars"]
+    """Return the `vars` of dbt_project.yml.
+
+    Raises:
+        UserError: it cannot be read, or has none.
+    """
+    found = project(project_dir).get("vars")
+    if not isinstance(found, dict):
+        raise UserError(
+            f"{project_dir / 'dbt_project.yml'} has no vars: put them back as the project brings them"
+        )
+    return found
 
 
 def full(error: Exception) -> UserError | None:
@@ -174,10 +188,15 @@ def connect(
         )
     # As in dbt, a relative path starts at the current folder.
     path = Path(settings["path"])
+    if settings["path"] == ":memory:":
+        raise UserError(
+            "the profile's target is a DuckDB in memory, which keeps nothing: set COPYMART_DUCKDB to a "
+            "file, or the path of the profile's target"
+        )
     _check_access(path, read_only)
     limit = str((settings.get("settings") or {}).get("memory_limit", "")).strip()
-    # DuckDB takes -1 for no limit at all, and then the system ends the process
-    if limit.startswith("-"):
+    # DuckDB takes these for no limit at all, and then the system ends the process
+    if limit.startswith("-") or limit.lower() in ("none", "null"):
         raise UserError(f"the memory limit is {limit}: set COPYMART_MEMORY_LIMIT to an amount such as 3500MB")
     try:
         connection = duckdb.connect(

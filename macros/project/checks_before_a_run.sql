@@ -1,8 +1,16 @@
-{# DuckDB takes -1 for no limit at all, and then the system ends the process. #}
-{% macro require_memory_limit() -%}
-    {%- if execute and env_var('COPYMART_MEMORY_LIMIT', '').strip().startswith('-') -%}
+{# These two read no database, so that they stop dbt while it parses: with such settings it would end in a trace before
+   its first hook. DuckDB takes -1, none and null for no limit at all, and then the system ends the process. #}
+{% macro require_settings() -%}
+    {%- set limit = (target.settings or {}).get('memory_limit') -%}
+    {%- set amount = '\\s*(?=.*[1-9])([0-9]+[.]?[0-9]*|[.][0-9]+)(e[0-9]+)?\\s*(%|b|bytes?|[kmgt](i?b)?|(kilo|mega|giga|tera)bytes?)\\s*' -%}
+    {%- if limit is not none and modules.re.fullmatch(amount, limit | string | lower) is none -%}
         {{ exceptions.raise_compiler_error(
-            "the memory limit is " ~ env_var('COPYMART_MEMORY_LIMIT') ~ ": set COPYMART_MEMORY_LIMIT to an amount such as 3500MB"
+            "the memory limit is '" ~ limit ~ "': set COPYMART_MEMORY_LIMIT to an amount such as 3500MB"
+        ) }}
+    {%- endif -%}
+    {%- if not 1 <= target.threads <= 1000 -%}
+        {{ exceptions.raise_compiler_error(
+            "the number of threads is " ~ target.threads ~ ": set COPYMART_THREADS to a whole number from 1 to 1000"
         ) }}
     {%- endif -%}
 {%- endmacro %}
@@ -63,12 +71,15 @@
 {%- endmacro %}
 
 
-{# dbt writes the SQL that it ran for a seed to target/run/<path of the seed>. An absolute path would leave the target
-   folder, and dbt would overwrite the owner's CSV. #}
+{# dbt writes the SQL that it ran for a seed to target/run/<path of the seed>. An absolute path, or one with .., would
+   leave the target folder, and dbt would overwrite the owner's CSV. In the project's own folder dbt takes every YAML file
+   for one of seeds. #}
 {% macro require_seeds_in_project() -%}
-    {%- if execute and env_var('COPYMART_SEEDS', 'seeds').startswith('/') -%}
+    {%- set folder = env_var('COPYMART_SEEDS', '') -%}
+    {%- set names = folder.split('/') -%}
+    {%- if folder and (names[0] in ('', '~') or '..' in names or names | reject('in', ['', '.']) | list == []) -%}
         {{ exceptions.raise_compiler_error(
-            "COPYMART_SEEDS must be a path within the project, relative to it; it is " ~ env_var('COPYMART_SEEDS')
+            "COPYMART_SEEDS must be a path within the project, relative to it, such as seeds; it is '" ~ folder ~ "'"
         ) }}
     {%- endif -%}
 {%- endmacro %}

@@ -148,7 +148,7 @@ def suggest_actions(
     Raises:
         UserError: the warehouse lacks the view, or the file cannot be read or written.
     """
-    seed = project_dir / os.environ.get("COPYMART_SEEDS", "seeds") / SEED
+    seed = project_dir / (os.environ.get("COPYMART_SEEDS") or "seeds") / SEED
     there = rows_of(seed)
     known = read(project_dir, profiles_dir, target)
     pairs = [pair for pair in known if pair.deliveries >= min_deliveries]

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from scripts.errors import UserError
 from scripts.land.engine import Stamp
-from scripts.land.tables import API, ddl
+from scripts.land.tables import API, ddl, fill_columns
 from scripts.warehouse import connect, full
 
 
@@ -59,6 +59,7 @@ def open_duckdb(project_dir: Path, profiles_dir: Path | None, target: str | None
     try:
         for statement in ddl():
             connection.execute(statement)
+        fill_columns(connection)
         yield OnDuckDB(connection)
     except (duckdb.IOException, duckdb.TransactionException, duckdb.OutOfMemoryException) as error:
         reason = full(error) or f"the warehouse cannot be written: {error}"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from scripts.cli import main
+from scripts.land.rules import EVENTS, member_columns
 from support.forgotten import EMAIL, ID, calls, events, sync
 from support.land import land_path, warehouse
 from support.project import PROJECT, settings
@@ -83,3 +84,11 @@ def test_a_missing_warehouse_is_an_error_and_is_not_made(tmp_path: Path, copymar
     assert status == 1
     assert "warehouse.duckdb does not exist: run `copymart land`" in " ".join(said.split())
     assert not file.exists()
+
+
+def test_events_of_an_earlier_version_get_the_columns_that_name_people(tmp_path: Path, copymart: Run) -> None:
+    with warehouse(tmp_path / "profile/warehouse.duckdb") as connection:
+        for column in member_columns(EVENTS):
+            connection.execute(f"alter table staging.customerio_events drop column {column}")
+    status, shown, _ = copymart("--email", EMAIL, "--dry-run")
+    assert (status, "customerio_events 3 1" in " ".join(shown.split())) == (0, True), shown

@@ -1,5 +1,6 @@
 """The command line of `copymart land`."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 
 from scripts.cli import main
 from scripts.errors import UserError
-from scripts.warehouse import connect, full
+from scripts.warehouse import connect, full, project_vars
 from support.land import (
     COPY,
     HOURS,
@@ -185,16 +186,41 @@ def test_memory_that_is_too_small_or_no_amount(
     tmp_path: Path, copymart: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "calls.jsonl", *(call(user_id=f"u{number}" * 50) for number in range(40_000)))
-    monkeypatch.setenv("COPYMART_MEMORY_LIMIT", "-1")
-    done = copymart("--calls", tmp_path / "calls.jsonl")
-    assert (done.returncode, "set COPYMART_MEMORY_LIMIT to an amount" in done.stderr) == (1, True), (
-        done.stderr
-    )
+    for unlimited in ("-1", "none", "Null"):
+        monkeypatch.setenv("COPYMART_MEMORY_LIMIT", unlimited)
+        done = copymart("--calls", tmp_path / "calls.jsonl")
+        assert (done.returncode, "set COPYMART_MEMORY_LIMIT to an amount" in done.stderr) == (1, True), (
+            done.stderr
+        )
     monkeypatch.setenv("COPYMART_MEMORY_LIMIT", "20MB")
     done = copymart("--calls", tmp_path / "calls.jsonl")
     assert done.returncode == 1
     assert "raise COPYMART_MEMORY_LIMIT" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_warehouse_in_memory_is_refused_because_it_keeps_nothing(
+    tmp_path: Path, copymart: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COPYMART_DUCKDB", ":memory:")
+    done = copymart("--calls", write(tmp_path / "calls.jsonl", call()))
+    assert done.returncode == 1
+    assert "set COPYMART_DUCKDB to a" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("vars:\n  earliest_event_at: 2026-02-31\n", "dbt_project.yml: day is out of range for month"),
+        ("vars: [\n", "dbt_project.yml: "),
+        ("name: copymart\n", "dbt_project.yml has no vars"),
+        ("", "dbt_project.yml has no vars"),
+    ],
+)
+def test_a_project_file_that_cannot_be_read_is_named(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "dbt_project.yml").write_text(text)
+    with pytest.raises(UserError, match=re.escape(said)):
+        project_vars(tmp_path)
 
 
 @pytest.mark.parametrize(

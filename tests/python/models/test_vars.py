@@ -4,14 +4,16 @@ import datetime
 import json
 import re
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import pytest
 import yaml
 from jinja2 import Environment
 
-from support.project import PROJECT, Built
+from support.project import NO_MANIFEST, PROJECT, Built, attempt, settings
 
 PROJECT_FILE: dict[str, Any] = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())
 DEFAULTS: dict[str, Any] = PROJECT_FILE["vars"]
@@ -197,3 +199,72 @@ def test_unit_tests_name_the_vars_that_their_models_read(built: Built) -> None:
     }
     assert lacking == {}
     assert "match_skew_days" in read(manifest["nodes"]["model.copymart.int_message_matches"])
+
+
+def settings_checked(macro: str, environment: dict[str, str] | None = None, **target: Any) -> None:
+    """The hook that checks the profile's target or the environment, while dbt parses."""
+
+    def stop(message: str) -> None:
+        raise Stopped(message)
+
+    jinja = Environment(extensions=["jinja2.ext.do"])
+    jinja.globals |= {
+        "execute": False,
+        "target": target,
+        "env_var": (environment or {}).get,
+        "modules": SimpleNamespace(re=re),
+        "exceptions": SimpleNamespace(raise_compiler_error=stop),
+    }
+    text = (PROJECT / "macros/project/checks_before_a_run.sql").read_text()
+    macros: Any = jinja.from_string(text).module
+    getattr(macros, macro)()
+
+
+@pytest.mark.parametrize(
+    "limit", ["", " ", "abc", "3500", "0", "0MB", "0.0 GB", "-1", "none", "null", "1XB", "3,5GB", "MB"]
+)
+def test_a_limit_that_is_no_amount_of_memory_stops_dbt_while_it_parses(limit: str) -> None:
+    with pytest.raises(Stopped, match="set COPYMART_MEMORY_LIMIT to an amount such as 3500MB"):
+        settings_checked("require_settings", threads=2, settings={"memory_limit": limit})
+
+
+@pytest.mark.parametrize(
+    "limit", ["3500MB", "3.5 GB", "80%", "2gib", " 4TB ", ".5g", "900 megabytes", "1e3mb", "100000000 bytes"]
+)
+def test_amounts_of_memory_that_duckdb_takes_pass(limit: str) -> None:
+    duckdb.connect(config={"memory_limit": limit.strip()}).close()
+    settings_checked("require_settings", threads=1, settings={"memory_limit": limit})
+
+
+def test_a_target_without_a_limit_passes() -> None:
+    settings_checked("require_settings", threads=1)
+    settings_checked("require_settings", threads=1, settings={})
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1001])
+def test_threads_that_dbt_cannot_start_stop_it_while_it_parses(threads: int) -> None:
+    with pytest.raises(Stopped, match=f"is {threads}: set COPYMART_THREADS to a whole number from 1 to 1000"):
+        settings_checked("require_settings", threads=threads)
+
+
+@pytest.mark.parametrize("folder", ["/srv/seeds", "../seeds", "seeds/../../x", ".", "./", "~/seeds"])
+def test_seeds_outside_the_project_stop_dbt_while_it_parses(folder: str) -> None:
+    with pytest.raises(Stopped, match="COPYMART_SEEDS must be a path within the project"):
+        settings_checked("require_seeds_in_project", {"COPYMART_SEEDS": folder})
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("COPYMART_THREADS", "0", "set COPYMART_THREADS to a whole number"),
+        ("COPYMART_MEMORY_LIMIT", "abc", "set COPYMART_MEMORY_LIMIT to an amount"),
+        ("COPYMART_SEEDS", "/nowhere/seeds", "COPYMART_SEEDS must be a path within the project"),
+        ("COPYMART_SEEDS", "", "no landing tables"),
+    ],
+)
+def test_dbt_names_a_wrong_variable_without_a_trace(tmp_path: Path, name: str, value: str, said: str) -> None:
+    done = attempt(settings(tmp_path) | NO_MANIFEST | {name: value}, "dbt", "--no-use-colors", "run")
+    assert done.status != 0
+    assert said in " ".join(done.output.split())
+    assert "Traceback" not in done.output
