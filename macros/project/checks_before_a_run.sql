@@ -71,6 +71,46 @@
 {%- endmacro %}
 
 
+{# A later version of a model may have other columns. An incremental run would leave the new ones empty in all rows of
+   before, which a full refresh fills. One statement reads the columns of all tables. #}
+{% macro require_columns() -%}
+    {%- if execute and flags.WHICH in ('build', 'run') and not flags.FULL_REFRESH -%}
+        {%- set nodes = graph.nodes.values()
+            | selectattr('unique_id', 'in', selected_resources)
+            | selectattr('config.incremental_strategy', 'equalto', 'replace_touched') | list -%}
+        {%- set other = [] -%}
+        {%- set there = columns_of_schemas(nodes | map(attribute='schema') | unique | list) if nodes else {} -%}
+        {%- for node in nodes -%}
+            {%- set found = there.get((node.schema ~ '.' ~ node.alias) | lower) -%}
+            {%- if found and found | sort != node.columns.keys() | map('lower') | sort -%}
+                {%- do other.append(node.name) -%}
+            {%- endif -%}
+        {%- endfor -%}
+        {%- if other -%}
+            {{ exceptions.raise_compiler_error(
+                "built by another version of this project, with other columns: " ~ other | sort | join(', ')
+                ~ ". Run `dbt build --full-refresh --select " ~ other | sort | join('+ ') ~ "+`; CHANGELOG.md says what"
+                ~ " else this version asks for. Nothing was built"
+            ) }}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The columns of all tables in schemas of the target's database, by schema.table, all in lower case. #}
+{% macro columns_of_schemas(schemas) -%}
+    {%- set rows = run_query(
+        "select lower(table_schema), lower(table_name), lower(column_name) from information_schema.columns"
+        ~ " where lower(table_catalog) = lower('" ~ target.database | replace("'", "''") ~ "')"
+        ~ " and lower(table_schema) in ('" ~ schemas | map('lower') | join("', '") ~ "')"
+    ) -%}
+    {%- set found = {} -%}
+    {%- for row in rows.rows -%}
+        {%- do found.setdefault(row[0] ~ '.' ~ row[1], []).append(row[2]) -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}
+
+
 {# dbt writes the SQL that it ran for a seed to target/run/<path of the seed>. An absolute path, or one with .., would
    leave the target folder, and dbt would overwrite the owner's CSV. In the project's own folder dbt takes every YAML file
    for one of seeds. #}

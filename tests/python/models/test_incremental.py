@@ -236,6 +236,28 @@ def test_a_model_is_not_built_without_what_tells_it_what_to_read(copied: Built) 
     assert sums(copied.warehouse)["fct_deliveries"][0] == before["fct_deliveries"][0] + 1
 
 
+@pytest.mark.parametrize(
+    ("change", "table"),
+    [
+        # an earlier version lacked it
+        ("alter table marts.fct_engagement_events drop column href", "fct_engagement_events"),
+        # a later version left it out
+        ("alter table intermediate.int_person_days add column members varchar", "int_person_days"),
+    ],
+)
+def test_a_table_of_another_version_is_not_built_on(copied: Built, change: str, table: str) -> None:
+    before = sums(copied.warehouse)
+    with duckdb.connect(str(copied.warehouse)) as connection:
+        connection.execute(change)
+    changed = sums(copied.warehouse)
+    said = " ".join(failing_dbt(copied, "build").split())
+    assert f"with other columns: {table}. Run `dbt build --full-refresh --select {table}+`" in said
+    assert sums(copied.warehouse) == changed
+    run(copied.environment, "dbt", *CORE, "--full-refresh", "--select", f"{table}+")
+    assert sums(copied.warehouse) == before
+    run(copied.environment, "dbt", *CORE)
+
+
 @pytest.mark.parametrize("table", FOUND.values())
 def test_a_table_that_a_queue_compares_is_not_rebuilt_without_the_queue(copied: Built, table: str) -> None:
     before = sums(copied.warehouse)
