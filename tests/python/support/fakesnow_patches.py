@@ -317,6 +317,8 @@ def copy_lines(
     options = {param.this.name.lower(): param for param in expression.args["params"]}
     kind = parse_options(options["file_format"].expressions)
     if str(kind.get("FIELD_DELIMITER", "")).upper() != "NONE":
+        if "NULL_IF" not in kind:
+            null_texts(expression)
         return _copy_into(connection, database, schema, expression, table_stages, params)
     target = expression.this.this
     source = expression.args["files"][0].this.args["from_"].this.this.this
@@ -348,6 +350,13 @@ def copy_lines(
     columns = ["file", "status", "rows_parsed", "rows_loaded", "error_limit", "errors_seen", "first_error"]
     columns += ["first_error_line", "first_error_character", "first_error_column_name"]
     return values(connection, columns, results)
+
+
+def null_texts(expression: exp.Copy) -> None:
+    """COPY INTO <table>, NULL_IF: by default the text \\N becomes null, of Parquet too."""
+    for text in list(expression.args["files"][0].find_all(exp.Cast)):
+        if text.to.this in exp.DataType.TEXT_TYPES:
+            text.replace(exp.func("NULLIF", text.copy(), exp.Literal.string("\\N")))
 
 
 def read_lines(url: str, compression: str) -> Iterator[str]:
