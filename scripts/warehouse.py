@@ -17,8 +17,8 @@ from scripts.console import DBT
 from scripts.errors import UserError
 from scripts.plain_profile import plain_target
 
-# What a text is as a time, what TIMESTAMP is, which column a quoted name means, and how many rows an answer has, must not
-# depend on an account's or a user's settings: https://docs.snowflake.com/en/sql-reference/parameters
+# What a text is as a time, what TIMESTAMP is, which column a quoted name means, and how many rows an answer
+# has, must not depend on an account's or a user's settings: docs.snowflake.com/en/sql-reference/parameters
 _FIXED: dict[str, Any] = {
     "DATE_INPUT_FORMAT": "AUTO",
     "QUOTED_IDENTIFIERS_IGNORE_CASE": False,

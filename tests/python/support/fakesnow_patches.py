@@ -142,11 +142,12 @@ def transform(self: FakeSnowflakeCursor, expression: exp.Expression, *args: Any)
             raise ProgrammingError(msg=f"invalid identifier '{column.sql('snowflake')}'", errno=904)
     for binary in list(expression.find_all(exp.ToBinary)):
         # data-types-text: a BINARY without a length holds 8 MB
-        long = "case when strlen(_text) > 8388608 then error('string is too long for BINARY') else _text end"
-        text = parse_one(long, read="duckdb").transform(
-            lambda node, of=binary.this: of.copy() if node.name == "_text" and isinstance(node, exp.Column) else node
+        text = binary.this.sql(dialect="duckdb")
+        long = "error('the text is too long for BINARY')"
+        binary.set(
+            "this",
+            parse_one(f"case when strlen({text}) > 8388608 then {long} else {text} end", read="duckdb"),
         )
-        binary.set("this", text)
     for join in expression.find_all(exp.Join):
         outer_flatten(join)
     # in place: copies of the tree were two fifths of a statement's time
