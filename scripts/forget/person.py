@@ -150,7 +150,7 @@ def _sources(place: Place) -> dict[str, str]:
 
     def named(*columns: str) -> str:
         customer_id, cio_id, email = columns
-        address = f"nullif(lower(trim({email})), '')"
+        address = f"nullif(lower(trim({email}, ' ')), '')"
         return f"nullif({customer_id}, '') as customer_id, nullif({cio_id}, '') as cio_id, {address} as email"
 
     member = place.member
