@@ -197,6 +197,7 @@ function trendFigure(template, metric, window, isShown) {
     .filter((row) => row.metric === shown && isShown(row.arm) && row.comparable_rate !== null)
     .map((row) => ({
       start: row.period_start * DAY,
+      day: dateText(row.period_start * DAY),
       rate: row.comparable_rate,
       low: row.comparable_rate_low,
       high: row.comparable_rate_high,
@@ -224,7 +225,7 @@ function trendFigure(template, metric, window, isShown) {
     rows,
     [
       ["Copy", (row) => row.label],
-      ["From", (row) => dateText(row.start)],
+      ["From", (row) => row.day],
       ["Comparable rate", (row) => perCent(row.rate, 2), true],
       ["95 % interval", (row) => `${perCent(row.low, 2)} to ${perCent(row.high, 2)}`, true],
     ],
@@ -255,6 +256,7 @@ function trafficFigure(template, window) {
       if (start < from) continue;
       rows.push({
         start,
+        day: dateText(start),
         trials: trials[cell],
         successes: successes[cell],
         others: successes[cell] + more[cell],
@@ -266,7 +268,7 @@ function trafficFigure(template, window) {
   });
   const twin = template.metric.startsWith("human_") ? template.metric.slice(6) : `human_${template.metric}`;
   const columns = [
-    ["Day", (row) => dateText(row.start)],
+    ["Day", (row) => row.day],
     ["Copy", (row) => row.label],
     ["Trials", (row) => count(row.trials), true],
     [words(template.metric), (row) => count(row.successes), true],
@@ -274,12 +276,16 @@ function trafficFigure(template, window) {
   if (summary.metrics[twin]) columns.push([words(twin), (row) => count(row.others), true]);
   const served = new Set(rows.filter((row) => row.trials).map((row) => row.start));
   const filled = rows.filter((row) => served.has(row.start)).sort((a, b) => a.start - b.start || a.order - b.order);
+  // a day reaches to the next one, the newest too
+  const newest = filled.at(-1)?.start;
+  const ends = filled.filter((row) => row.start === newest).map((row) => ({ ...row, start: newest + DAY }));
   return figure(
     "traffic",
     "Share of traffic",
     "Trials of each day by copy. Because traffic moves between copies, their comparable rates are compared, not their own.",
     filled,
     columns,
+    { rows: [...filled, ...ends] },
   );
 }
 

@@ -1,13 +1,19 @@
 """The numbers on the page equal those of the marts, as far as the page shows their places."""
 
+import re
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow
+import pyarrow.compute as compute
 import pytest
 from playwright.sync_api import Page, expect
 
-from support.report import CONTROL, FIRST, SECOND, Open
+from scripts.report.marts import Marts
+from support.report import CONTROL, FIRST, SECOND, Open, write_page
 
 COPIES = {"control": CONTROL, "copy 1": FIRST, "copy 2": SECOND}
 
@@ -191,6 +197,40 @@ def test_the_days_behind_the_traffic(open_page: Open, folder: Path) -> None:
         for row in table(tab, "#figure-traffic")
     }
     assert found == expected and len(found) == 21
+
+
+def days_of(tab: Page, figure: str) -> list[str]:
+    """The days that the axis of a plot names."""
+    labels = tab.locator(f"#figure-{figure} .role-axis-label text").all_text_contents()
+    return [text for text in labels if re.fullmatch(r"\d{4}-\d\d-\d\d", text)]
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Pacific/Auckland"])
+def test_plots_show_the_days_of_the_marts_in_every_time_zone(open_page: Open, zone: str) -> None:
+    tab = open_page("#template=welcome&window=7_days", timezone_id=zone)
+    week = [f"2026-01-{day}" for day in range(14, 21)]
+    # a day ends where the next one begins
+    assert (days_of(tab, "trend"), days_of(tab, "traffic")) == (week, [*week, "2026-01-21"])
+    for mark, where in (("trend .mark-symbol.role-mark", None), ("traffic .mark-area", {"x": 9, "y": 9})):
+        tab.locator(f"#figure-{mark} path").first.hover(force=True, position=where)
+        assert "2026-01-14" in (tab.locator("#vg-tooltip-element.visible").text_content() or "")
+
+
+def test_the_traffic_of_a_single_day_is_drawn(marts: Marts, tmp_path: Path, open_page: Open) -> None:
+    def newest(table: pyarrow.Table, column: str) -> pyarrow.Table:
+        return table.filter(compute.equal(table[column], date(2026, 1, 20)))
+
+    file = tmp_path / "report.html"
+    one_day = {
+        "days": newest(marts.days, "experiment_date"),
+        "trends": newest(marts.trends, "period_start"),
+    }
+    write_page(replace(marts, **one_day), file)
+    tab = open_page("#template=welcome&window=7_days", of=file)
+    assert days_of(tab, "trend") == ["2026-01-20"]
+    assert days_of(tab, "traffic") == ["2026-01-20", "2026-01-21"]
+    box = tab.locator("#figure-traffic .mark-area path").first.bounding_box()
+    assert box and box["width"] > 700
 
 
 def test_the_funnel(welcome: Page, folder: Path) -> None:
