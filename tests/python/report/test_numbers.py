@@ -274,6 +274,19 @@ def test_the_segments(open_page: Open, folder: Path) -> None:
     assert (only["Lift"], only["q"], only["Trials"]) == ("+10.0 %", "0.6000", "300")
 
 
+def test_segments_of_which_none_has_a_lift_are_a_table_only(
+    marts: Marts, tmp_path: Path, open_page: Open
+) -> None:
+    file = tmp_path / "report.html"
+    without = marts.segments.filter(compute.is_null(marts.segments["lift"]))
+    write_page(replace(marts, segments=without), file)
+    tab = open_page("#template=welcome", of=file)
+    assert tab.inner_text("#figure-segments > p") == "Nothing to draw."
+    assert tab.locator("#figure-segments .plot").count() == 0
+    (row,) = table(tab, "#figure-segments")
+    assert (row["Segment"], row["Lift"], row["Trials"]) == ("age: (none)", "–", "400")
+
+
 def test_an_outside_control_has_no_segments_and_says_so(open_page: Open) -> None:
     tab = open_page("#template=nudge")
     assert "There are none" in tab.inner_text("#figure-segments figcaption")
