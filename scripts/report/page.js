@@ -87,7 +87,7 @@ async function open(number) {
       copies: rows(template.copies),
       segments: rows(template.segments),
       trend: { days: template.trend.days, rows: rows(template.trend.rows) },
-      arms: template.arms.map((arm, place) => ({ ...arm, title: titleOf(template.versions, place) })),
+      arms: template.arms.map((arm, place) => ({ ...arm, label: labelOf(arm.name, titleOf(template.versions, place)) })),
     });
   }
   return opened.get(number);
@@ -102,7 +102,14 @@ function titleOf(versions, arm) {
   return (found ?? "").trim().replaceAll(/\s+/g, " ");
 }
 
-const labelOf = (arm) => (arm.title ? `${arm.name} · ${arm.title.length > 36 ? `${arm.title.slice(0, 35)}…` : arm.title}` : arm.name);
+const MOST_IN_LABEL = 36;
+const characters = globalThis.Intl?.Segmenter ? new Intl.Segmenter() : null;
+
+function labelOf(name, title) {
+  if (!title) return name;
+  const all = characters ? Array.from(characters.segment(title), (part) => part.segment) : Array.from(title);
+  return `${name} · ${all.length > MOST_IN_LABEL ? `${all.slice(0, MOST_IN_LABEL - 1).join("")}…` : title}`;
+}
 
 function copyRows(template, metric, window) {
   const inWindow = template.copies.filter((row) => row.metric === metric && row.time_window === window);
@@ -113,7 +120,7 @@ function copyRows(template, metric, window) {
       ...colourOf(template.arms, row.arm),
       rate: row.trials ? row.successes / row.trials : null,
       traffic_share: served ? row.units / served : null,
-      label: labelOf(template.arms[row.arm]),
+      label: template.arms[row.arm].label,
       control: template.arms[row.arm].control,
       rank: row.lift_rank,
       order: row.lift_rank ?? 1000 + row.arm,
@@ -151,7 +158,7 @@ function sentences(rows, window) {
     { class: "sentences" },
     ...rows
       .filter((row) => !row.control)
-      .map((row) => element("li", {}, element("strong", {}, row.label), `: ${sentenceOf(row, window)}`)),
+      .map((row) => element("li", {}, element("strong", {}, element("bdi", {}, row.label)), `: ${sentenceOf(row, window)}`)),
   );
 }
 
@@ -201,7 +208,7 @@ function trendFigure(template, metric, window, isShown) {
       rate: row.comparable_rate,
       low: row.comparable_rate_low,
       high: row.comparable_rate_high,
-      label: labelOf(template.arms[row.arm]),
+      label: template.arms[row.arm].label,
       ...colourOf(template.arms, row.arm),
     }))
     .filter((row) => row.start + template.trend.days * DAY > from);
@@ -210,7 +217,7 @@ function trendFigure(template, metric, window, isShown) {
     .filter((version) => isShown(version.arm))
     .map((version) => ({
       at: Date.parse(`${version.from.replace(" ", "T")}Z`),
-      text: `${labelOf(template.arms[version.arm])}: ${version.change}, version ${version.number}`,
+      text: `${template.arms[version.arm].label}: ${version.change}, version ${version.number}`,
       color: colourOf(template.arms, version.arm).color,
     }))
     .filter((edit) => edit.at >= from);
@@ -260,7 +267,7 @@ function trafficFigure(template, window) {
         trials: trials[cell],
         successes: successes[cell],
         others: successes[cell] + more[cell],
-        label: labelOf(arm),
+        label: arm.label,
         order: place,
         color: colourOf(template.arms, place).color,
       });
@@ -353,7 +360,7 @@ function segmentsFigure(template, isOutside, best, chosen, choose) {
   const select = element(
     "select",
     { onchange: (event) => choose(Number(event.target.value)) },
-    ...arms.map((place) => element("option", { value: place, selected: place === arm }, labelOf(template.arms[place]))),
+    ...arms.map((place) => element("option", { value: place, selected: place === arm }, template.arms[place].label)),
   );
   const outside = isOutside ? " There are none: what JustAI does not serve has no attributes, so neither has this control." : "";
   const left = template.segments_left_out ? ` ${count(template.segments_left_out)} smaller rows are in the mart.` : "";
@@ -375,6 +382,9 @@ function segmentsFigure(template, isOutside, best, chosen, choose) {
     arms.length ? element("label", {}, "Copy ", select) : null,
   );
 }
+
+// A text may be called like something that all objects have.
+const textOf = (version, name) => (Object.hasOwn(version.texts, name) ? version.texts[name] : "");
 
 function textsSection(template) {
   const versionsOf = (arm) => template.versions.filter((version) => template.arms[version.arm] === arm);
@@ -413,10 +423,10 @@ function textsSection(template) {
       const names = [...new Set([...Object.keys(version.texts), ...Object.keys(base?.texts ?? {})])];
       body.replaceChildren(
         ...names.flatMap((name) => {
-          const text = version.texts[name] ?? "";
-          const shown = base ? marked(base.texts[name] ?? "", text) : [document.createTextNode(text)];
+          const text = textOf(version, name);
+          const shown = base ? marked(textOf(base, name), text) : [document.createTextNode(text)];
           const cut = version.cut.includes(name) ? element("em", { class: "quiet" }, " … cut here") : null;
-          return [element("dt", {}, name), element("dd", {}, ...shown, ...(cut ? [cut] : []))];
+          return [element("dt", {}, name), element("dd", { dir: "auto" }, ...shown, ...(cut ? [cut] : []))];
         }),
       );
       const numbers = version.counts;
@@ -529,7 +539,7 @@ async function drawTemplate(state) {
         else hidden.add(place);
         draw();
       });
-      return element("li", {}, element("label", {}, box, swatch(colourOf(template.arms, place)), labelOf(arm)));
+      return element("li", {}, element("label", {}, box, swatch(colourOf(template.arms, place)), arm.label));
     }),
   );
   await draw();
