@@ -293,6 +293,20 @@ def test_an_outside_control_has_no_segments_and_says_so(open_page: Open) -> None
     assert tab.locator("#figure-segments svg, #figure-segments select").count() == 0
 
 
+def test_a_template_of_which_only_the_control_was_served_is_named(
+    marts: Marts, tmp_path: Path, open_page: Open
+) -> None:
+    file = tmp_path / "report.html"
+    alone = pyarrow.Table.from_pylist([{"template_id": "lonely"}], schema=marts.health.schema)
+    write_page(replace(marts, health=pyarrow.concat_tables([marts.health, alone])), file)
+    said = "Only the control of these templates was served, so there is nothing to compare: lonely."
+    assert said in open_page(of=file).inner_text("#overview")
+    none = {name: getattr(marts, name).slice(0, 0) for name in ("templates", "copies", "days", "trends")}
+    write_page(replace(marts, **none, health=alone), file)
+    overview = open_page(of=file).inner_text("#overview")
+    assert said in overview and "No template has been served yet." not in overview
+
+
 def test_the_health_of_a_template_and_of_the_data(open_page: Open) -> None:
     tab = open_page("#template=nudge")
     checks = {row["Check"]: row for row in table(tab, "#template-health")}
