@@ -113,7 +113,7 @@ def _traffic() -> altair.Chart:
     """Share of the trials, by day."""
     return (
         altair.Chart(_ROWS)
-        .mark_area(interpolate="step-after", stroke="#ffffff", strokeWidth=0.5)
+        .mark_area(interpolate="step", stroke="#ffffff", strokeWidth=0.5)
         .encode(
             x=_days("start:T"),
             y=altair.Y("trials:Q").stack("normalize").title("share of traffic").axis(format=".0%"),

@@ -283,16 +283,18 @@ function trafficFigure(template, window) {
   if (summary.metrics[twin]) columns.push([words(twin), (row) => count(row.others), true]);
   const served = new Set(rows.filter((row) => row.trials).map((row) => row.start));
   const filled = rows.filter((row) => served.has(row.start)).sort((a, b) => a.start - b.start || a.order - b.order);
-  // a day reaches to the next one, the newest too
-  const newest = filled.at(-1)?.start;
-  const ends = filled.filter((row) => row.start === newest).map((row) => ({ ...row, start: newest + DAY }));
+  // each day about its noon, so that the pointer finds it; the first and the last one to their ends
+  const moved = (place, by) =>
+    filled.filter((row) => row.start === filled.at(place).start).map((row) => ({ ...row, start: row.start + by }));
+  const noons = filled.map((row) => ({ ...row, start: row.start + DAY / 2 }));
+  const drawn = filled.length ? [...moved(0, 0), ...noons, ...moved(-1, DAY)] : [];
   return figure(
     "traffic",
     "Share of traffic",
     "Trials of each day by copy. Because traffic moves between copies, their comparable rates are compared, not their own.",
     filled,
     columns,
-    { rows: [...filled, ...ends] },
+    { rows: drawn },
   );
 }
 
@@ -589,5 +591,6 @@ at("theme").addEventListener("click", () => {
   document.documentElement.dataset.theme = isDark ? "light" : "dark";
   showTheme();
 });
+prefersDark.addEventListener("change", showTheme);
 showTheme();
 await apply();

@@ -211,7 +211,8 @@ def test_plots_show_the_days_of_the_marts_in_every_time_zone(open_page: Open, zo
     week = [f"2026-01-{day}" for day in range(14, 21)]
     # a day ends where the next one begins
     assert (days_of(tab, "trend"), days_of(tab, "traffic")) == (week, [*week, "2026-01-21"])
-    for mark, where in (("trend .mark-symbol.role-mark", None), ("traffic .mark-area", {"x": 9, "y": 9})):
+    # a day is a hundred wide
+    for mark, where in (("trend .mark-symbol.role-mark", None), ("traffic .mark-area", {"x": 95, "y": 9})):
         tab.locator(f"#figure-{mark} path").first.hover(force=True, position=where)
         assert "2026-01-14" in (tab.locator("#vg-tooltip-element.visible").text_content() or "")
 
