@@ -141,11 +141,15 @@ def test_a_merge_by_an_address_of_somebody_fails_no_build() -> None:
             """
             create table int_person_identities as
             select * from (
-                values ('customer_id:a', null::varchar, 'email:x@example.com'), ('customer_id:b', 'cio_id:b', null)
+                values
+                ('customer_id:a', null::varchar, 'email:x@example.com'),
+                ('customer_id:b', 'cio_id:b', null)
             ) as given (customer_identifier, cio_identifier, email_identifier);
             create table int_person_ids as
             select * from (
-                values ('customer_id:a', 'a'), ('email:x@example.com', 'a'), ('customer_id:b', 'b'), ('cio_id:b', 'b')
+                values
+                ('customer_id:a', 'a'), ('email:x@example.com', 'a'),
+                ('customer_id:b', 'b'), ('cio_id:b', 'b')
             ) as given (identifier, person_key);
             create table int_person_links as
             select 'customer_id:b' as identifier_a, 'email:x@example.com' as identifier_b;
