@@ -104,12 +104,13 @@ def theirs(
         )
         joined += [*of_sets, *of_test]
         tests.append("key_delivery is not null")
-    names = [*personal.ids, *personal.addresses]
-    sets, of_sets, found, values = _known(place, known, names, "any")
-    by_id, by_address = found[: len(personal.ids)], found[len(personal.ids) :]
+    whose = [*personal.ids, *personal.visitors]
+    sets, of_sets, found, values = _known(place, known, [*whose, *personal.addresses], "any")
+    by_id, by_address = found[: len(whose)], found[len(whose) :]
     tests += by_id
     if by_address:
-        ids = "".join(f"nullif({place.member(name)}, '') is null and " for name in personal.ids)
+        # an id of spaces names nobody
+        ids = "".join(f"nullif(trim({place.member(name)}, ' '), '') is null and " for name in personal.ids)
         tests.append(f"({ids}({' or '.join(by_address)}))")
     behind = f"{place.schema}.{dataset}{joins}{sets} where ({' or '.join(tests)})"
     return behind, (*joined, *of_sets, *values)
