@@ -67,23 +67,41 @@ control_messages as (
 
 ),
 
+matched as (
+
+    select
+        deliveries.template_id,
+        deliveries.is_control,
+        deliveries.delivery_key,
+        deliveries.journey_id,
+        deliveries.campaign_id,
+        deliveries.copy_id,
+        deliveries.user_id,
+        deliveries.last_called_at,
+        messages.delivery_id,
+        messages.first_event_at,
+        messages.first_event_date
+    from deliveries
+    left join {{ ref('int_message_matches') }} as messages
+        on
+            deliveries.delivery_key = messages.delivery_key
+            and deliveries.journey_id = messages.journey_id
+
+),
+
 -- of calls that lack theirs
 campaigns_of_messages as (
 
     select
         message_ids.delivery_id,
         min(message_ids.campaign_id) as campaign_id
-    from deliveries
-    inner join {{ ref('int_message_matches') }} as messages
-        on
-            deliveries.delivery_key = messages.delivery_key
-            and deliveries.journey_id = messages.journey_id
+    from matched
     inner join {{ ref('int_message_ids') }} as message_ids
         on
-            messages.delivery_id = message_ids.delivery_id
-            and messages.first_event_date = message_ids.first_event_date
+            matched.delivery_id = message_ids.delivery_id
+            and matched.first_event_date = message_ids.first_event_date
     where
-        deliveries.campaign_id is null
+        matched.campaign_id is null
         {%- if is_incremental() %}
             {{- and_between('message_ids.first_event_date', first_dates, 'first_event_date') }}
         {%- endif %}
@@ -94,23 +112,19 @@ campaigns_of_messages as (
 parts as (
 
     select
-        deliveries.template_id,
-        deliveries.journey_id as unit_key,
-        coalesce(deliveries.campaign_id, campaigns_of_messages.campaign_id) as campaign_id,
-        case when not deliveries.is_control then deliveries.copy_id end as copy_id,
-        deliveries.is_control,
-        deliveries.user_id,
-        deliveries.last_called_at,
-        deliveries.delivery_key as part_key,
-        messages.delivery_id,
-        messages.first_event_at
-    from deliveries
-    left join {{ ref('int_message_matches') }} as messages
-        on
-            deliveries.delivery_key = messages.delivery_key
-            and deliveries.journey_id = messages.journey_id
+        matched.template_id,
+        matched.journey_id as unit_key,
+        coalesce(matched.campaign_id, campaigns_of_messages.campaign_id) as campaign_id,
+        case when not matched.is_control then matched.copy_id end as copy_id,
+        matched.is_control,
+        matched.user_id,
+        matched.last_called_at,
+        matched.delivery_key as part_key,
+        matched.delivery_id,
+        matched.first_event_at
+    from matched
     left join campaigns_of_messages
-        on messages.delivery_id = campaigns_of_messages.delivery_id
+        on matched.delivery_id = campaigns_of_messages.delivery_id
 
     union all
 
