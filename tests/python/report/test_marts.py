@@ -1,5 +1,6 @@
 """What the report reads is the same on both engines."""
 
+import re
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -7,11 +8,13 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+import yaml
 
 from scripts.answers import plain
 from scripts.errors import UserError
-from scripts.report.marts import Marts, read
+from scripts.report.marts import QUERIES, Marts, read
 from support.emulated_snowflake import connect
+from support.project import PROJECT
 from support.report import PROJECT_FILE, read_marts
 from support.twin import literal
 
@@ -95,3 +98,10 @@ def test_numbers_are_of_two_types_only() -> None:
     found = plain(table)
     assert [str(kind) for kind in found.schema.types] == ["int64", "int64", "double", "string", "string"]
     assert found["whole"].to_pylist() == [1, None]
+
+
+def test_the_exposure_names_what_the_report_reads() -> None:
+    exposures = yaml.safe_load((PROJECT / "models/exposures.yml").read_text())["exposures"]
+    (report,) = (exposure for exposure in exposures if exposure["name"] == "report")
+    read = re.findall(r"{(?:marts|audit)}\.(\w+)", " ".join(QUERIES.values()))
+    assert sorted(report["depends_on"]) == sorted(f"ref('{name}')" for name in set(read))
