@@ -17,9 +17,13 @@ from scripts.console import DBT
 from scripts.errors import UserError
 from scripts.plain_profile import plain_target
 
-# What a text is as a time, and what TIMESTAMP is, must not depend on an account's or a user's settings.
-_FIXED = {
+# What a text is as a time, what TIMESTAMP is, which column a quoted name means, and how many rows an answer
+# has, must not depend on an account's or a user's settings: docs.snowflake.com/en/sql-reference/parameters
+_FIXED: dict[str, Any] = {
     "DATE_INPUT_FORMAT": "AUTO",
+    "QUOTED_IDENTIFIERS_IGNORE_CASE": False,
+    # no maximum; with one, lines that come back to be checked would be lost
+    "ROWS_PER_RESULTSET": 0,
     "TIMESTAMP_INPUT_FORMAT": "AUTO",
     "TIMESTAMP_NTZ_OUTPUT_FORMAT": "YYYY-MM-DD HH24:MI:SS.FF3",
     "TIMESTAMP_TYPE_MAPPING": "TIMESTAMP_NTZ",

@@ -1,5 +1,5 @@
 {# The fields of Lytics with the last time of an event, as [field, channel and metric]. Slack has no bounces: Lytics
-   calls a message that failed there bounced. In-app messages have neither, so that field is always null. #}
+   calls a message that failed there bounced. In-app messages have neither, so that field is null. #}
 {% macro profile_times() -%}
     {{ return([
         ['cio_email_last_bounced_ts', 'email_bounced'],

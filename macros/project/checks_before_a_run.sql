@@ -2,7 +2,8 @@
    its first hook. DuckDB takes -1, none and null for no limit at all, and then the system ends the process. #}
 {% macro require_settings() -%}
     {%- set limit = (target.settings or {}).get('memory_limit') -%}
-    {%- set amount = '\\s*(?=.*[1-9])([0-9]+[.]?[0-9]*|[.][0-9]+)(e[0-9]+)?\\s*(%|b|bytes?|[kmgt](i?b)?|(kilo|mega|giga|tera)bytes?)\\s*' -%}
+    {%- set amount = '\\s*(?=.*[1-9])([0-9]+[.]?[0-9]*|[.][0-9]+)(e[0-9]+)?'
+        ~ '\\s*(%|b|bytes?|[kmgt](i?b)?|(kilo|mega|giga|tera)bytes?)\\s*' -%}
     {%- if limit is not none and modules.re.fullmatch(amount, limit | string | lower) is none -%}
         {{ exceptions.raise_compiler_error(
             "the memory limit is '" ~ limit ~ "': set COPYMART_MEMORY_LIMIT to an amount such as 3500MB"

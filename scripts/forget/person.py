@@ -150,8 +150,10 @@ def _sources(place: Place) -> dict[str, str]:
 
     def named(*columns: str) -> str:
         customer_id, cio_id, email = columns
-        address = f"nullif(lower(trim({email})), '')"
-        return f"nullif({customer_id}, '') as customer_id, nullif({cio_id}, '') as cio_id, {address} as email"
+        address = f"nullif(lower(trim({email}, ' ')), '')"
+        # an id of spaces names nobody
+        ids = (f"case when trim({column}, ' ') != '' then {column} end" for column in (customer_id, cio_id))
+        return "{} as customer_id, {} as cio_id, {} as email".format(*ids, address)
 
     member = place.member
     recipient = member("data.recipient")

@@ -10,6 +10,8 @@ from scripts.land.forgotten import GONE, PERSONAL, PREFIX, TABLE, Known
 
 Run = Callable[[str, tuple[Any, ...]], list[Any]]
 _AT_ONCE = 500
+# Bytes of JSON in a statement, whose text has at most 1 MB on Snowflake, and holds backslashes twice.
+_LISTED_BYTES = 200_000
 _JSON = {"attrs", "data", "other", "payload", "properties", "traits", "context"}
 
 
@@ -102,12 +104,13 @@ def theirs(
         )
         joined += [*of_sets, *of_test]
         tests.append("key_delivery is not null")
-    names = [*personal.ids, *personal.addresses]
-    sets, of_sets, found, values = _known(place, known, names, "any")
-    by_id, by_address = found[: len(personal.ids)], found[len(personal.ids) :]
+    whose = [*personal.ids, *personal.visitors]
+    sets, of_sets, found, values = _known(place, known, [*whose, *personal.addresses], "any")
+    by_id, by_address = found[: len(whose)], found[len(whose) :]
     tests += by_id
     if by_address:
-        ids = "".join(f"nullif({place.member(name)}, '') is null and " for name in personal.ids)
+        # an id of spaces names nobody
+        ids = "".join(f"nullif(trim({place.member(name)}, ' '), '') is null and " for name in personal.ids)
         tests.append(f"({ids}({' or '.join(by_address)}))")
     behind = f"{place.schema}.{dataset}{joins}{sets} where ({' or '.join(tests)})"
     return behind, (*joined, *of_sets, *values)
@@ -163,7 +166,7 @@ def rewrite(
             f"update {table} set {sets}, _batch_id = %s, _loaded_at = cast(%s as {kind}) "
             f"from {place.listed(['_file', '_line', *columns])} as changed "
             "where _file = new__file and _line = cast(new__line as bigint)",
-            (stamp.batch_id, stamp.landed_at.isoformat(sep=" "), json.dumps(some)),
+            (stamp.batch_id, stamp.landed_at.isoformat(sep=" "), some),
         )
     return len(changed)
 
@@ -179,7 +182,7 @@ def rewrite_rejects(
         place.run(
             f"update {table} set raw = '{GONE}' from {place.listed(['_file', '_line'])} as changed "
             "where _file = new__file and _line = cast(new__line as bigint)",
-            (json.dumps(some),),
+            (some,),
         )
     return len(named)
 
@@ -195,6 +198,16 @@ def rewrite_removed(place: Place, dataset: str, known: Known) -> None:
                 )
 
 
-def _pieces(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    for start in range(0, len(rows), _AT_ONCE):
-        yield rows[start : start + _AT_ONCE]
+def _pieces(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """The rows as JSON lists that a statement can hold."""
+    held: list[str] = []
+    size = 0
+    for row in rows:
+        text = json.dumps(row)
+        if held and (size + len(text) > _LISTED_BYTES or len(held) == _AT_ONCE):
+            yield f"[{','.join(held)}]"
+            held, size = [], 0
+        held.append(text)
+        size += len(text)
+    if held:
+        yield f"[{','.join(held)}]"

@@ -260,14 +260,16 @@ class Personal:
     """What of a landing table is about a person.
 
     `ids` are columns, or members of its JSON as `column.path`, by which a row is the person's. `addresses`
-    decide where a row has none of them. `deliveries`: rows belong to whom the deliveries of the sync say,
-    by this column. `treatments`: what becomes of each column. `removed`: columns of the table of removed
-    keys that name a person.
+    decide where a row has none of them. `visitors` are ids of somebody whom nobody knows: a row is the
+    person's by them too, and with them alone by its addresses. `delivery`: rows belong to whom the
+    deliveries of the sync say, by this column. `treatments`: what becomes of each column. `removed`: columns
+    of the table of removed keys that name a person.
     """
 
     ids: tuple[str, ...]
     treatments: dict[str, Treatment]
     addresses: tuple[str, ...] = ()
+    visitors: tuple[str, ...] = ()
     delivery: tuple[str, str] | None = None
     removed: tuple[str, ...] = ()
 
@@ -279,13 +281,14 @@ PERSONAL: dict[str, Personal] = {
     "justai_calls": _CALL,
     "justai_sends": _CALL,
     "pipeline_calls": Personal(
-        ("user_id", "previous_id", "anonymous_id"),
+        ("user_id", "previous_id"),
         {
             **dict.fromkeys(("user_id", "previous_id", "anonymous_id"), _pseudonym),
             "name": _gone,
             **dict.fromkeys(("properties", "traits", "context"), _nothing),
         },
-        addresses=("traits.email", "properties.email"),
+        addresses=("traits.email", "properties.email", "context.traits.email"),
+        visitors=("anonymous_id",),
     ),
     "customerio_events": Personal(
         ("user_id", "data.customer_id", "data.identifiers.cio_id"),

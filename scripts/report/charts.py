@@ -17,6 +17,8 @@ _WIDTH = 720
 _ROWS = altair.NamedData("rows")
 _EDITS = altair.NamedData("edits")
 _PER_CENT = "+.1~%"
+# A tick at most per day, which are all called by their day.
+_TICKS = altair.ExprRef("min(ceil(width / 40), max(1, span(domain('x')) / 86400000))")
 
 
 def specifications() -> dict[str, dict[str, Any]]:
@@ -72,18 +74,27 @@ def _no_lift() -> altair.Chart:
     return nothing.mark_rule(strokeDash=[4, 4], color=CONTROL).encode(x="zero:Q")
 
 
+def _days(field: str) -> altair.X:
+    """An axis of the marts' days, which are not those of the reader's time zone."""
+    return (
+        altair.X(field)
+        .scale(type="utc")
+        .title(None)
+        .axis(format="%Y-%m-%d", labelAngle=0, labelOverlap=True, tickCount=_TICKS)
+    )
+
+
 def _trend() -> Any:
     """Comparable rate by day or week with its band, and a line where a text was changed."""
-    x = altair.X("start:T").title(None).axis(format="%Y-%m-%d", labelAngle=0, labelOverlap=True)
-    rows = altair.Chart(_ROWS).encode(x=x, color=_coloured(), detail="label:N")
+    rows = altair.Chart(_ROWS).encode(x=_days("start:T"), color=_coloured(), detail="label:N")
     tooltip = [
         altair.Tooltip("label:N", title="copy"),
-        altair.Tooltip("start:T", format="%Y-%m-%d", title="from"),
+        altair.Tooltip("day:N", title="from"),
         altair.Tooltip("rate:Q", format=".2%"),
         altair.Tooltip("low:Q", format=".2%"),
         altair.Tooltip("high:Q", format=".2%"),
     ]
-    edits = altair.Chart(_EDITS).encode(x="at:T", color=_coloured())
+    edits = altair.Chart(_EDITS).encode(x=_days("at:T"), color=_coloured())
     y = altair.Y("rate:Q").title("comparable rate").axis(format=".1~%").scale(zero=False)
     return altair.layer(
         rows.mark_area(opacity=0.13).encode(y=altair.Y("low:Q").scale(zero=False), y2="high:Q"),
@@ -102,16 +113,16 @@ def _traffic() -> altair.Chart:
     """Share of the trials, by day."""
     return (
         altair.Chart(_ROWS)
-        .mark_area(interpolate="step-after", stroke="#ffffff", strokeWidth=0.5)
+        .mark_area(interpolate="step", stroke="#ffffff", strokeWidth=0.5)
         .encode(
-            x=altair.X("start:T").title(None).axis(format="%Y-%m-%d", labelAngle=0, labelOverlap=True),
+            x=_days("start:T"),
             y=altair.Y("trials:Q").stack("normalize").title("share of traffic").axis(format=".0%"),
             color=_coloured(),
             detail="label:N",
             order="order:Q",
             tooltip=[
                 altair.Tooltip("label:N", title="copy"),
-                altair.Tooltip("start:T", format="%Y-%m-%d", title="day"),
+                altair.Tooltip("day:N"),
                 altair.Tooltip("trials:Q", format=","),
             ],
         )

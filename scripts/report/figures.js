@@ -10,18 +10,19 @@ async function figure(name, title, caption, rows, columns, more = {}, control = 
   behind.addEventListener("toggle", () => {
     if (behind.open && !behind.querySelector("table")) behind.append(table(title, columns, rows));
   });
+  const drawn = more.rows ?? rows;
   const made = element(
     "figure",
     { id: `figure-${name}` },
     element("h3", {}, title),
     control,
     element("figcaption", {}, caption),
-    rows.length ? plot : element("p", { class: "quiet" }, "Nothing to show."),
+    drawn.length ? plot : element("p", { class: "quiet" }, rows.length ? "Nothing to draw." : "Nothing to show."),
     rows.length ? behind : null,
   );
-  if (rows.length) {
+  if (drawn.length) {
     // ast: expressions are interpreted, because the page's policy forbids to make code from text
-    await globalThis.vegaEmbed(place, specification(plots.specifications[name], { rows, ...more }), {
+    await globalThis.vegaEmbed(place, specification(plots.specifications[name], { ...more, rows: drawn }), {
       ast: true,
       actions: false,
       renderer: "svg",

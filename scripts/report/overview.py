@@ -103,6 +103,13 @@ def lines(marts: Marts, min_match_rate: float) -> list[Line]:
     )
 
 
+def only_control(marts: Marts) -> list[str]:
+    """Return the names of the templates of which no copy but the control was served: they have no line."""
+    names = dict(zip(marts.names["template_id"].to_pylist(), marts.names["name"].to_pylist(), strict=True))
+    served, compared = (set(table["template_id"].to_pylist()) for table in (marts.health, marts.templates))
+    return [names.get(template_id) or template_id for template_id in sorted(served - compared)]
+
+
 def _line(
     number: int,
     row: Mapping[str, Any],

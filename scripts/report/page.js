@@ -87,7 +87,7 @@ async function open(number) {
       copies: rows(template.copies),
       segments: rows(template.segments),
       trend: { days: template.trend.days, rows: rows(template.trend.rows) },
-      arms: template.arms.map((arm, place) => ({ ...arm, title: titleOf(template.versions, place) })),
+      arms: template.arms.map((arm, place) => ({ ...arm, label: labelOf(arm.name, titleOf(template.versions, place)) })),
     });
   }
   return opened.get(number);
@@ -102,7 +102,14 @@ function titleOf(versions, arm) {
   return (found ?? "").trim().replaceAll(/\s+/g, " ");
 }
 
-const labelOf = (arm) => (arm.title ? `${arm.name} · ${arm.title.length > 36 ? `${arm.title.slice(0, 35)}…` : arm.title}` : arm.name);
+const MOST_IN_LABEL = 36;
+const characters = globalThis.Intl?.Segmenter ? new Intl.Segmenter() : null;
+
+function labelOf(name, title) {
+  if (!title) return name;
+  const all = characters ? Array.from(characters.segment(title), (part) => part.segment) : Array.from(title);
+  return `${name} · ${all.length > MOST_IN_LABEL ? `${all.slice(0, MOST_IN_LABEL - 1).join("")}…` : title}`;
+}
 
 function copyRows(template, metric, window) {
   const inWindow = template.copies.filter((row) => row.metric === metric && row.time_window === window);
@@ -113,7 +120,7 @@ function copyRows(template, metric, window) {
       ...colourOf(template.arms, row.arm),
       rate: row.trials ? row.successes / row.trials : null,
       traffic_share: served ? row.units / served : null,
-      label: labelOf(template.arms[row.arm]),
+      label: template.arms[row.arm].label,
       control: template.arms[row.arm].control,
       rank: row.lift_rank,
       order: row.lift_rank ?? 1000 + row.arm,
@@ -151,7 +158,7 @@ function sentences(rows, window) {
     { class: "sentences" },
     ...rows
       .filter((row) => !row.control)
-      .map((row) => element("li", {}, element("strong", {}, row.label), `: ${sentenceOf(row, window)}`)),
+      .map((row) => element("li", {}, element("strong", {}, element("bdi", {}, row.label)), `: ${sentenceOf(row, window)}`)),
   );
 }
 
@@ -197,10 +204,11 @@ function trendFigure(template, metric, window, isShown) {
     .filter((row) => row.metric === shown && isShown(row.arm) && row.comparable_rate !== null)
     .map((row) => ({
       start: row.period_start * DAY,
+      day: dateText(row.period_start * DAY),
       rate: row.comparable_rate,
       low: row.comparable_rate_low,
       high: row.comparable_rate_high,
-      label: labelOf(template.arms[row.arm]),
+      label: template.arms[row.arm].label,
       ...colourOf(template.arms, row.arm),
     }))
     .filter((row) => row.start + template.trend.days * DAY > from);
@@ -209,7 +217,7 @@ function trendFigure(template, metric, window, isShown) {
     .filter((version) => isShown(version.arm))
     .map((version) => ({
       at: Date.parse(`${version.from.replace(" ", "T")}Z`),
-      text: `${labelOf(template.arms[version.arm])}: ${version.change}, version ${version.number}`,
+      text: `${template.arms[version.arm].label}: ${version.change}, version ${version.number}`,
       color: colourOf(template.arms, version.arm).color,
     }))
     .filter((edit) => edit.at >= from);
@@ -224,7 +232,7 @@ function trendFigure(template, metric, window, isShown) {
     rows,
     [
       ["Copy", (row) => row.label],
-      ["From", (row) => dateText(row.start)],
+      ["From", (row) => row.day],
       ["Comparable rate", (row) => perCent(row.rate, 2), true],
       ["95 % interval", (row) => `${perCent(row.low, 2)} to ${perCent(row.high, 2)}`, true],
     ],
@@ -255,10 +263,11 @@ function trafficFigure(template, window) {
       if (start < from) continue;
       rows.push({
         start,
+        day: dateText(start),
         trials: trials[cell],
         successes: successes[cell],
         others: successes[cell] + more[cell],
-        label: labelOf(arm),
+        label: arm.label,
         order: place,
         color: colourOf(template.arms, place).color,
       });
@@ -266,7 +275,7 @@ function trafficFigure(template, window) {
   });
   const twin = template.metric.startsWith("human_") ? template.metric.slice(6) : `human_${template.metric}`;
   const columns = [
-    ["Day", (row) => dateText(row.start)],
+    ["Day", (row) => row.day],
     ["Copy", (row) => row.label],
     ["Trials", (row) => count(row.trials), true],
     [words(template.metric), (row) => count(row.successes), true],
@@ -274,12 +283,18 @@ function trafficFigure(template, window) {
   if (summary.metrics[twin]) columns.push([words(twin), (row) => count(row.others), true]);
   const served = new Set(rows.filter((row) => row.trials).map((row) => row.start));
   const filled = rows.filter((row) => served.has(row.start)).sort((a, b) => a.start - b.start || a.order - b.order);
+  // each day about its noon, so that the pointer finds it; the first and the last one to their ends
+  const moved = (place, by) =>
+    filled.filter((row) => row.start === filled.at(place).start).map((row) => ({ ...row, start: row.start + by }));
+  const noons = filled.map((row) => ({ ...row, start: row.start + DAY / 2 }));
+  const drawn = filled.length ? [...moved(0, 0), ...noons, ...moved(-1, DAY)] : [];
   return figure(
     "traffic",
     "Share of traffic",
     "Trials of each day by copy. Because traffic moves between copies, their comparable rates are compared, not their own.",
     filled,
     columns,
+    { rows: drawn },
   );
 }
 
@@ -347,7 +362,7 @@ function segmentsFigure(template, isOutside, best, chosen, choose) {
   const select = element(
     "select",
     { onchange: (event) => choose(Number(event.target.value)) },
-    ...arms.map((place) => element("option", { value: place, selected: place === arm }, labelOf(template.arms[place]))),
+    ...arms.map((place) => element("option", { value: place, selected: place === arm }, template.arms[place].label)),
   );
   const outside = isOutside ? " There are none: what JustAI does not serve has no attributes, so neither has this control." : "";
   const left = template.segments_left_out ? ` ${count(template.segments_left_out)} smaller rows are in the mart.` : "";
@@ -369,6 +384,9 @@ function segmentsFigure(template, isOutside, best, chosen, choose) {
     arms.length ? element("label", {}, "Copy ", select) : null,
   );
 }
+
+// A text may be called like something that all objects have.
+const textOf = (version, name) => (Object.hasOwn(version.texts, name) ? version.texts[name] : "");
 
 function textsSection(template) {
   const versionsOf = (arm) => template.versions.filter((version) => template.arms[version.arm] === arm);
@@ -407,10 +425,10 @@ function textsSection(template) {
       const names = [...new Set([...Object.keys(version.texts), ...Object.keys(base?.texts ?? {})])];
       body.replaceChildren(
         ...names.flatMap((name) => {
-          const text = version.texts[name] ?? "";
-          const shown = base ? marked(base.texts[name] ?? "", text) : [document.createTextNode(text)];
+          const text = textOf(version, name);
+          const shown = base ? marked(textOf(base, name), text) : [document.createTextNode(text)];
           const cut = version.cut.includes(name) ? element("em", { class: "quiet" }, " … cut here") : null;
-          return [element("dt", {}, name), element("dd", {}, ...shown, ...(cut ? [cut] : []))];
+          return [element("dt", {}, name), element("dd", { dir: "auto" }, ...shown, ...(cut ? [cut] : []))];
         }),
       );
       const numbers = version.counts;
@@ -523,7 +541,7 @@ async function drawTemplate(state) {
         else hidden.add(place);
         draw();
       });
-      return element("li", {}, element("label", {}, box, swatch(colourOf(template.arms, place)), labelOf(arm)));
+      return element("li", {}, element("label", {}, box, swatch(colourOf(template.arms, place)), arm.label));
     }),
   );
   await draw();
@@ -573,5 +591,6 @@ at("theme").addEventListener("click", () => {
   document.documentElement.dataset.theme = isDark ? "light" : "dark";
   showTheme();
 });
+prefersDark.addEventListener("change", showTheme);
 showTheme();
 await apply();

@@ -55,6 +55,7 @@ def page(marts: Marts, made_at: datetime, min_match_rate: float, advance: Callab
             made_at=f"{made_at:%Y-%m-%d %H:%M}",
             newest_day=overview.newest_day(marts),
             lines=found,
+            only_control=overview.only_control(marts),
             metrics=METRICS,
             windows=WINDOWS,
             feeds=overview.feeds(marts),

@@ -1,5 +1,5 @@
 -- Links are followed for a fixed number of steps. Identifiers that a link joins are one person, or there are too few of
--- them: raise `steps` in int_person_ids.
+-- them: raise `steps` in int_person_ids. An address that came with somebody joins nobody.
 with
 
 identities as (
@@ -20,6 +20,16 @@ person_ids as (
 
 ),
 
+owned_addresses as (
+
+    select email_identifier as identifier
+    from identities
+    where
+        email_identifier is not null
+        and coalesce(cio_identifier, customer_identifier) is not null
+
+),
+
 links as (
 
     select
@@ -36,6 +46,9 @@ links as (
         identifier_a,
         identifier_b
     from pairs
+    where
+        identifier_a not in (select identifier from owned_addresses)
+        and identifier_b not in (select identifier from owned_addresses)
 
 )
 

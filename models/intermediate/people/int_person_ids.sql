@@ -13,9 +13,36 @@ identities as (
 
 ),
 
-pairs as (
+person_links as (
 
     select * from {{ ref('int_person_links') }}
+
+),
+
+owned_addresses as (
+
+    select distinct email_identifier as identifier
+    from identities
+    where
+        email_identifier is not null
+        and coalesce(cio_identifier, customer_identifier) is not null
+
+),
+
+-- an address that came with somebody is theirs, and joins nobody who is merged by it
+pairs as (
+
+    select
+        person_links.identifier_a,
+        person_links.identifier_b
+    from person_links
+    left join owned_addresses as owned_a
+        on person_links.identifier_a = owned_a.identifier
+    left join owned_addresses as owned_b
+        on person_links.identifier_b = owned_b.identifier
+    where
+        owned_a.identifier is null
+        and owned_b.identifier is null
 
 ),
 

@@ -11,7 +11,8 @@ final as (
     select
         segment_id,
         case
-            when person_key like 'email:%' then 'email:' || md5(substr(person_key, length('email:') + 1))
+            when person_key like 'email:%'
+                then 'email:' || md5({{ plain_email("substr(person_key, length('email:') + 1)") }})
             else person_key
         end as person_key,
         cio_id,

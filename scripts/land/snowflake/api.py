@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from scripts.land.engine import Stamp
 from scripts.land.snowflake.session import Session, execute, open_session
-from scripts.land.snowflake.tables import LONG, STAGE, make_tables
+from scripts.land.snowflake.tables import LONG, PARQUET, STAGE, make_tables
 from scripts.land.snowflake.transaction import transaction
 from scripts.land.tables import API
 from scripts.snowflake.names import literal
@@ -52,7 +52,7 @@ class OnSnowflake:
         values = ", ".join(f"$1:{name}::{kind}" for name, kind in columns)
         self.run(
             f"copy into {self.schema}.{table} ({names}) from (select {values} from {place}) "
-            "file_format = (type = parquet) purge = true"
+            f"{PARQUET} purge = true"
         )
 
     def transaction(self, stamp: Stamp, dataset: str = API) -> AbstractContextManager[None]:

@@ -146,7 +146,7 @@ class SnowflakeTable:
             return ""
         name = quoted(self.time.name)
         if self.time.is_time:
-            begin, end = (f"to_timestamp_{self.time.kind[-3:].lower()}({second})" for second in (first, last))
+            begin, end = (f"to_{self.time.kind.lower()}({second})" for second in (first, last))
             return f"{name} >= {begin} and {name} < {end}"
         if self.time.is_number:
             spans = ((first * unit, last * unit) for unit in (1, 1_000, 1_000_000))

@@ -12,6 +12,9 @@ from scripts.snowflake.names import literal
 STAGE = "landing"
 """Internal stage of the staging schema that batches pass through; `copymart bootstrap` makes it too."""
 
+# COPY INTO <table>, NULL_IF: by default the text \N becomes null, in Parquet too; a rejected line may be that
+PARQUET = "file_format = (type = parquet null_if = ())"
+
 # a line may be long: VARCHAR alone holds 16 MB, and 128 MB is the most that it can be declared with
 LONG = "varchar(134217728)"
 TYPES = {"json": LONG, "text": LONG, "timestamp": "timestamp_ntz"}

@@ -19,7 +19,7 @@ from scripts.land import forgetting
 from scripts.land.engine import Move, Stamp
 from scripts.land.rules import Dataset
 from scripts.land.snowflake.session import PlainLines, Session, execute, pieces
-from scripts.land.snowflake.tables import STAGE, TYPES, column_type, landing_tables
+from scripts.land.snowflake.tables import PARQUET, STAGE, TYPES, column_type, landing_tables
 from scripts.land.tables import removed_keys
 from scripts.snowflake.names import literal
 from scripts.staging import staging_folder
@@ -341,7 +341,7 @@ def _copy(session: Session, table: str, count: int, stamp: Stamp) -> None:
     loaded = execute(
         session,
         f"copy into {session.schema}.{table} ({names}) from (select {values} "
-        f"from {_place(session, table, stamp)}) file_format = (type = parquet) purge = true",
+        f"from {_place(session, table, stamp)}) {PARQUET} purge = true",
     )
     # a row per file: name, status, rows parsed, rows loaded; one row of text if there was no file
     rows = sum(int(row[3]) for row in loaded if len(row) > 3)

@@ -79,9 +79,10 @@ def _object(column: Column, text: str) -> str:
     """The object that a value is, or that its JSON text holds; nothing gives {}, anything else null."""
     value = value_of(column)
     parsed = f"try_parse_json({text}, 'd')"
-    # Snowflake, too, reads commas before a closing bracket, and undefined
+    # Snowflake, too, reads commas before a closing bracket, and undefined. A class, because its page on
+    # functions-regexp names no backslash that stands for a tab or a line feed
     unquoted = _UNQUOTED.format(text)
-    odd = f"regexp_substr({unquoted}, $$,[ \\t\\r\\n]*[]}}]|undefined$$) is not null"
+    odd = f"regexp_substr({unquoted}, $$,[[:space:]]*[]}}]|undefined$$) is not null"
     own = (
         f"when typeof({value}) = 'NULL_VALUE' then parse_json('{{}}') "
         f"when typeof({value}) = 'OBJECT' then {value} "

@@ -40,8 +40,6 @@ _COMPRESSION = {Compression.SNAPPY: "snappy", Compression.NONE: "none"}
 _SETTINGS = {
     # without it, a file's types are the smallest that hold its values, and two files differ
     "ENABLE_UNLOAD_PHYSICAL_TYPE_OPTIMIZATION": False,
-    # without it, column names would be upper case in spite of their quotes
-    "QUOTED_IDENTIFIERS_IGNORE_CASE": False,
     # without it, a COPY that is only polled may be ended after five minutes as one without a client
     "ABORT_DETACHED_QUERY": False,
 }

@@ -13,14 +13,15 @@ from scripts.forget.person import find
 from scripts.forget.rows import count, forget_rows, known_of
 from scripts.land.api import Warehouse, place_of
 from scripts.land.duckdb_api import OnDuckDB
+from scripts.land.rules import EVENTS
 from scripts.land.snowflake import api, transaction
 from scripts.land.snowflake.api import OnSnowflake
 from scripts.land.snowflake.session import Session
 from scripts.land.snowflake.tables import ddl, make_tables
 from scripts.snowflake.names import literal
-from support.emulated_snowflake import connect, differences, land_there
-from support.forgotten import CIO, ID, NAMES, NEW_ID, OTHER_EMAIL, calls, events, source_calls, sync
-from support.land import land_path, warehouse
+from support.emulated_snowflake import connect, differences, everything, land_there
+from support.forgotten import CIO, ID, NAMES, NEW_ID, OTHER_EMAIL, calls, events, of_ann, source_calls, sync
+from support.land import land_path, warehouse, write
 from support.snowflake import built
 from support.strict_account import Refused
 
@@ -67,6 +68,32 @@ def test_a_person_is_forgotten_as_on_duckdb(
     assert differences(connection, session) == {}
     pseudonyms = "select count(*) from staging.justai_calls where user_id like 'forgotten:%'"
     assert connection.execute(pseudonyms).fetchall() == [(2,)]
+    connection.close()
+
+
+def test_a_person_of_many_long_events_is_forgotten(session: Session, tmp_path: Path) -> None:
+    """More than 1 MB, which the text of a statement has at most."""
+    long = {f"field_{number}": "some words" for number in range(100)}
+    path = write(tmp_path / "events.jsonl", *(of_ann(number, variables=long) for number in range(500)))
+    land_there(session, path, EVENTS)
+    place = place_of(OnSnowflake(session))
+    known = known_of(place, {ID})
+    forget_rows(OnSnowflake(session), known, {ID})
+    left = "select count(*) from staging.customerio_events where user_id not like 'forgotten:%'"
+    assert everything(session, left) == [(0,)]
+    assert everything(session, "select count(*) from staging.customerio_events") == [(500,)]
+
+
+def test_an_address_loses_its_spaces_and_no_other_white_space(session: Session, tmp_path: Path) -> None:
+    connection = warehouse()
+    addresses = (" Ann.77@Example.com ", "Ann.77@Example.com\u00a0")
+    given = [of_ann(number, identifiers={"id": ID, "email": text}) for number, text in enumerate(addresses)]
+    path = write(tmp_path / "events.jsonl", *given)
+    land_path(connection, path, EVENTS)
+    land_there(session, path, EVENTS)
+    for there in (OnDuckDB(connection), OnSnowflake(session)):
+        person = find(place_of(there), ID, None)
+        assert person.emails == {"ann.77@example.com", "ann.77@example.com\u00a0"}
     connection.close()
 
 

@@ -1,6 +1,7 @@
 """Profiles are what a reader of the landed lines counts with dictionaries, person by person."""
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from support.project import Built
+from support.project import PROJECT, Built
 
 Key = tuple[str, str]
 
@@ -129,3 +130,31 @@ def test_profiles_are_what_the_lines_say(
         subjects = {event.data["subject"] for event in mine if event.data.get("subject")}
         assert set(json.loads(row["cio_subjects"] or "[]")) == subjects
         assert row["first_seen_at"] == in_utc(min(event.at for event in mine))
+
+
+def test_a_merge_by_an_address_of_somebody_fails_no_build() -> None:
+    """Whose an address is, is not for a merge to say: int_person_ids need not follow it."""
+    path = PROJECT / "tests/assertions/assert_people_are_linked_to_the_end.sql"
+    query = re.sub(r"\{\{ ref\('(\w+)'\) \}\}", r"\1", path.read_text())
+    with duckdb.connect() as connection:
+        connection.execute(
+            """
+            create table int_person_identities as
+            select * from (
+                values
+                ('customer_id:a', null::varchar, 'email:x@example.com'),
+                ('customer_id:b', 'cio_id:b', null)
+            ) as given (customer_identifier, cio_identifier, email_identifier);
+            create table int_person_ids as
+            select * from (
+                values
+                ('customer_id:a', 'a'), ('email:x@example.com', 'a'),
+                ('customer_id:b', 'b'), ('cio_id:b', 'b')
+            ) as given (identifier, person_key);
+            create table int_person_links as
+            select 'customer_id:b' as identifier_a, 'email:x@example.com' as identifier_b;
+            """
+        )
+        assert connection.execute(query).fetchall() == []
+        connection.execute("insert into int_person_links values ('cio_id:b', 'customer_id:a')")
+        assert connection.execute(query).fetchall() == [("cio_id:b", "customer_id:a")]

@@ -72,7 +72,11 @@ def test_a_warehouse_that_nothing_has_landed_in_gives_a_page(project: Path, open
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("", "is a folder: name a file in it"), ("none/report.html", "does not exist: make it")],
+    [
+        ("", "is a folder: name a file in it"),
+        ("none/report.html", "does not exist: make it"),
+        ("a" * 300, "File name too long: name another file with --to"),
+    ],
 )
 def test_a_place_that_takes_no_file_is_said_before_anything_is_read(
     tmp_path: Path, name: str, sentence: str

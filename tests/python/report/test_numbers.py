@@ -1,13 +1,19 @@
 """The numbers on the page equal those of the marts, as far as the page shows their places."""
 
+import re
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow
+import pyarrow.compute as compute
 import pytest
 from playwright.sync_api import Page, expect
 
-from support.report import CONTROL, FIRST, SECOND, Open
+from scripts.report.marts import Marts
+from support.report import CONTROL, FIRST, SECOND, Open, write_page
 
 COPIES = {"control": CONTROL, "copy 1": FIRST, "copy 2": SECOND}
 
@@ -193,6 +199,41 @@ def test_the_days_behind_the_traffic(open_page: Open, folder: Path) -> None:
     assert found == expected and len(found) == 21
 
 
+def days_of(tab: Page, figure: str) -> list[str]:
+    """The days that the axis of a plot names."""
+    labels = tab.locator(f"#figure-{figure} .role-axis-label text").all_text_contents()
+    return [text for text in labels if re.fullmatch(r"\d{4}-\d\d-\d\d", text)]
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Pacific/Auckland"])
+def test_plots_show_the_days_of_the_marts_in_every_time_zone(open_page: Open, zone: str) -> None:
+    tab = open_page("#template=welcome&window=7_days", timezone_id=zone)
+    week = [f"2026-01-{day}" for day in range(14, 21)]
+    # a day ends where the next one begins
+    assert (days_of(tab, "trend"), days_of(tab, "traffic")) == (week, [*week, "2026-01-21"])
+    # a day is a hundred wide
+    for mark, where in (("trend .mark-symbol.role-mark", None), ("traffic .mark-area", {"x": 95, "y": 9})):
+        tab.locator(f"#figure-{mark} path").first.hover(force=True, position=where)
+        assert "2026-01-14" in (tab.locator("#vg-tooltip-element.visible").text_content() or "")
+
+
+def test_the_traffic_of_a_single_day_is_drawn(marts: Marts, tmp_path: Path, open_page: Open) -> None:
+    def newest(table: pyarrow.Table, column: str) -> pyarrow.Table:
+        return table.filter(compute.equal(table[column], date(2026, 1, 20)))
+
+    file = tmp_path / "report.html"
+    one_day = {
+        "days": newest(marts.days, "experiment_date"),
+        "trends": newest(marts.trends, "period_start"),
+    }
+    write_page(replace(marts, **one_day), file)
+    tab = open_page("#template=welcome&window=7_days", of=file)
+    assert days_of(tab, "trend") == ["2026-01-20"]
+    assert days_of(tab, "traffic") == ["2026-01-20", "2026-01-21"]
+    box = tab.locator("#figure-traffic .mark-area path").first.bounding_box()
+    assert box and box["width"] > 700
+
+
 def test_the_funnel(welcome: Page, folder: Path) -> None:
     tab = welcome
     rows = ask(folder, "from marts.sums where template_id = 'welcome' and time_window = 'all'")
@@ -234,10 +275,37 @@ def test_the_segments(open_page: Open, folder: Path) -> None:
     assert (only["Lift"], only["q"], only["Trials"]) == ("+10.0 %", "0.6000", "300")
 
 
+def test_segments_of_which_none_has_a_lift_are_a_table_only(
+    marts: Marts, tmp_path: Path, open_page: Open
+) -> None:
+    file = tmp_path / "report.html"
+    without = marts.segments.filter(compute.is_null(marts.segments["lift"]))
+    write_page(replace(marts, segments=without), file)
+    tab = open_page("#template=welcome", of=file)
+    assert tab.inner_text("#figure-segments > p") == "Nothing to draw."
+    assert tab.locator("#figure-segments .plot").count() == 0
+    (row,) = table(tab, "#figure-segments")
+    assert (row["Segment"], row["Lift"], row["Trials"]) == ("age: (none)", "–", "400")
+
+
 def test_an_outside_control_has_no_segments_and_says_so(open_page: Open) -> None:
     tab = open_page("#template=nudge")
     assert "There are none" in tab.inner_text("#figure-segments figcaption")
     assert tab.locator("#figure-segments svg, #figure-segments select").count() == 0
+
+
+def test_a_template_of_which_only_the_control_was_served_is_named(
+    marts: Marts, tmp_path: Path, open_page: Open
+) -> None:
+    file = tmp_path / "report.html"
+    alone = pyarrow.Table.from_pylist([{"template_id": "lonely"}], schema=marts.health.schema)
+    write_page(replace(marts, health=pyarrow.concat_tables([marts.health, alone])), file)
+    said = "Only the control of these templates was served, so there is nothing to compare: lonely."
+    assert said in open_page(of=file).inner_text("#overview")
+    none = {name: getattr(marts, name).slice(0, 0) for name in ("templates", "copies", "days", "trends")}
+    write_page(replace(marts, **none, health=alone), file)
+    overview = open_page(of=file).inner_text("#overview")
+    assert said in overview and "No template has been served yet." not in overview
 
 
 def test_the_health_of_a_template_and_of_the_data(open_page: Open) -> None:

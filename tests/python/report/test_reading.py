@@ -129,6 +129,14 @@ def test_light_and_dark_can_be_read(open_page: Open) -> None:
         require_readable(tab)
 
 
+def test_the_button_follows_a_system_that_turns_dark(open_page: Open) -> None:
+    tab = open_page(color_scheme="light")
+    tab.emulate_media(color_scheme="dark")
+    expect(tab.locator("#theme")).to_have_attribute("aria-pressed", "true")
+    tab.click("#theme")
+    assert luminance(colour(tab, "body", "backgroundColor")) > 0.9
+
+
 def test_a_print_is_black_on_white_without_what_cannot_be_clicked(open_page: Open) -> None:
     tab = open_page("#template=welcome", color_scheme="dark")
     tab.emulate_media(media="print")

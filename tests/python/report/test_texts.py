@@ -1,11 +1,16 @@
 """The texts of copies side by side, and how they differ word by word."""
 
+import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
+import pyarrow
 import pytest
 from playwright.sync_api import Locator, Page
 
-from support.report import CONTROL, FIRST, LONG, SECOND
+from scripts.report.marts import Marts
+from support.report import CONTROL, FIRST, LONG, SECOND, Open, write_page
 
 
 def card(tab: Page, copy_id: str) -> Locator:
@@ -19,7 +24,7 @@ def texts(tab: Page, copy_id: str) -> dict[str, str]:
     marked = (
         found.replace("<del>", "[-").replace("</del>", "-]").replace("<ins>", "{+").replace("</ins>", "+}")
     )
-    pairs = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", marked, re.DOTALL)
+    pairs = re.findall(r"<dt>(.*?)</dt><dd[^>]*>(.*?)</dd>", marked, re.DOTALL)
     return {name: re.sub(r"<[^>]*>", "", text) for name, text in pairs}
 
 
@@ -56,6 +61,39 @@ def test_long_texts_are_cut_and_marked(welcome: Page) -> None:
     assert texts(tab, SECOND)["body"] == f"{LONG[:2000]} … cut here"
     assert card(tab, SECOND).locator("em").count() == 1
     assert card(tab, FIRST).locator("em").count() == 0
+
+
+def with_texts(marts: Marts, copy_id: str, **named: str) -> Marts:
+    """The marts with other texts in all versions of a copy."""
+    rows = marts.versions.to_pylist()
+    for row in rows:
+        if row["copy_id"] == copy_id:
+            row["vars"] = json.dumps(named)
+    return replace(marts, versions=pyarrow.Table.from_pylist(rows, schema=marts.versions.schema))
+
+
+def test_texts_with_the_names_of_what_all_objects_have(marts: Marts, tmp_path: Path, open_page: Open) -> None:
+    file = tmp_path / "report.html"
+    names = ("constructor", "toString", "__proto__")
+    write_page(with_texts(marts, SECOND, **dict.fromkeys(names, "new")), file)
+    found = texts(open_page("#template=welcome", of=file), SECOND)
+    assert {name: found[name] for name in names} == dict.fromkeys(names, "{+new+}")
+
+
+def test_a_label_is_cut_between_characters(marts: Marts, tmp_path: Path, open_page: Open) -> None:
+    file = tmp_path / "report.html"
+    family, accent = "👨‍👩‍👧", "e\u0301"
+    write_page(with_texts(marts, SECOND, subject=(family + accent) * 30), file)
+    label = open_page("#template=welcome", of=file).locator(".legend li").last.inner_text()
+    assert label == f"copy 2 · {(family + accent) * 17}{family}…"
+
+
+def test_texts_are_read_in_their_own_direction(marts: Marts, tmp_path: Path, open_page: Open) -> None:
+    file = tmp_path / "report.html"
+    write_page(with_texts(marts, SECOND, subject="\u202eשלם!"), file)
+    tab = open_page("#template=welcome", of=file)
+    assert tab.locator(".sentences bdi").last.text_content() == "copy 2 · \u202eשלם!"
+    assert card(tab, SECOND).locator("dd").first.get_attribute("dir") == "auto"
 
 
 @pytest.mark.parametrize(

@@ -471,6 +471,9 @@ copymart:
     assert parameters["TIMESTAMP_TYPE_MAPPING"] == "TIMESTAMP_NTZ"
     # a time as text, such as that of a request which is sent, is one to the millisecond
     assert parameters["TIMESTAMP_NTZ_OUTPUT_FORMAT"].endswith("HH24:MI:SS.FF3")
+    # an answer is whole, and a quoted name is that of one column
+    assert parameters["ROWS_PER_RESULTSET"] == 0
+    assert parameters["QUOTED_IDENTIFIERS_IGNORE_CASE"] is False
     assert given["role"] is None
     warehouse.connect_snowflake(PROJECT, tmp_path, "prod", "land")
     assert given["role"] == "SOME_ROLE"

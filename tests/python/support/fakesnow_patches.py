@@ -140,6 +140,14 @@ def transform(self: FakeSnowflakeCursor, expression: exp.Expression, *args: Any)
         if column := function.this.find(exp.Column):
             # ibis-project/ibis#9178: it cannot refer to an outer scope; no page says that it can
             raise ProgrammingError(msg=f"invalid identifier '{column.sql('snowflake')}'", errno=904)
+    for binary in list(expression.find_all(exp.ToBinary)):
+        # data-types-text: a BINARY without a length holds 8 MB
+        text = binary.this.sql(dialect="duckdb")
+        long = "error('the text is too long for BINARY')"
+        binary.set(
+            "this",
+            parse_one(f"case when strlen({text}) > 8388608 then {long} else {text} end", read="duckdb"),
+        )
     for join in expression.find_all(exp.Join):
         outer_flatten(join)
     # in place: copies of the tree were two fifths of a statement's time
@@ -317,6 +325,8 @@ def copy_lines(
     options = {param.this.name.lower(): param for param in expression.args["params"]}
     kind = parse_options(options["file_format"].expressions)
     if str(kind.get("FIELD_DELIMITER", "")).upper() != "NONE":
+        if "NULL_IF" not in kind:
+            null_texts(expression)
         return _copy_into(connection, database, schema, expression, table_stages, params)
     target = expression.this.this
     source = expression.args["files"][0].this.args["from_"].this.this.this
@@ -348,6 +358,13 @@ def copy_lines(
     columns = ["file", "status", "rows_parsed", "rows_loaded", "error_limit", "errors_seen", "first_error"]
     columns += ["first_error_line", "first_error_character", "first_error_column_name"]
     return values(connection, columns, results)
+
+
+def null_texts(expression: exp.Copy) -> None:
+    """COPY INTO <table>, NULL_IF: by default the text \\N becomes null, of Parquet too."""
+    for text in list(expression.args["files"][0].find_all(exp.Cast)):
+        if text.to.this in exp.DataType.TEXT_TYPES:
+            text.replace(exp.func("NULLIF", text.copy(), exp.Literal.string("\\N")))
 
 
 def read_lines(url: str, compression: str) -> Iterator[str]:

@@ -60,6 +60,10 @@ def source_calls(folder: Path, version: int) -> Files:
         said(7, userId=f"cio_{CIO}", traits={}, properties={}),
         said(8, userId=OTHER_EMAIL.upper(), type="track", traits={}, properties={}),
         said(5, userId=ID, type="rap"),
+        # who has not signed in is a visitor, whom an address names all the same
+        said(70, anonymousId="visitor-7", properties={}),
+        said(72, userId=" ", properties={}),
+        said(71, type="track", traits={}, properties={}, context={"traits": {"email": EMAIL.upper()}}),
         *(said(9 + number, userId=ID) for number in range(version)),
     )
     return [(write(folder / "source_calls/a.jsonl", *lines), PIPELINE_CALLS)]

@@ -120,6 +120,18 @@ def steps(warehouse: Warehouse) -> list[Any]:
     return said
 
 
+def test_a_payload_of_any_length_is_too_large(here: OnDuckDB, there: OnSnowflake) -> None:
+    for warehouse in (here, there):
+        build(warehouse, [event(1, "u1"), event(2, "u2")])
+        text = """'"' || repeat('x', 9000000) || '"'"""
+        warehouse.run(f"update marts_outbound.outbound_requests set payload = {text} where person_key = 'u1'")
+        wish = requests.Wish(requests.starts(warehouse, requests.ACTIONS, T0, T0)[0])
+        assert requests.counts(warehouse, wish) == [
+            ("track_event", "item_too_large", 1),
+            ("track_event", "send", 1),
+        ]
+
+
 def everything(warehouse: Warehouse, query: str) -> list[Any]:
     return [tuple(row) for page in warehouse.pages(query) for row in page]
 

@@ -72,6 +72,7 @@ LINES: list[dict[str, Any] | str] = [
     call(copy_id="bad"),
     call(event_timestamp="1767268801000"),
     "broken '$$ \\",
+    "\\N",
     "",
     '{"event_timestamp":1767268801,"event_timestamp":2}',
     "[1]",

@@ -188,6 +188,18 @@ def test_no_row_leaves_snowflake_and_statements_do_not_grow(
     assert not [answer for answer in answers if "secret" in answer or COPY in answer]
 
 
+@pytest.mark.parametrize("kind", ["timestamp_ntz", "timestamp_tz", "timestamp_ltz"])
+def test_a_time_of_any_kind_lands(session: Session, kind: str) -> None:
+    moment = f"to_timestamp_{kind[-3:].strip('_')}('2026-09-01 05:59:59')"
+    everything(
+        session,
+        f"create table {name_in(session, 'times')} as "
+        f"select {moment}::{kind} as event_timestamp, '{COPY}' as copy_id, 't' as template_id",
+    )
+    land_there(session, "times")
+    assert [row[0] for row in landed_there(session)] == [HOUR + 6 * 3600 - 1]
+
+
 def test_two_landings_of_a_table_at_once(session: Session) -> None:
     make_calls(session)
     make_tables(session)
@@ -295,6 +307,8 @@ def test_the_rules_are_statements_of_snowflake(dataset: Dataset) -> None:
     }
     query = check_query(dataset, columns, "staging.landing_rows", BOUNDS, "table:A.B.C", "without_time")
     assert not re.search(r"land_|\$latest|regexp_full_match|->", query)
+    # functions-regexp lists the backslashes of a pattern, and these are none of them
+    assert not [found for found in re.findall(r"\$\$(.*?)\$\$", query) if re.search(r"\\[trnf]", found)]
     assert faults(f"create or replace temporary table staging.checked as {query}") == []
 
 
