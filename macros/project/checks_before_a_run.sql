@@ -80,18 +80,27 @@
             | selectattr('unique_id', 'in', selected_resources)
             | selectattr('config.incremental_strategy', 'equalto', 'replace_touched') | list -%}
         {%- set other = [] -%}
+        {%- set rebuilt = [] -%}
         {%- set there = columns_of_schemas(nodes | map(attribute='schema') | unique | list) if nodes else {} -%}
         {%- for node in nodes -%}
-            {%- set found = there.get((node.schema ~ '.' ~ node.alias) | lower) -%}
-            {%- if found and found | sort != node.columns.keys() | map('lower') | sort -%}
-                {%- do other.append(node.name) -%}
+            {%- set found = there.get((node.schema ~ '.' ~ node.alias) | lower, []) -%}
+            {%- set described = node.columns.keys() | map('lower') | list -%}
+            {%- set lacking = described | reject('in', found) | sort -%}
+            {%- set more = found | reject('in', described) | sort -%}
+            {%- if found and (lacking or more) -%}
+                {%- set differences = (['lacks ' ~ lacking | join(', ')] if lacking else [])
+                    + (['has ' ~ more | join(', ') ~ ' as well'] if more else []) -%}
+                {%- do other.append(node.name ~ ' (' ~ differences | join('; ') ~ ')') -%}
+                {# require_queues() refuses the table alone #}
+                {%- do rebuilt.append(node.config.get('meta', {}).get('compared_by') or node.name) -%}
             {%- endif -%}
         {%- endfor -%}
         {%- if other -%}
             {{ exceptions.raise_compiler_error(
-                "built by another version of this project, with other columns: " ~ other | sort | join(', ')
-                ~ ". Run `dbt build --full-refresh --select " ~ other | sort | join('+ ') ~ "+`; CHANGELOG.md says what"
-                ~ " else this version asks for. Nothing was built"
+                "these tables have other columns than their YAML files describe: " ~ other | sort | join(', ')
+                ~ ". Another version of this project built them: run `dbt build --full-refresh --select "
+                ~ rebuilt | unique | sort | join('+ ') ~ "+`; CHANGELOG.md says what else this version asks for. If you changed"
+                ~ " a model, first describe its columns in the YAML file beside it. Nothing was built"
             ) }}
         {%- endif -%}
     {%- endif -%}

@@ -237,25 +237,55 @@ def test_a_model_is_not_built_without_what_tells_it_what_to_read(copied: Built) 
 
 
 @pytest.mark.parametrize(
-    ("change", "table"),
+    ("change", "table", "difference", "rebuilt"),
     [
         # an earlier version lacked it
-        ("alter table marts.fct_engagement_events drop column href", "fct_engagement_events"),
-        # a later version left it out
-        ("alter table intermediate.int_person_days add column members varchar", "int_person_days"),
+        (
+            "alter table marts.fct_engagement_events drop column href",
+            "fct_engagement_events",
+            "lacks href",
+            "fct_engagement_events",
+        ),
+        # a later version left it out, or a developer did not describe it
+        (
+            "alter table intermediate.int_person_days add column members varchar",
+            "int_person_days",
+            "has members as well",
+            "int_person_days",
+        ),
+        # a queue compares it
+        (
+            "alter table intermediate.int_object_timeline add column members varchar",
+            "int_object_timeline",
+            "has members as well",
+            "int_touched_request_objects",
+        ),
     ],
 )
-def test_a_table_of_another_version_is_not_built_on(copied: Built, change: str, table: str) -> None:
+def test_a_table_of_another_version_is_not_built_on(
+    copied: Built, change: str, table: str, difference: str, rebuilt: str
+) -> None:
     before = sums(copied.warehouse)
     with duckdb.connect(str(copied.warehouse)) as connection:
         connection.execute(change)
     changed = sums(copied.warehouse)
     said = " ".join(failing_dbt(copied, "build").split())
-    assert f"with other columns: {table}. Run `dbt build --full-refresh --select {table}+`" in said
+    assert f"other columns than their YAML files describe: {table} ({difference})." in said
+    assert f"run `dbt build --full-refresh --select {rebuilt}+`" in said
     assert sums(copied.warehouse) == changed
-    run(copied.environment, "dbt", *CORE, "--full-refresh", "--select", f"{table}+")
+    run(copied.environment, "dbt", *CORE, "--full-refresh", "--select", f"{rebuilt}+")
     assert sums(copied.warehouse) == before
     run(copied.environment, "dbt", *CORE)
+
+
+def test_all_columns_of_incremental_tables_are_described(built: Built) -> None:
+    """Else the next build would take the table for one of another version, also after a full refresh."""
+    nodes = json.loads((built.target / "manifest.json").read_text())["nodes"].values()
+    with built.connect() as warehouse:
+        for node in nodes:
+            if node["config"].get("incremental_strategy") == "replace_touched":
+                columns = warehouse.execute(f"describe {node['schema']}.{node['alias']}").fetchall()
+                assert sorted(node["columns"]) == sorted(name for name, *_ in columns), node["name"]
 
 
 @pytest.mark.parametrize("table", FOUND.values())
