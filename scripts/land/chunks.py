@@ -12,7 +12,7 @@ import pyarrow as pa
 from scripts.land.opening import open_files
 from scripts.land.plan import Plan, same_etag
 from scripts.land.readers import read_pieces
-from scripts.land.records import PIECE_BYTES, Piece
+from scripts.land.records import PIECE_BYTES, TYPED_PIECES, Piece
 from scripts.land.sources import Opened, Refused, SourceFile
 
 CHUNK_BYTES = 2 * PIECE_BYTES
@@ -73,6 +73,7 @@ def prefetched(items: Iterator[Item]) -> Iterator[Item]:
 
 def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
     """Read the files of a plan: small ones together, up to CHUNK_BYTES, a large one piece by piece."""
+    most_bytes = CHUNK_BYTES * (TYPED_PIECES if plan.dataset.typed else 1)
     # Arrow's usual allocator gives the memory of each chunk back to the system, and gets it back page by page
     pa.set_memory_pool(pa.system_memory_pool())
     fresh = []
@@ -107,7 +108,7 @@ def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
             yield Skipped(opened.file, refusal)
             continue
         plan.take(opened.file, opened.digest, len(first.table) > 0)
-        full = size + first.table.nbytes > CHUNK_BYTES or len(held) >= MOST_FILES
+        full = size + first.table.nbytes > most_bytes or len(held) >= MOST_FILES
         # metadata says what is known of a column's values
         alike = held and not second and first.table.schema.equals(held[-1][1].table.schema, True)
         if held and (full or not alike):

@@ -44,7 +44,8 @@ def read_parquet(opened: Opened, columns: Columns) -> Iterator[Piece]:
         wanted = names if columns.of_name else known
         of_name = columns.of_name(opened.file.uri) if columns.of_name else {}
         first_row = 1
-        for table in _pieces(source, wanted):
+        most_bytes = records.PIECE_BYTES * (records.TYPED_PIECES if columns.of_name else 1)
+        for table in _pieces(source, wanted, most_bytes):
             numbers = pa.array(np.arange(first_row, first_row + len(table)))
             first_row += len(table)
             table = readable(table.rename_columns([labels[name] for name in table.schema.names]))
@@ -76,13 +77,13 @@ def _labels(names: list[str], columns: Columns) -> dict[str, str]:
     return {name: name.lower() if name.lower() in columns.fields else f"{OTHER}{name}" for name in names}
 
 
-def _pieces(source: pq.ParquetFile, names: list[str]) -> Iterator[pa.Table]:
+def _pieces(source: pq.ParquetFile, names: list[str], most_bytes: int) -> Iterator[pa.Table]:
     held: list[pa.RecordBatch] = []
     size = 0
     for batch in source.iter_batches(batch_size=16_384, columns=names):
         held.append(batch)
         size += batch.nbytes
-        if size >= records.PIECE_BYTES:
+        if size >= most_bytes:
             yield pa.Table.from_batches(held)
             held, size = [], 0
     if held:

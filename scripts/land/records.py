@@ -10,6 +10,11 @@ from scripts.land.sources import Refused
 PIECE_BYTES = 32 * 2**20
 """Decompressed bytes of one piece of a file, which is what is held in memory at a time."""
 
+TYPED_PIECES = 4
+"""How many of them are one where columns keep their types, because each is an INSERT of its own. DuckDB
+compresses whole groups of 122,880 rows as they come, and what is left of an INSERT again at the checkpoint:
+for 5 M metrics, 2.5 s with INSERTs of 330,000 rows, and none with 1.3 M."""
+
 LINES = pa.schema([("line", pa.int64()), ("raw", pa.string()), ("size", pa.int64()), ("fault", pa.string())])
 """One row per line that is not blank: its physical number from 1, its text (a line end may be included), its
 size in bytes without line end, and why it is no text at all (`invalid_utf8`) or null."""
