@@ -72,7 +72,9 @@ def prefetched(items: Iterator[Item]) -> Iterator[Item]:
 
 
 def read_chunks(plan: Plan, store: Any = None) -> Iterator[Chunk | Skipped]:
-    """Read the files of a plan: small ones together, up to CHUNK_BYTES, a large one piece by piece."""
+    """Read the files of a plan: small ones together, up to CHUNK_BYTES (of typed columns, TYPED_PIECES
+    times as many), a large one piece by piece.
+    """
     most_bytes = CHUNK_BYTES * (TYPED_PIECES if plan.dataset.typed else 1)
     # Arrow's usual allocator gives the memory of each chunk back to the system, and gets it back page by page
     pa.set_memory_pool(pa.system_memory_pool())

@@ -1,17 +1,15 @@
 """Pseudonyms for the rows of forgotten people, on both engines, within the transaction that is open."""
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scripts.json_lists import json_lists
 from scripts.land.engine import Stamp
 from scripts.land.forgotten import GONE, PERSONAL, PREFIX, TABLE, Known
 
 Run = Callable[[str, tuple[Any, ...]], list[Any]]
 _AT_ONCE = 500
-# Bytes of JSON in a statement, whose text has at most 1 MB on Snowflake, and holds backslashes twice.
-_LISTED_BYTES = 200_000
 _JSON = {"attrs", "data", "other", "payload", "properties", "traits", "context"}
 
 
@@ -161,7 +159,7 @@ def rewrite(
             changed.append({"_file": file, "_line": str(line), **dict(zip(columns, new, strict=True))})
     sets = ", ".join(f"{column} = {place.cast(column)}" for column in columns)
     kind = "timestamp_ntz" if place.is_snowflake else "timestamp"
-    for some in _pieces(changed):
+    for some in json_lists(changed):
         place.run(
             f"update {table} set {sets}, _batch_id = %s, _loaded_at = cast(%s as {kind}) "
             f"from {place.listed(['_file', '_line', *columns])} as changed "
@@ -178,7 +176,7 @@ def rewrite_rejects(
     table = f"{place.schema}.{dataset}_rejects"
     rows = place.run(f"select _file, _line, raw from {table} where {within} and raw != '{GONE}'", parameters)
     named = [{"_file": file, "_line": str(line)} for file, line, raw in rows if known.names(raw)]
-    for some in _pieces(named):
+    for some in json_lists(named):
         place.run(
             f"update {table} set raw = '{GONE}' from {place.listed(['_file', '_line'])} as changed "
             "where _file = new__file and _line = cast(new__line as bigint)",
@@ -196,18 +194,3 @@ def rewrite_removed(place: Place, dataset: str, known: Known) -> None:
                 place.run(
                     f"update {table} set {column} = %s where {column} = %s", (known.pseudonym(value), value)
                 )
-
-
-def _pieces(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """The rows as JSON lists that a statement can hold."""
-    held: list[str] = []
-    size = 0
-    for row in rows:
-        text = json.dumps(row)
-        if held and (size + len(text) > _LISTED_BYTES or len(held) == _AT_ONCE):
-            yield f"[{','.join(held)}]"
-            held, size = [], 0
-        held.append(text)
-        size += len(text)
-    if held:
-        yield f"[{','.join(held)}]"

@@ -18,6 +18,7 @@ from scripts import warehouse
 from scripts.answers import not_built
 from scripts.customerio.outbound.spool import Answered, Item
 from scripts.errors import UserError
+from scripts.json_lists import json_lists
 from scripts.land.forgotten import GONE, Known
 from scripts.land.forgotten import TABLE as FORGOTTEN
 from scripts.snowflake import account
@@ -25,8 +26,6 @@ from scripts.snowflake.names import identifier, literal
 
 Row = tuple[Any, ...]
 _AT_ONCE = 10_000
-# Bytes of JSON in a statement, whose text has at most 1 MB, and holds backslashes and quotes twice.
-_LISTED_BYTES = 200_000
 
 
 @dataclass(frozen=True)
@@ -193,25 +192,13 @@ class OnSnowflake:
         values = ", ".join(
             f"value:{name}::{kinds.get(kind, kind)} as {name}" for name, kind in columns.items()
         )
-        for piece in _pieces(columns, rows):
-            yield f"select {values} from table(flatten(input => parse_json(%s)))", (piece,)
-
-
-def _pieces(columns: dict[str, str], rows: Sequence[Row]) -> Iterator[str]:
-    """The rows as JSON lists of objects, without the members that are null."""
-    held: list[str] = []
-    size = 0
-    for row in rows:
-        text = json.dumps(
+        # without the members that are null
+        objects = (
             {name: value for name, value in zip(columns, row, strict=True) if value is not None}
+            for row in rows
         )
-        if held and size + len(text) > _LISTED_BYTES:
-            yield f"[{','.join(held)}]"
-            held, size = [], 0
-        held.append(text)
-        size += len(text)
-    if held:
-        yield f"[{','.join(held)}]"
+        for piece in json_lists(objects):
+            yield f"select {values} from table(flatten(input => parse_json(%s)))", (piece,)
 
 
 @contextmanager
