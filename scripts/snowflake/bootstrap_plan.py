@@ -121,7 +121,10 @@ def _roles(setup: Setup) -> Iterator[Step]:
         "securityadmin",
         "Below SYSADMIN, as Snowflake advises, so that what they own can be managed; the sharer below\n"
         "ACCOUNTADMIN, because SYSADMIN could share every database of the account. And to the users named.",
-        (*(f"grant role {setup.role(name)} to role {_ABOVE.get(name, 'sysadmin')}" for name in ROLES), *users),
+        (
+            *(f"grant role {setup.role(name)} to role {_ABOVE.get(name, 'sysadmin')}" for name in ROLES),
+            *users,
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from scripts.cli import app
 from scripts.errors import UserError
 from scripts.snowflake import sides, verify
+from scripts.snowflake.compare import as_text
 from scripts.snowflake.sides import PROJECT, Side
 from scripts.snowflake.statements import KINDS, count, kind_of, listed
 from scripts.snowflake.throwaway import Place, throwaway_setup
@@ -93,7 +94,8 @@ def test_what_failed_first_in_a_share_is_told_first(
 
 @pytest.mark.parametrize("secondary", ["ALL", "NONE"])
 def test_it_says_when_dbt_acted_as_other_roles_too(secondary: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SNOWFLAKE_USER", "admin")
+    # as one logs in, which need not be the name of the user
+    monkeypatch.setenv("SNOWFLAKE_USER", "admin@example.com")
     account = empty_account()
     account.secondary = secondary
     account.users["ADMIN"].add("COPYMART_VERIFY_1_LOADER")
@@ -104,6 +106,14 @@ def test_it_says_when_dbt_acted_as_other_roles_too(secondary: str, monkeypatch: 
     else:
         assert said.startswith("roles: not shown for dbt, which also acted as COPYMART_VERIFY_1_LOADER.")
         assert 'alter user "ADMIN" set default_secondary_roles = ()' in said
+
+
+def test_a_date_is_compared_whatever_format_the_account_has() -> None:
+    """DATE_OUTPUT_FORMAT decides what a cast to text writes."""
+    query = as_text("snowflake", "db.marts.t", {"metric_date": "DATE"})
+    assert query == "select to_varchar(compared.metric_date, 'YYYY-MM-DD') as c0 from db.marts.t as compared"
+    query = as_text("duckdb", "marts.t", {"metric_date": "DATE"})
+    assert query == "select cast(compared.metric_date as varchar) as c0 from marts.t as compared"
 
 
 def told(failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
