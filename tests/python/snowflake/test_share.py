@@ -545,6 +545,10 @@ def test_bootstrap_asks_before_it_applies(shell: Shell) -> None:
         (("--landing", "/tmp/x"), "is no s3://bucket/prefix/"),
         (("--landing", "s3://b/x"), "give --storage-role-arn"),
         (("--storage-role-arn", "role"), "is no role"),
+        (
+            ("--landing", "s3://b/x", "--storage-role-arn", "arn:aws-us-gov:iam::123456789012:role/x"),
+            "Snowflake reaches buckets of the partition aws-us-gov by other addresses",
+        ),
         (("--snowpipe",), "--snowpipe needs the place that it loads from"),
         (("--loader-user", "x'y"), 'user "x\'y" is not a plain Snowflake name'),
     ],
@@ -554,6 +558,20 @@ def test_bootstrap_refuses_what_it_cannot_name(options: tuple[str, ...], message
 
 
 # -- the documentation
+
+
+def test_developers_leave_the_warehouse_of_production_as_it_is(shell: Shell) -> None:
+    """As the documentation sets up their database: options decide size and limit of the warehouse too."""
+    shell.session.account = empty_account()
+    production = ("--warehouse-size", "large", "--credit-quota", "900")
+    assert shell("bootstrap", "snowflake", *production, "--apply", "--yes")[1] == ""
+    before = deepcopy(shell.session.account.objects)
+    text = (PROJECT / "docs/snowflake.md").read_text()
+    (advice,) = re.findall(r"`(--database COPYMART_DEV [^`]*)`", text)
+    assert shell("bootstrap", "snowflake", *advice.split(), "--apply", "--yes")[1] == ""
+    objects = shell.session.account.objects
+    assert {key: objects[key] for key in before} == before
+    assert all("_DEV" in key[1][0] for key in objects if key not in before)
 
 
 def examples() -> list[tuple[list[str], str]]:
