@@ -7,6 +7,7 @@ parts, the second with files replaced and removed, with a build after each; then
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -321,6 +322,8 @@ def page(seen: list[str]) -> str:
 
 def main() -> None:
     """Run the command; a UserError ends it with its message and exit status 1."""
+    # as Ctrl-C, so that what was set up is dropped
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         typer.run(verify)
     except UserError as error:

@@ -1,7 +1,9 @@
 """The parts of `make verify-snowflake`: what it runs, what it says and what it writes, whatever fails."""
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,34 @@ def test_what_was_seen_before_it_was_stopped_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert told(KeyboardInterrupt(), tmp_path, monkeypatch).endswith("- FAILED: KeyboardInterrupt\n")
+
+
+def test_a_terminated_verification_still_drops_what_it_set_up(tmp_path: Path) -> None:
+    """CI ends what takes too long by SIGTERM, by which Python leaves out every `finally`."""
+    program = """
+import os, signal, sys
+from scripts.snowflake import verify
+
+def half(*arguments):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        print("dropped")
+
+verify._verify = half
+verify.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--report", str(tmp_path / "seen.md")],
+        cwd=PROJECT,
+        env={**os.environ, "SNOWFLAKE_ACCOUNT": "acme-prod", "SNOWFLAKE_USER": "admin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "dropped" in done.stdout, done.stderr
+    assert done.returncode != 0
+    assert (tmp_path / "seen.md").read_text().endswith("- FAILED: KeyboardInterrupt\n")
 
 
 def test_make_writes_the_report_where_no_other_is_named() -> None:
