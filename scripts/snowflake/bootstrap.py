@@ -198,8 +198,16 @@ def _storage_role(arn: str | None, landing: str | None, unload: str | None) -> s
         raise UserError(
             "--landing and --unload need the AWS role that Snowflake assumes: give --storage-role-arn"
         )
-    if arn and not ROLE_ARN.fullmatch(arn):
+    if not arn:
+        return None
+    role = ROLE_ARN.fullmatch(arn)
+    if not role:
         raise UserError(
             f"--storage-role-arn {arn!r} is no role; it looks like arn:aws:iam::123456789012:role/name"
+        )
+    if role[1] != "aws":
+        raise UserError(
+            f"--storage-role-arn {arn}: Snowflake reaches buckets of the partition {role[1]} by other "
+            "addresses than s3://, which copymart does not set up: give no --landing and no --unload"
         )
     return arn

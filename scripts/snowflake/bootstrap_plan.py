@@ -18,7 +18,8 @@ ROLES = {
     "READER": "reads marts and audits",
     "SHARER": "owns the shares: sees the schema shares and nothing else",
 }
-
+# The role above each of ROLES, where it is not SYSADMIN.
+_ABOVE = {"SHARER": "accountadmin"}
 
 # The variable by which a verb of copymart takes its role.
 VERBS_TAKE = {
@@ -118,8 +119,12 @@ def _roles(setup: Setup) -> Iterator[Step]:
     ]
     yield Step(
         "securityadmin",
-        "Below SYSADMIN, as Snowflake advises, so that what they own can be managed; and to the users named.",
-        (*(f"grant role {setup.role(name)} to role sysadmin" for name in ROLES), *users),
+        "Below SYSADMIN, as Snowflake advises, so that what they own can be managed; the sharer below\n"
+        "ACCOUNTADMIN, because SYSADMIN could share every database of the account. And to the users named.",
+        (
+            *(f"grant role {setup.role(name)} to role {_ABOVE.get(name, 'sysadmin')}" for name in ROLES),
+            *users,
+        ),
     )
 
 
@@ -290,12 +295,9 @@ def _sharing(setup: Setup) -> Iterator[Step]:
     )
     yield Step(
         "accountadmin",
-        "Making shares and naming their consumers are two privileges, and only ACCOUNTADMIN has them. SHOW "
-        "SHARES\n"
-        "lists shares, its own too, only for a role with IMPORT SHARE.",
+        "Making shares and naming their consumers are two privileges, and only ACCOUNTADMIN has them.",
         (
             f"grant create share on account to role {sharer}",
-            f"grant import share on account to role {sharer}",
             f"grant manage share target on account to role {sharer}",
         ),
     )

@@ -99,6 +99,9 @@ def _text(engine: str, column: str, kind: str) -> str:
         # Snowflake's function cuts a fraction off
         seconds = f"floor(epoch({column}))" if engine == "duckdb" else f"date_part(epoch_second, {column})"
         return f"cast(cast({seconds} as bigint) as varchar)"
+    if kind == "DATE" and engine == "snowflake":
+        # a cast writes it by DATE_OUTPUT_FORMAT, which an account or a user may change
+        return f"to_varchar({column}, 'YYYY-MM-DD')"
     if kind in ("DOUBLE", "FLOAT"):
         return f"cast(cast(round({column} * 1000000000) as bigint) as varchar)"
     if kind.startswith("DECIMAL"):

@@ -242,8 +242,8 @@ def what_is_left(plan: Plan, state: State) -> list[str]:
         if line.sign == "-" and line.text in granted_by:
             role = granted_by[line.text] or "the role that builds the view"
             text += (
-                f" (REVOKE takes away only what the role that runs it has granted, and {role} has granted "
-                f"this: as that role, run `{line.statement}`, or drop the view)"
+                f" (REVOKE takes away only what the role that runs it, or one below it, has granted, and "
+                f"{role} has granted this: as ACCOUNTADMIN, run `{line.statement}`, or drop the view)"
             )
         elif line.sign == "+" and line.text.startswith("account "):
             text += " (it does not exist, or is known by its locator: see `show grants of share`)"

@@ -10,9 +10,9 @@ import typer
 
 from scripts.console import console, error_console
 from scripts.errors import UserError
-from scripts.snowflake.account import Step, execute, rows_if_there, run_steps
+from scripts.snowflake.account import Step, execute, rows, rows_if_there, run_steps
 from scripts.snowflake.bootstrap_plan import ROLES, VERBS_TAKE, Setup, setup_steps
-from scripts.snowflake.names import identifier, quoted
+from scripts.snowflake.names import quoted
 
 
 @dataclass(frozen=True)
@@ -52,19 +52,24 @@ def throwaway_setup(place: Place) -> Setup:
     )
 
 
+def current_user(session: Any) -> str:
+    """The quoted name of the session's user, which need not be the name that they log in with."""
+    (found,) = rows(session, "select current_user() as name")
+    return quoted(found["name"])
+
+
 @contextmanager
-def set_up(session: Any, setup: Setup, user: str) -> Iterator[None]:
-    """Run bootstrap and give the user the roles of all verbs; drop it all at the end, also after a failure.
+def set_up(session: Any, setup: Setup) -> Iterator[None]:
+    """Run bootstrap and give the session's user the roles of all verbs; at the end drop it all, also after a
+    failure.
 
     Raises:
         UserError: Snowflake refused a statement.
         typer.Exit: something of it could not be dropped.
     """
     # granted here, because `--loader-user` and its like would also set the user's query tag
-    users = (
-        f"grant role {setup.role(role)} to user {quoted(identifier(user, 'user'))}"
-        for role in VERBS_TAKE.values()
-    )
+    user = current_user(session)
+    users = (f"grant role {setup.role(role)} to user {user}" for role in VERBS_TAKE.values())
     try:
         steps = [*setup_steps(setup), Step("securityadmin", "To whom verifies.", tuple(users))]
         run_steps(session, steps, "bootstrap")

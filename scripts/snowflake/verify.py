@@ -7,6 +7,7 @@ parts, the second with files replaced and removed, with a build after each; then
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -25,10 +26,9 @@ from scripts.snowflake import sides
 from scripts.snowflake.account import rows
 from scripts.snowflake.bootstrap_plan import roles_of_verbs
 from scripts.snowflake.compare import differences_of, relations_of
-from scripts.snowflake.names import identifier, quoted
 from scripts.snowflake.sides import PROJECT, Side, run, side_of
 from scripts.snowflake.statements import count, listed
-from scripts.snowflake.throwaway import Place, set_up, throwaway_setup
+from scripts.snowflake.throwaway import Place, current_user, set_up, throwaway_setup
 from scripts.snowflake.two_parts import add_late, copy_early, hour_of, replace_and_remove
 from scripts.warehouse import connect_snowflake
 
@@ -137,7 +137,7 @@ def _throwaway(work: Path, place: Place) -> Iterator[str]:
     os.environ |= {"SNOWFLAKE_WAREHOUSE": setup.warehouse, **roles_of_verbs(setup)}
     session = _session(work, as_role=False)
     try:
-        with set_up(session, setup, os.environ["SNOWFLAKE_USER"]):
+        with set_up(session, setup):
             yield setup.database
     finally:
         session.close()
@@ -153,10 +153,10 @@ def secondary_roles(session: Any) -> str:
     """What a session like those of dbt says of the roles that it acts as, beside its own; it is closed."""
     with closing(session):
         (found,) = rows(session, "select current_secondary_roles() as active")
+        user = current_user(session)
     active = json.loads(found["active"] or "{}").get("roles")
     if not active:
         return "roles: each verb acted as its own role and no other"
-    user = quoted(identifier(os.environ["SNOWFLAKE_USER"], "user"))
     return (
         f"roles: not shown for dbt, which also acted as {active}. Run `alter user {user} set "
         "default_secondary_roles = ()` and verify again; copymart's own sessions had none"
@@ -322,6 +322,8 @@ def page(seen: list[str]) -> str:
 
 def main() -> None:
     """Run the command; a UserError ends it with its message and exit status 1."""
+    # as Ctrl-C, so that what was set up is dropped
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         typer.run(verify)
     except UserError as error:

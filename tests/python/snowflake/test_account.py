@@ -251,7 +251,6 @@ def test_each_role_can_do_its_work_and_no_more(session: StrictSnowflake) -> None
     )
     assert held["SHARER"] == [
         "CREATE SHARE ACCOUNT ",
-        "IMPORT SHARE ACCOUNT ",
         "MANAGE SHARE TARGET ACCOUNT ",
         "USAGE DATABASE COPYMART +",
         "USAGE SCHEMA COPYMART.SHARES +",
@@ -262,6 +261,19 @@ def test_each_role_can_do_its_work_and_no_more(session: StrictSnowflake) -> None
         if grantee == "COPYMART_SHARER" and kind == "VIEW"
     }
     assert seen == {"SHARES"}
+
+
+def test_no_role_but_the_administrators_inherits_what_the_sharer_may(
+    session: StrictSnowflake, metrics: Wanted
+) -> None:
+    """MANAGE SHARE TARGET is for any share of the account, and SYSADMIN owns what could be put into one."""
+    give(session, metrics)
+    session.run("use role sysadmin")
+    with pytest.raises(Refused, match="CREATE SHARE"):
+        session.run("create share MINE")
+    with pytest.raises(Refused):
+        session.run(f'alter share "COPYMART_METRICS" add accounts = {CONSUMER}')
+    assert session.account.parents["COPYMART_SHARER"] == {"ACCOUNTADMIN"}
 
 
 def give(session: StrictSnowflake, wanted: Wanted, *accounts: str) -> list[str]:

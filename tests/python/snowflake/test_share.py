@@ -19,7 +19,7 @@ from scripts.snowflake.share import Grant, reviewed
 from scripts.snowflake.share_plan import View
 from support.project import PROJECT, read_yaml
 from support.snowflake import CONSUMER, built, dbt_environment, empty_account, read_manifest, view_statement
-from support.strict_snowflake import StrictSnowflake, run_all
+from support.strict_snowflake import StrictSnowflake, refused_to, run_all
 
 REVIEWED = read_yaml(PROJECT / "models/shares/_shares.yml")["models"]
 # To let one of these leave with the metrics, change this test too.
@@ -326,6 +326,7 @@ def test_a_share_has_more_accounts_than_show_shares_lists(shell: Shell) -> None:
     shell.session.account.consumers |= dict.fromkeys(others, (shell.session.account.region, "STANDARD"))
     for name in (CONSUMER, *others):
         assert shell("share", "--account", name, "--yes")[1] == ""
+    shell.session.run("use role accountadmin")
     (shown,) = [row for row in shell.session.show_shares("'%'")[1] if row[1] == "OUTBOUND"]
     assert shown[5].count(",") == 2
     gone = [argument for name in (CONSUMER, *others[:2]) for argument in ("--account", name)]
@@ -336,9 +337,7 @@ def test_a_share_has_more_accounts_than_show_shares_lists(shell: Shell) -> None:
 
 
 def test_what_a_role_cannot_list_is_there_all_the_same(shell: Shell) -> None:
-    """A set-up without IMPORT SHARE: SHOW SHARES lists nothing, and nobody takes that for an answer."""
-    grants = shell.session.account.grants
-    grants -= {grant for grant in grants if grant[:2] == ("COPYMART_SHARER", "IMPORT SHARE")}
+    """The sharer has no IMPORT SHARE: SHOW SHARES lists nothing, and nobody takes that for an answer."""
     assert shell("share", "--account", CONSUMER, "--yes")[1] == ""
     assert shell.session.show_shares("'%'")[1] == []
     assert shell("share", "--account", CONSUMER, "--check")[1] == ""
@@ -370,8 +369,9 @@ def test_what_another_role_granted_is_not_said_to_be_gone(shell: Shell) -> None:
     _, error = shell("share", "--account", CONSUMER, "--yes")
     revoke = 'revoke select on view "COPYMART"."SHARES"."SHARED_CALLS" from share "COPYMART_METRICS"'
     assert "and yet the share is not as planned" in error
-    assert f"COPYMART_TRANSFORMER has granted this: as that role, run `{revoke}`" in error
-    # as a role above the one that granted it
+    # the role that granted it does not see the share
+    assert refused_to("COPYMART_TRANSFORMER", shell.session, [revoke]) == [revoke]
+    assert f"COPYMART_TRANSFORMER has granted this: as ACCOUNTADMIN, run `{revoke}`" in error
     run_all(shell.session, ["use role accountadmin", revoke])
     assert shell("share", "--account", CONSUMER, "--check")[1] == ""
 
@@ -545,6 +545,10 @@ def test_bootstrap_asks_before_it_applies(shell: Shell) -> None:
         (("--landing", "/tmp/x"), "is no s3://bucket/prefix/"),
         (("--landing", "s3://b/x"), "give --storage-role-arn"),
         (("--storage-role-arn", "role"), "is no role"),
+        (
+            ("--landing", "s3://b/x", "--storage-role-arn", "arn:aws-us-gov:iam::123456789012:role/x"),
+            "Snowflake reaches buckets of the partition aws-us-gov by other addresses",
+        ),
         (("--snowpipe",), "--snowpipe needs the place that it loads from"),
         (("--loader-user", "x'y"), 'user "x\'y" is not a plain Snowflake name'),
     ],
@@ -554,6 +558,20 @@ def test_bootstrap_refuses_what_it_cannot_name(options: tuple[str, ...], message
 
 
 # -- the documentation
+
+
+def test_developers_leave_the_warehouse_of_production_as_it_is(shell: Shell) -> None:
+    """As the documentation sets up their database: options decide size and limit of the warehouse too."""
+    shell.session.account = empty_account()
+    production = ("--warehouse-size", "large", "--credit-quota", "900")
+    assert shell("bootstrap", "snowflake", *production, "--apply", "--yes")[1] == ""
+    before = deepcopy(shell.session.account.objects)
+    text = (PROJECT / "docs/snowflake.md").read_text()
+    (advice,) = re.findall(r"`(--database COPYMART_DEV [^`]*)`", text)
+    assert shell("bootstrap", "snowflake", *advice.split(), "--apply", "--yes")[1] == ""
+    objects = shell.session.account.objects
+    assert {key: objects[key] for key in before} == before
+    assert all("_DEV" in key[1][0] for key in objects if key not in before)
 
 
 def examples() -> list[tuple[list[str], str]]:

@@ -1,7 +1,9 @@
 """The parts of `make verify-snowflake`: what it runs, what it says and what it writes, whatever fails."""
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 from scripts.cli import app
 from scripts.errors import UserError
 from scripts.snowflake import sides, verify
+from scripts.snowflake.compare import as_text
 from scripts.snowflake.sides import PROJECT, Side
 from scripts.snowflake.statements import KINDS, count, kind_of, listed
 from scripts.snowflake.throwaway import Place, throwaway_setup
@@ -93,7 +96,8 @@ def test_what_failed_first_in_a_share_is_told_first(
 
 @pytest.mark.parametrize("secondary", ["ALL", "NONE"])
 def test_it_says_when_dbt_acted_as_other_roles_too(secondary: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SNOWFLAKE_USER", "admin")
+    # as one logs in, which need not be the name of the user
+    monkeypatch.setenv("SNOWFLAKE_USER", "admin@example.com")
     account = empty_account()
     account.secondary = secondary
     account.users["ADMIN"].add("COPYMART_VERIFY_1_LOADER")
@@ -104,6 +108,14 @@ def test_it_says_when_dbt_acted_as_other_roles_too(secondary: str, monkeypatch: 
     else:
         assert said.startswith("roles: not shown for dbt, which also acted as COPYMART_VERIFY_1_LOADER.")
         assert 'alter user "ADMIN" set default_secondary_roles = ()' in said
+
+
+def test_a_date_is_compared_whatever_format_the_account_has() -> None:
+    """DATE_OUTPUT_FORMAT decides what a cast to text writes."""
+    query = as_text("snowflake", "db.marts.t", {"metric_date": "DATE"})
+    assert query == "select to_varchar(compared.metric_date, 'YYYY-MM-DD') as c0 from db.marts.t as compared"
+    query = as_text("duckdb", "marts.t", {"metric_date": "DATE"})
+    assert query == "select cast(compared.metric_date as varchar) as c0 from marts.t as compared"
 
 
 def told(failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -137,6 +149,34 @@ def test_what_was_seen_before_it_was_stopped_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert told(KeyboardInterrupt(), tmp_path, monkeypatch).endswith("- FAILED: KeyboardInterrupt\n")
+
+
+def test_a_terminated_verification_still_drops_what_it_set_up(tmp_path: Path) -> None:
+    """CI ends what takes too long by SIGTERM, by which Python leaves out every `finally`."""
+    program = """
+import os, signal, sys
+from scripts.snowflake import verify
+
+def half(*arguments):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        print("dropped")
+
+verify._verify = half
+verify.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--report", str(tmp_path / "seen.md")],
+        cwd=PROJECT,
+        env={**os.environ, "SNOWFLAKE_ACCOUNT": "acme-prod", "SNOWFLAKE_USER": "admin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "dropped" in done.stdout, done.stderr
+    assert done.returncode != 0
+    assert (tmp_path / "seen.md").read_text().endswith("- FAILED: KeyboardInterrupt\n")
 
 
 def test_make_writes_the_report_where_no_other_is_named() -> None:

@@ -20,7 +20,7 @@ ACCOUNT = Account(users={USER: {"ACCOUNTADMIN"}}, secondary="NONE")
 
 _OF_THE_ACCOUNT = re.compile(
     r"use (secondary )?role|grant|revoke|alter user|alter stage|show grants|show shares|desc(ribe)? share|"
-    r"select current_(organization_name|secondary_roles)|(create|drop) role|"
+    r"select current_(organization_name|secondary_roles|user)|(create|drop) role|"
     r"(create( or replace)?|alter|drop) (warehouse|resource monitor|(storage )?integration|share|pipe)",
     re.IGNORECASE,
 )

@@ -45,6 +45,10 @@ class Objects(Session):
         asked = "ALL" if self.secondary == "ALL" else ""
         return ["ACTIVE"], [(json.dumps({"roles": ",".join(active), "value": asked}),)]
 
+    @form(r"SELECT CURRENT_USER\(\) AS NAME")
+    def current_user(self) -> Rows:
+        return ["NAME"], [(self.user,)]
+
     @form(r"CREATE ROLE (?P<absent>IF NOT EXISTS )?(?P<name>{id})(?: COMMENT = {text})?")
     def create_role(self, absent: str | None, name: str) -> None:
         (role,) = parts(name)

@@ -208,7 +208,7 @@ def test_a_person_is_forgotten_as_on_duckdb(here: OnDuckDB, there: OnSnowflake) 
 def test_the_role_that_runs_dbt_sends_and_readers_see_nothing_of_it(port: int) -> None:
     setup = throwaway_setup(Place(None, None, None))
     settings = {"type": "snowflake", "schema": "PROD"}
-    with closing(connect(port, "OTHER")) as administrator, set_up(administrator, setup, "someone"):
+    with closing(connect(port, "OTHER")) as administrator, set_up(administrator, setup):
         with closing(connect(port, setup.database, f"{setup.prefix}_TRANSFORMER")) as session:
             sender = OnSnowflake(session, settings, "PROD")
             sender.run("create or replace table audiences.vip as select 'u1' as id")

@@ -623,7 +623,7 @@ def test_the_emulated_snowflake_checks_what_the_roles_of_bootstrap_do(port: int)
             other.close()
         return ""
 
-    with set_up(administrator, setup, "someone"):
+    with set_up(administrator, setup):
         assert refused("LOADER", f"create table {staging}.landed (a varchar(134217728))") == ""
         assert refused("LOADER", f"insert into {staging}.landed (a) select 'x'") == ""
         assert "CREATE TABLE" in refused("READER", f"create table {setup.database}.MARTS.mine (a int)")
