@@ -5,6 +5,7 @@ the answers with status 200 that are not what they seem.
 """
 
 import json
+import math
 import random
 import time
 from collections import deque
@@ -22,6 +23,7 @@ from dlt.sources.helpers.rest_client.paginators import JSONResponseCursorPaginat
 from requests import HTTPError, JSONDecodeError, PreparedRequest, RequestException, Response, Session
 from requests.adapters import HTTPAdapter
 
+from scripts.customerio.retry_after import retry_after
 from scripts.errors import UserError
 
 KEY = "CUSTOMERIO_APP_API_KEY"
@@ -58,7 +60,18 @@ class Api:
     pause: float = 2.0
 
 
-class _Paced(HTTPAdapter):
+class _Waiting(HTTPAdapter):
+    """Gives dlt a Retry-After as seconds: a date that no calendar has ends in its trace."""
+
+    def send(self, *given: Any, **named: Any) -> Response:
+        response = super().send(*given, **named)
+        wait = retry_after(response.headers.pop("Retry-After", ""), time.time())
+        if wait is not None:
+            response.headers["Retry-After"] = str(math.ceil(min(wait, _LONGEST_WAIT)))
+        return response
+
+
+class _Paced(_Waiting):
     """Sends at most `rate` requests in any second, retries too."""
 
     def __init__(self, rate: float) -> None:
@@ -83,10 +96,7 @@ def open_api(address: str, key: str, rate: float = 10, backoff: float = 1.0, pau
     `key`: the App API key. `rate`: requests per second at most. `backoff`: seconds before the first retry;
     each next one waits twice as long, and a Retry-After decides where Customer.io sends one.
     """
-    session, files = _retrying(backoff), _retrying(backoff)
-    adapter = _Paced(rate)
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, adapter)
+    session, files = _retrying(backoff, _Paced(rate)), _retrying(backoff, _Waiting())
     # the API has no redirects, and the key is not for another host
     session.max_redirects = 0
     # its own configuration: the default reads files of dlt in the folder and at home
@@ -94,14 +104,17 @@ def open_api(address: str, key: str, rate: float = 10, backoff: float = 1.0, pau
     return Api(client, files, pause)
 
 
-def _retrying(backoff: float) -> Session:
-    return Client(
+def _retrying(backoff: float, adapter: HTTPAdapter) -> Session:
+    session = Client(
         request_timeout=_TIMEOUT,
         raise_for_status=False,
         request_max_attempts=_ATTEMPTS,
         request_backoff_factor=backoff,
         request_max_retry_delay=_LONGEST_WAIT,
     ).session
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, adapter)
+    return session
 
 
 def path_of(*parts: object) -> str:

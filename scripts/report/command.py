@@ -38,14 +38,15 @@ def report(
 
     \f
     Raises:
-        UserError: the warehouse cannot be opened or lacks a mart, or the file cannot be written.
+        UserError: the warehouse cannot be opened or lacks a mart, the var `min_match_rate` is no share, or
+            the file cannot be written.
     """
     # imported here because it imports altair, which takes a second that --help should not
     from scripts.report.page import page
 
     require_writable(to)
     began = time.monotonic()
-    min_match_rate = float(warehouse.project_vars(project_dir)["min_match_rate"])
+    min_match_rate = _min_match_rate(project_dir)
     with progress("reading", len(fields(Marts))) as advance:
         marts = read(project_dir, profiles_dir, target, advance)
     templates = len(marts.templates["template_id"].unique())
@@ -56,6 +57,16 @@ def report(
         f"{templates:,} {'template' if templates == 1 else 'templates'} in {to}, {size / 1e6:.1f} MB, "
         f"{time.monotonic() - began:.1f} s"
     )
+
+
+def _min_match_rate(project_dir: Path) -> float:
+    found = warehouse.project_vars(project_dir).get("min_match_rate")
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= 1:
+        raise UserError(
+            f"the var min_match_rate in {project_dir / 'dbt_project.yml'} is {found!r}: "
+            "write a number from 0 to 1"
+        )
+    return found
 
 
 def require_writable(to: Path) -> None:

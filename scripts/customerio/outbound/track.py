@@ -6,6 +6,7 @@ its exceptions.
 """
 
 import json
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from requests import RequestException, Response, Session
 from requests.adapters import HTTPAdapter
 
 from scripts.customerio.outbound.outcomes import Again, Refusal, Refused
+from scripts.customerio.retry_after import retry_after
 from scripts.errors import UserError
 
 SITE_ID, API_KEY = "CUSTOMERIO_SITE_ID", "CUSTOMERIO_TRACK_API_KEY"
@@ -197,11 +199,7 @@ def _json(response: Response) -> Any:
 
 
 def _wait(response: Response) -> float | None:
-    """The seconds in Retry-After; a date in it is not used by Customer.io, and read as nothing."""
-    try:
-        return max(0.0, float(response.headers.get("Retry-After", "")))
-    except ValueError:
-        return None
+    return retry_after(response.headers.get("Retry-After", ""), time.time())
 
 
 def _refusals(body: Any, count: int) -> dict[int, Refusal]:

@@ -148,6 +148,19 @@ def test_who_gets_an_id_has_not_left_by_the_address(there: Project, world: World
     assert person.attributes["copymart_vip"] is False
 
 
+def test_an_audience_that_names_people_otherwise_has_other_members(there: Project, world: World) -> None:
+    """Nothing in it says that both names are of one person."""
+    build(there, [{"email": "mia@x.io"}], "email varchar")
+    run(there, world, create=True)
+    build(there, [{"id": "u1"}], "id varchar")
+    items(world)
+    run(there, world)
+    assert [(item["identifiers"], item["attributes"]["copymart_vip"]) for item in items(world)] == [
+        ({"email": "mia@x.io"}, False),
+        ({"id": "u1"}, True),
+    ]
+
+
 def test_a_column_may_have_any_name(there: Project, world: World) -> None:
     build(there, [])
     with there.connect() as connection:

@@ -4,13 +4,31 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scripts.customerio.app_api import Api, Gone, Restarted, items_of, one, open_api, pages, path_of
+from scripts.customerio.app_api import (
+    Api,
+    Gone,
+    Restarted,
+    download,
+    items_of,
+    one,
+    open_api,
+    pages,
+    path_of,
+)
 from scripts.errors import UserError
 from support.app_api import KEY, NOW, Answer, World, answer, error, message, served, token
+
+# of Retry-After: neither seconds nor a date to come
+UNUSABLE = (
+    *("soon", "nan", "-1", "Mon, 01 Jan 99999 00:00:00 GMT"),
+    *("Mon, 99 Jan 2026 00:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "1 Jan 2026 " + "9" * 30 + ":00:00"),
+)
 
 
 @pytest.fixture
@@ -137,6 +155,29 @@ def test_429_waits_as_long_as_it_is_told(world: World) -> None:
     assert read(world, "v1/segments", "segments") == [[]]
     assert time.monotonic() - started >= 1
     assert len(world.asked) == 2
+
+
+@pytest.mark.parametrize("given", UNUSABLE)
+def test_a_retry_after_that_says_nothing_waits_as_without_one(
+    world: World, tmp_path: Path, given: str
+) -> None:
+    world.instead = [answer(429, "slow down", Retry_After=given)]
+    assert read(world, "v1/segments", "segments") == [[]]
+    world.instead = [answer(503, "slow down", Retry_After=given), answer(200, {})]
+    assert download(api(world), f"{world.address}/signed/people", tmp_path / "file")
+    assert len(world.asked) == 4
+
+
+def test_a_retry_after_may_be_a_date_and_is_obeyed_up_to_a_bound(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", waits.append)
+    for given in (formatdate(time.time() + 30, usegmt=True), formatdate(4e9), "30", "9" * 5_000):
+        world.instead = [answer(429, "slow down", Retry_After=given)]
+        assert read(world, "v1/segments", "segments") == [[]]
+    waits = [round(wait) for wait in waits if wait > 1]
+    assert waits[0] in (29, 30, 31) and waits[1:] == [900, 30, 900]
 
 
 def test_429_5xx_and_cut_answers_are_asked_again(world: World) -> None:

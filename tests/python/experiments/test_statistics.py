@@ -223,6 +223,17 @@ def test_wilson_intervals_are_statsmodels(query: Query) -> None:
         )
 
 
+def test_a_wilson_interval_of_none_or_all_ends_at_0_or_1(query: Query) -> None:
+    """Rounding takes either end beyond it, which a page shows as -0.00 %."""
+    rows = [[y, n, d] for n in range(1, 200) for y in (0, n) for d in range(1, 9)]
+    load(query, "rates", ["y", "n", "d"], rows)
+    low, high = (MACROS.wilson_bound("y", "n", "d", side) for side in "-+")
+    found = query(f"select min({low}), max({high}) from rates")
+    assert found == [(0.0, 1.0)]
+    unknown = [MACROS.wilson_bound("cast(null as double)", "n", "d", side) for side in "-+"]
+    assert query(f"select max({unknown[0]}), max({unknown[1]}) from rates") == [(None, None)]
+
+
 def test_adjusted_p_values_are_statsmodels(query: Query) -> None:
     draw = np.random.default_rng(2)
     families = [draw.uniform(0, 1, draw.integers(1, 12)) ** 3 for _ in range(10 if TABLES < 1_000 else 50)]

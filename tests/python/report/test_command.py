@@ -70,6 +70,16 @@ def test_a_warehouse_that_nothing_has_landed_in_gives_a_page(project: Path, open
     assert "No template has been served yet." in tab.inner_text("#overview")
 
 
+@pytest.mark.parametrize("given", ["abc", "90", "-0.1", ".nan", "true", "[]", "'0.9'", "", None])
+def test_a_match_rate_that_is_no_share_says_what_to_write(project: Path, given: str | None) -> None:
+    least = "" if given is None else f"min_match_rate: {given}, "
+    (project / "dbt_project.yml").write_text(
+        f"name: copymart\nprofile: copymart\nvars: {{{least}production_schema: PROD}}\n"
+    )
+    with pytest.raises(UserError, match=r"min_match_rate .*: write a number from 0 to 1"):
+        command.report(to=project / "report.html", project_dir=project, profiles_dir=project)
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

@@ -1,6 +1,7 @@
 """Requests to the Track API: what each answer means, and what never leaves."""
 
 import json
+import math
 import traceback
 from collections.abc import Iterator
 from typing import Any
@@ -103,6 +104,34 @@ def test_what_may_pass_is_to_be_sent_again_and_is_sent_once_by_the_client(
     assert str(caught.value) == (fault[:3] if fault[0] in "45" else "no answer (ConnectionError)")
     # the client's own retries are off
     assert world.requests == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "waits"),
+    [
+        (" 7 ", 7.0),
+        ("0", 0.0),
+        ("-1", 0.0),
+        ("9" * 400, math.inf),
+        ("Fri, 04 Sep 2026 00:00:30 GMT", 30.0),
+        ("Friday, 04-Sep-26 00:00:30 GMT", 30.0),
+        ("Fri Sep  4 00:00:30 2026", 30.0),
+        ("Fri, 04 Sep 2026 00:00:00 GMT", None),
+        ("Thu, 03 Sep 2026 23:59:59 GMT", None),
+        ("Mon, 01 Jan 99999 00:00:00 GMT", None),
+        ("Fri, 99 Sep 2026 00:00:30 GMT", None),
+        ("4 Sep 2026 " + "9" * 30 + ":00:00", None),
+        *((text, None) for text in ("", "soon", "nan", "7 s")),
+    ],
+)
+def test_a_retry_after_is_a_number_of_seconds_or_a_date(
+    world: World, track: Track, monkeypatch: pytest.MonkeyPatch, given: str, waits: float | None
+) -> None:
+    monkeypatch.setattr("scripts.customerio.outbound.track.time.time", lambda: 1_788_480_000.0)
+    world.instead = [(429, {"Retry_After": given}, b"")]
+    with pytest.raises(Again) as caught:
+        track.batch([identify("u1")])
+    assert caught.value.wait == waits
 
 
 @pytest.mark.parametrize("status", [200, 207, 400])
