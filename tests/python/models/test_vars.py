@@ -13,7 +13,7 @@ import pytest
 import yaml
 from jinja2 import Environment
 
-from support.project import NO_MANIFEST, PROJECT, Built, attempt, run, settings
+from support.project import NO_MANIFEST, PROJECT, Built, attempt, settings
 
 PROJECT_FILE: dict[str, Any] = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())
 DEFAULTS: dict[str, Any] = PROJECT_FILE["vars"]
@@ -257,26 +257,16 @@ def test_seeds_outside_the_project_stop_dbt_while_it_parses(folder: str) -> None
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
+        ("COPYMART_THREADS", "0", "set COPYMART_THREADS to a whole number"),
         ("COPYMART_MEMORY_LIMIT", "abc", "set COPYMART_MEMORY_LIMIT to an amount"),
         ("COPYMART_SEEDS", "/nowhere/seeds", "COPYMART_SEEDS must be a path within the project"),
         ("COPYMART_SEEDS", "", "no landing tables"),
     ],
 )
 def test_dbt_names_a_wrong_variable_without_a_trace(tmp_path: Path, name: str, value: str, said: str) -> None:
-    stopped(settings(tmp_path) | NO_MANIFEST | {name: value}, said)
-
-
-@pytest.mark.integration
-def test_dbt_names_wrong_threads_although_it_kept_a_parse(tmp_path: Path) -> None:
-    # of itself, dbt takes another number of threads for no reason to parse again
-    environment = settings(tmp_path) | NO_MANIFEST
-    run(environment, "dbt", "parse")
-    stopped(environment | {"COPYMART_THREADS": "0"}, "set COPYMART_THREADS to a whole number")
-
-
-def stopped(environment: dict[str, str], said: str) -> None:
-    """Run dbt, and look whether it stops with these words instead of a trace."""
-    done = attempt(environment, "dbt", "--no-use-colors", "run")
+    # dbt takes another number of threads for no reason to parse again
+    dbt = ("dbt", "--no-use-colors", "--no-partial-parse", "run")
+    done = attempt(settings(tmp_path) | NO_MANIFEST | {name: value}, *dbt)
     assert done.status != 0
     assert said in " ".join(done.output.split())
     assert "Traceback" not in done.output
