@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from scripts.land import repeated_keys
+from scripts.land.arrow_tables import registered
 from scripts.land.checks import HEAD, check_query, raw_query
 from scripts.land.engine import Stamp
 from scripts.land.maps import keys_once
@@ -115,27 +116,22 @@ def insert(
     """Insert the good lines, and the others as rejects."""
     chunk = pa.concat_tables(lines.tables)
     numbers = pa.array(lines.files.keys(), pa.int32())
-    connection.register("chunk", chunk)
-    connection.register("files_of_chunk", pa.table({"file_no": numbers, "file": list(lines.files.values())}))
-    if HEAD in chunk.schema.names:
-        landed = _insert_divided(connection, dataset, lines, chunk, bounds, stamp)
-        for view in ("chunk", "files_of_chunk"):
-            connection.unregister(view)
-        return landed
-    noted = _insert_good(connection, dataset, chunk.schema, bounds, stamp)
-    connection.register("noted", noted)
-    rejected = noted.filter(pc.is_valid(noted["reason"]))
-    if len(rejected):
-        connection.execute(
-            f"insert into staging.{dataset.name}_rejects select file, line, raw, reason, $landed_at "
-            f"from ({raw_query(dataset, chunk.schema)}) join noted using (file_no, line) "
-            "join files_of_chunk using (file_no) where reason is not null",
-            {"landed_at": stamp.landed_at},
-        )
-    landed = Landed(_counts(lines, chunk, rejected), _unknown(connection, dataset) if len(noted) else {})
-    for view in ("chunk", "files_of_chunk", "noted"):
-        connection.unregister(view)
-    return landed
+    files = pa.table({"file_no": numbers, "file": list(lines.files.values())})
+    with registered(connection, chunk=chunk, files_of_chunk=files):
+        if HEAD in chunk.schema.names:
+            return _insert_divided(connection, dataset, lines, chunk, bounds, stamp)
+        noted = _insert_good(connection, dataset, chunk.schema, bounds, stamp)
+        rejected = noted.filter(pc.is_valid(noted["reason"]))
+        with registered(connection, noted=noted):
+            if len(rejected):
+                connection.execute(
+                    f"insert into staging.{dataset.name}_rejects select file, line, raw, reason, $landed_at "
+                    f"from ({raw_query(dataset, chunk.schema)}) join noted using (file_no, line) "
+                    "join files_of_chunk using (file_no) where reason is not null",
+                    {"landed_at": stamp.landed_at},
+                )
+            unknown = _unknown(connection, dataset) if len(noted) else {}
+        return Landed(_counts(lines, chunk, rejected), unknown)
 
 
 def _insert_divided(
@@ -152,11 +148,10 @@ def _insert_divided(
         del found["odd"]
     if not len(noted):
         return Landed(counts, {})
-    connection.register("noted", noted)
-    left = connection.sql(
-        f"select file_no, {', '.join(LINES.names)} from chunk semi join noted using (file_no, line)"
-    ).to_arrow_table()
-    connection.unregister("noted")
+    with registered(connection, noted=noted):
+        left = connection.sql(
+            f"select file_no, {', '.join(LINES.names)} from chunk semi join noted using (file_no, line)"
+        ).to_arrow_table()
     return Landed(counts, {}, left)
 
 

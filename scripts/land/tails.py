@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from scripts.land.arrow_tables import registered
 from scripts.land.checks import HEAD, check_query, repeated_keys_query
 from scripts.land.records import Columns, lines_of_texts
 from scripts.land.rules import Dataset, name, only, quoted
@@ -127,22 +128,20 @@ def _judged(
         lines += [f"{before}{text.removesuffix(chr(10))}{after}" for text in part.to_pylist()]
     # one per part, also where a line break stands in it, as in an element of an array
     chunk = lines_of_texts(lines, 1)
-    connection.register(
-        "chunk", chunk.add_column(0, "file_no", pa.repeat(pa.scalar(0, pa.int32()), len(chunk)))
-    )
+    chunk = chunk.add_column(0, "file_no", pa.repeat(pa.scalar(0, pa.int32()), len(chunk)))
     checked = check_query(dataset, chunk.schema)
     times = dict(zip(("earliest", "latest"), bounds, strict=True)) if "$earliest" in checked else {}
     known = ", ".join(map(quoted, dataset.columns.fields))
     repeated = f"select value from ({repeated_keys_query(dataset, 1)})"
     once = " and ".join(f"coalesce({name(column)} not in ({repeated}), true)" for column in dataset.maps)
     columns = ", ".join(f"{name(column)}::varchar as {name(column)}" for part in shared for column in part)
-    result = connection.sql(
-        f"with checked as materialized (select 1 as part, * from ({checked})) "
-        f"select _reason is null and (keys is null or list_has_all([{known}], keys)) and {once} as good, "
-        f"{columns} from checked order by line",
-        params=times,
-    ).to_arrow_table()
-    connection.unregister("chunk")
+    with registered(connection, chunk=chunk):
+        result = connection.sql(
+            f"with checked as materialized (select 1 as part, * from ({checked})) "
+            f"select _reason is null and (keys is null or list_has_all([{known}], keys)) and {once} as good, "
+            f"{columns} from checked order by line",
+            params=times,
+        ).to_arrow_table()
     found, start = [], 0
     for part, fields in zip(parts, shared, strict=True):
         rows = result.slice(start, len(part))

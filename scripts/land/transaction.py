@@ -14,6 +14,7 @@ from scripts.console import progress
 from scripts.errors import UserError
 from scripts.land import chunks as sizes
 from scripts.land import straight
+from scripts.land.arrow_tables import registered
 from scripts.land.checks import check_query, raw_query, repeated_keys_query
 from scripts.land.chunks import Chunk, Skipped
 from scripts.land.engine import Engine, Stamp, new_stamp
@@ -213,11 +214,10 @@ class Batch:
 
     def _check_first(self, table: pa.Table, uris: dict[int, str]) -> None:
         """Check records in a temporary table, from which they are inserted."""
-        self.connection.register("chunk", table)
-        self._check(table.schema, uris)
-        if self.plan.dataset.typed:
-            self._insert()
-        self.connection.unregister("chunk")
+        with registered(self.connection, chunk=table):
+            self._check(table.schema, uris)
+            if self.plan.dataset.typed:
+                self._insert()
         if not self.plan.dataset.typed:
             self.waiting += max(table.nbytes, 1)
         # what is checked lies in memory a second time
@@ -252,9 +252,8 @@ class Batch:
         numbers = pa.array(uris.keys(), pa.int32())
         parts = pa.repeat(pa.scalar(self.part, pa.int32()), len(uris))
         names = pa.table({"part": parts, "file_no": numbers, "file": list(uris.values())})
-        self.connection.register("names", names)
-        self._keep("files", "from names")
-        self.connection.unregister("names")
+        with registered(self.connection, names=names):
+            self._keep("files", "from names")
         if dataset.typed:
             # two casts of a column take less time than a copy of the records
             query = typed_query(dataset, schema, earliest, latest)
