@@ -41,8 +41,8 @@
     ]) -%}
 {% endif %}
 
-{# What another feed counts is not counted twice. But the sync names people by cio_id alone: where it counts an event, that
-   of the webhooks says which id and address are theirs. #}
+{# What another feed counts is not counted twice. But the sync names people by cio_id alone: where it counts an event,
+   that of the webhooks says which id and address are theirs. #}
 {% set is_counted %}coalesce(uncounted_reason, '') != 'in_other_feed'{% endset %}
 {% set is_read -%}
         ({{ is_counted }} or feed = 'webhooks')
