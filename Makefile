@@ -9,6 +9,7 @@ BASE ?=
 CALLS ?= 1000000
 EXAMPLES ?= 300
 SEED ?=
+FEEDS ?=
 SIZES ?= 1M 10M 40M
 PARSE_OPTIONS ?= --no-partial-parse
 BENCH_OPTIONS ?=
