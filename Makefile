@@ -9,6 +9,7 @@ BASE ?=
 CALLS ?= 1000000
 EXAMPLES ?= 300
 SEED ?=
+FEEDS ?=
 SIZES ?= 1M 10M 40M
 PARSE_OPTIONS ?= --no-partial-parse
 BENCH_OPTIONS ?=
@@ -85,7 +86,8 @@ help: ## list the targets
 	@echo "  PYTHON=/usr/bin/python3.12  the Python that makes .venv; default: the newest of 3.11 to 3.14 on the path"
 	@echo "  BASE=REF     make ci-slim: the branch or commit to compare with, e.g. origin/main"
 	@echo "  CALLS=N      make truth: the number of calls; default 1000000"
-	@echo "  EXAMPLES=N   make replay: the number of histories; default 300. SEED=N plays those of an earlier run again"
+	@echo "  EXAMPLES=N   make replay: the number of histories; default 300. SEED=N plays those of an earlier run again;"
+	@echo "               FEEDS='sync, webhooks' with these feeds as engagement_feeds"
 	@echo "  SIZES='1M 10M'  make bench: the numbers of calls; default 1M 10M 40M"
 	@echo "  VERIFY_OPTIONS='--calls 500'  options of make verify-snowflake: also stages, another --report, see its --help"
 	@echo "  SHAPE=impressions  make bench: one call per journey, many copies, few clicks, e.g. with SIZES=81M"
@@ -237,7 +239,8 @@ truth: venv-dev ## every mart cell against the truth of CALLS simulated calls, b
 
 replay: venv-dev ## incremental builds against full ones in EXAMPLES random histories
 	$(call say,"$(EXAMPLES) random histories against full builds")
-	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) $(BIN)/python -m pytest tests/python/models/test_replay.py
+	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) COPYMART_REPLAY_FEEDS="$(FEEDS)" \
+	  $(BIN)/python -m pytest tests/python/models/test_replay.py
 
 # gbstats wants an older numpy than the lock has.
 data/gbstats/bin/python: | venv-dev

@@ -22,6 +22,7 @@
     'metric_date', 'channel', 'metric', 'is_machine', 'is_copy_sent', 'campaign_id', 'journey_id', 'subject', 'url_hash',
     'hour_of_day', 'copy_id', 'template_id',
 ] %}
+{% set always_known = ['metric_date', 'is_copy_sent'] %}
 {% set grain = ['identity_key'] + described %}
 {# Who is touched on which day, and the days on which everybody is. #}
 {% if is_incremental() %}
@@ -40,9 +41,11 @@
     ]) -%}
 {% endif %}
 
-{# what another feed counts is not counted twice #}
-{% set is_counted -%}
-        coalesce(uncounted_reason, '') != 'in_other_feed'
+{# What another feed counts is not counted twice. But the sync names people by cio_id alone: where it counts an event,
+   that of the webhooks says which id and address are theirs. #}
+{% set is_counted %}coalesce(uncounted_reason, '') != 'in_other_feed'{% endset %}
+{% set is_read -%}
+        ({{ is_counted }} or feed = 'webhooks')
         {{ and_in_piece() }}
         {%- if is_incremental() %}
         and metric_date in (select metric_date from {{ ref('int_touched_dates') }})
@@ -71,6 +74,7 @@ events as (
         delivery_key,
         delivery_date,
         copy_id,
+        {{ is_counted }} as is_counted,
         coalesce(copy_id is not null and counts_as = 'sent' and is_first, false) as is_copy_sent
     {% if is_incremental() -%}
     -- an event of the sync has no user_id of its own
@@ -82,11 +86,11 @@ events as (
             'of': ref('int_touched_people'),
         },
         is_everybodys_day,
-    ], is_counted) }}
+    ], is_read) }}
     {%- else -%}
     from {{ ref('fct_engagement_events') }}
     where
-        {{ is_counted }}
+        {{ is_read }}
     {%- endif %}
 
 ),
@@ -138,6 +142,7 @@ described as (
         events.channel,
         events.metric,
         events.is_machine,
+        events.is_counted,
         events.is_copy_sent,
         events.campaign_id,
         events.journey_id,
@@ -172,9 +177,13 @@ described as (
 identified as (
 
     select
-        {{ columns_of('described', described + ['event_at', 'customer_id', 'cio_id', 'email']) }},
+        {{ columns_of('described', always_known + ['event_at', 'is_counted', 'customer_id', 'cio_id', 'email']) }},
+        {%- for column in described | reject('in', always_known) %}
+        case when is_counted then {{ column }} end as {{ column }},
+        {%- endfor %}
         {{ strongest_identifier('customer_id', 'cio_id', 'email') }} as identifier,
-        {{ surrogate_key(['customer_id', 'cio_id', 'email']) }} as identity_key
+        {{ surrogate_key(['customer_id', 'cio_id', 'email']) }}
+        || case when is_counted then '' else ':named' end as identity_key
     from described
     where coalesce(customer_id, cio_id, email) is not null
 
@@ -204,7 +213,7 @@ final as (
         max(email) as email,
         min(event_at) as first_event_at,
         max(event_at) as last_event_at,
-        cast(count(*) as {{ dbt.type_bigint() }}) as events_counted
+        cast(count(case when is_counted then 1 end) as {{ dbt.type_bigint() }}) as events_counted
     from touched
     group by {{ grain | join(', ') }}
 

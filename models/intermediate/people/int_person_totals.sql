@@ -8,6 +8,7 @@ with
 sums as (
 
     select * from {{ ref('int_person_sums') }}
+    where events_counted > 0
 
 ),
 

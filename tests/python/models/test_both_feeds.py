@@ -1,6 +1,7 @@
 """R13: webhooks, the warehouse sync, or both, in any order and with gaps, give the same numbers."""
 
 import os
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -58,6 +59,39 @@ def test_a_second_feed_changes_no_number(built: Built, sync: Path, tmp_path: Pat
     assert (
         count(both, events) > count(both, f"{events} and uncounted_reason = 'in_other_feed'") * 0.9 > 10_000
     )
+
+
+def test_whom_webhooks_name_is_known_where_the_sync_counts(built: Built, sync: Path, tmp_path: Path) -> None:
+    """The sync's events name people by cio_id alone, and its table of people is not exported."""
+    first = copy_of(built, tmp_path)
+    without_people = tmp_path / "sync"
+    shutil.copytree(sync, without_people, ignore=shutil.ignore_patterns("*people*"))
+    feeds = ("--vars", '{"engagement_feeds": ["sync", "webhooks"]}')
+    # all that customer_engagement_profiles needs
+    build = ("run", "--select", "+customer_engagement_profiles", *feeds)
+    run(first.environment, "dbt", *build, "--full-refresh")
+    run(first.environment, "copymart", "land", "--sync", without_people)
+    run(first.environment, "dbt", *build)
+    query = "select person_key, cio_customer_id, cio_id, email from {0}marts.customer_engagement_profiles"
+    tables = ("int_person_days", "int_person_sums", "int_person_identities", "int_person_ids")
+    sums = "select count(*), sum(hash(model)) from intermediate.{0} as model"
+    found = []
+    for refresh in ((), ("--full-refresh",)):
+        if refresh:
+            run(first.environment, "dbt", *build, *refresh)
+        with duckdb.connect(str(first.warehouse), read_only=True) as connection:
+            connection.execute(f"attach '{built.warehouse}' as theirs (read_only)")
+            ours, theirs = (query.format(side) for side in ("", "theirs."))
+            # of who has no cio_id in any webhook, nothing says which cio_id of the sync is theirs
+            lost = f"{theirs} where cio_id is not null except {ours}"
+            made_up = f"{ours} where coalesce(cio_customer_id, email) is not null except {theirs}"
+            assert connection.execute(lost).fetchall() == []
+            assert connection.execute(made_up).fetchall() == []
+            found.append([connection.execute(sums.format(table)).fetchone() for table in tables])
+    assert found[0] == found[1]
+    named = "select count(*) from intermediate.int_person_days where events_counted = 0"
+    counted = "select count(*) from intermediate.int_person_days where events_counted > 0"
+    assert count(first, named) > 1000 and count(first, counted) > 10_000
 
 
 def test_the_sync_fills_gaps_of_the_webhooks(built: Built, sync: Path, tmp_path: Path) -> None:
