@@ -85,11 +85,12 @@ def test_a_forgotten_person_is_in_no_ledger_and_is_sent_nothing(
 
 
 def test_no_hash_of_what_was_sent_confirms_who_was_forgotten(there: Project, world: World) -> None:
-    """That of a deletion holds an identifier alone, so whoever guesses it could see that the guess is right."""
+    """That of a deletion holds an identifier alone: whoever guesses it could see that the guess is right."""
     options: dict[str, Any] = {"project_dir": PROJECT, "profiles_dir": there.folder}
     sending = {"api_url": world.address, "spool": there.spool, "rate": 10_000, **options}
     fill(there)
-    there.build(*(replace(delete(n, who), person_key=key(f"email:{who}")) for n, who in enumerate((ANN, BOB))))
+    people = enumerate((ANN, BOB))
+    there.build(*(replace(delete(n, who), person_key=key(f"email:{who}")) for n, who in people))
     activate("vip", **sending)
     send(since=datetime(2026, 1, 1), **sending)
     tables = ((MEMBERS, "identifier"), (REQUESTS, "person_key"))
