@@ -49,8 +49,8 @@ _LINKS = {"href", "link_url", "url"}
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 # A run of letters, and in it what may end an identifier or stand within one, as in auth0|77.
-_RUN = re.compile(r"[^\s\"',;<>(){}\[\]\\]+")
-_CUT = re.compile(r"([:?&=#/|])")
+_RUN = re.compile(r"[^\s\",;<>{}\[\]\\]+")
+_CUT = re.compile(r"([:?&=#/|'()])")
 _MOST_PIECES = 7
 _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|/)")
 # What of the App API is about people: a campaign whose number is somebody's id is not that person.
