@@ -32,6 +32,10 @@ _NOT_REACHED = (
     "exports of earlier unloads: `dbt build` and then `copymart unload` rewrite the hours that changed; "
     "versions that a bucket keeps stay",
     "reports, shares that others have copied, and audiences that were sent",
+    "an identifier that comes later, such as a cio_id in the first export of the sync: what has it alone "
+    "stays until it is forgotten too",
+    "hashes of what a guess would have to hit as a whole: message_id of source calls that came without "
+    "one, of files in staging.landed_files, of hours in _manifests/ of an export",
 )
 _NOT_REACHED_BY_ENGINE = {
     "duckdb": "free blocks of the DuckDB file, which hold the old rows until they are written again: to be "

@@ -10,7 +10,8 @@ from scripts.land.forgotten import GONE, PERSONAL, PREFIX, TABLE, Known
 
 Run = Callable[[str, tuple[Any, ...]], list[Any]]
 _AT_ONCE = 500
-_JSON = {"attrs", "data", "other", "payload", "properties", "traits", "context"}
+_JSON = {"attrs", "data", "other", "payload", "properties", "traits", "context", "integrations"}
+_NUMBERS = {"content_hash"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Place:
 
     def cast(self, column: str) -> str:
         """SQL of a new value in the type of its column."""
+        if column in _NUMBERS:
+            return f"cast(new_{column} as bigint)"
         is_json = column in _JSON and not self.is_snowflake
         return f"cast(new_{column} as json)" if is_json else f"new_{column}"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from math import isfinite
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, unquote_plus
 
 TABLE = "forgotten_people"
 """Salted hashes of the identifiers of forgotten people; each row has the salt, which is one."""
@@ -49,8 +49,8 @@ _LINKS = {"href", "link_url", "url"}
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 # A run of letters, and in it what may end an identifier or stand within one, as in auth0|77.
-_RUN = re.compile(r"[^\s\"',;<>(){}\[\]\\]+")
-_CUT = re.compile(r"([:?&=#/|])")
+_RUN = re.compile(r"[^\s\",;<>{}\[\]\\]+")
+_CUT = re.compile(r"([:?&=#/|'()])")
 _MOST_PIECES = 7
 _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|/)")
 # What of the App API is about people: a campaign whose number is somebody's id is not that person.
@@ -108,8 +108,8 @@ class Known:
             # the longest first: auth0|77 is one identifier
             for end in range(min(place + _MOST_PIECES, len(pieces)), place, -1):
                 span = "".join(pieces[place:end])
-                if self.has(unquote(span)):
-                    new.append(self.pseudonym(unquote(span)))
+                if found := next(filter(self.has, _spellings(span)), None):
+                    new.append(self.pseudonym(found))
                     place = end
                     break
             else:
@@ -144,9 +144,16 @@ def _spans(text: str) -> Iterable[str]:
         pieces = _CUT.split(run)
         for place in range(0, len(pieces), 2):
             for end in range(place + 1, min(place + _MOST_PIECES, len(pieces)) + 1, 2):
-                yield unquote("".join(pieces[place:end]))
+                yield from _spellings("".join(pieces[place:end]))
             if "%" in pieces[place] and (inner := unquote(pieces[place])) != pieces[place]:
                 yield from _spans(inner)
+
+
+def _spellings(span: str) -> Iterable[str]:
+    """What a piece of a link may say: in a query, a plus may be a space, or a plus."""
+    yield unquote(span)
+    if "+" in span:
+        yield unquote_plus(span)
 
 
 def scrubbed(value: Any, known: Known, key: str = "") -> Any:
@@ -158,7 +165,10 @@ def scrubbed(value: Any, known: Known, key: str = "") -> Any:
         if key in _OBJECTS:
             return {}
         inside = "customer_id" if key in _IDENTIFIERS else ""
-        return {name: scrubbed(member, known, inside or name) for name, member in value.items()}
+        return {
+            _member_name(name, known): scrubbed(member, known, inside or name)
+            for name, member in value.items()
+        }
     if isinstance(value, list):
         return [scrubbed(item, known, key) for item in value]
     if value is None or isinstance(value, bool):
@@ -177,6 +187,11 @@ def scrubbed(value: Any, known: Known, key: str = "") -> Any:
     if key in _KEPT or is_number:
         return value
     return known.without_names(text) if key in _LINKS else GONE
+
+
+def _member_name(name: str, known: Known) -> str:
+    """Somebody may have a member of their own, as in counts by address; a number may be anything's."""
+    return known.pseudonym(name) if known.has(name) and not _NUMBER.fullmatch(name) else name
 
 
 def scrubbed_json(text: str, known: Known) -> str:
@@ -225,6 +240,8 @@ def _names_in(value: Any, is_person: bool, key: str = "") -> Iterable[str]:
         inside = "customer_id" if key in _IDENTIFIERS else ""
         for name, member in value.items():
             own = "customer_id" if is_person and name == "id" else name
+            if not _NUMBER.fullmatch(name):
+                yield name
             yield from _names_in(member, False, inside or own)
     elif isinstance(value, list):
         for item in value:
@@ -236,7 +253,7 @@ def _names_in(value: Any, is_person: bool, key: str = "") -> Iterable[str]:
             yield text
 
 
-Treatment = Callable[[str, Known], str]
+Treatment = Callable[[str, Known], str | None]
 
 
 def _pseudonym(value: str, known: Known) -> str:
@@ -253,6 +270,10 @@ def _link(value: str, known: Known) -> str:
 
 def _nothing(value: str, known: Known) -> str:
     return "{}"
+
+
+def _unknown(value: str, known: Known) -> None:
+    """A hash of what stood in the row: whoever guesses that could see that the guess is right."""
 
 
 @dataclass(frozen=True)
@@ -275,7 +296,8 @@ class Personal:
 
 
 _CALL = Personal(("user_id",), {"user_id": _pseudonym, "attrs": _nothing})
-_OF_PERSON: dict[str, Treatment] = {"internal_customer_id": _pseudonym, "other": scrubbed_json}
+_OF_SYNC: dict[str, Treatment] = {"other": scrubbed_json, "content_hash": _unknown}
+_OF_PERSON: dict[str, Treatment] = {"internal_customer_id": _pseudonym, **_OF_SYNC}
 
 PERSONAL: dict[str, Personal] = {
     "justai_calls": _CALL,
@@ -286,6 +308,8 @@ PERSONAL: dict[str, Personal] = {
             **dict.fromkeys(("user_id", "previous_id", "anonymous_id"), _pseudonym),
             "name": _gone,
             **dict.fromkeys(("properties", "traits", "context"), _nothing),
+            # switches, and what some destinations are told of the person
+            "integrations": scrubbed_json,
         },
         addresses=("traits.email", "properties.email", "context.traits.email"),
         visitors=("anonymous_id",),
@@ -313,11 +337,11 @@ PERSONAL: dict[str, Personal] = {
     ),
     "customerio_metrics": Personal(
         (),
-        {"reason": _gone, "link_url": _link, "user_agent": _gone, "other": scrubbed_json},
+        {"reason": _gone, "link_url": _link, "user_agent": _gone, **_OF_SYNC},
         delivery=("delivery_id", "delivery_id"),
     ),
     "customerio_outputs": Personal(
-        (), {"explanation": _gone, "other": scrubbed_json}, delivery=("subject_name", "subject_id")
+        (), {"explanation": _gone, **_OF_SYNC}, delivery=("subject_name", "subject_id")
     ),
     "customerio_delivery_content": Personal(
         (),
@@ -325,7 +349,7 @@ PERSONAL: dict[str, Personal] = {
             **dict.fromkeys(("recipient", "bcc"), _pseudonym),
             **dict.fromkeys(("subject", "body", "body_amp", "body_plain", "preheader", "headers"), _gone),
             "url": _link,
-            "other": scrubbed_json,
+            **_OF_SYNC,
         },
         addresses=("recipient",),
         delivery=("delivery_id", "delivery_id"),

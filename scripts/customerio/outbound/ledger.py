@@ -285,8 +285,8 @@ def write(there: Warehouse, table: Table, run_id: str, answers: Iterable[tuple[I
     for item, answer in answers:
         record, reason = item.record, answer.reason
         if known and (name := _forgotten_name(item, known)) is not None:
-            whose = list(table.columns).index(WHOSE[table.name])
-            record = (*record[:whose], known.pseudonym(name), *record[whose + 1 :])
+            named = dict(zip(table.columns, record, strict=False))
+            record = (*(named | {WHOSE[table.name]: known.pseudonym(name), "content_hash": GONE}).values(),)
             reason = reason and GONE
         rows.append((*record, answer.status, reason, answer.at, run_id))
     insert(there, table, rows)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from scripts.customerio.outbound.spool import BATCH, Answered, Item
 from scripts.customerio.send import send
 from scripts.forget import command
 from scripts.forget.command import forget
-from support.outbound import Killed, Mortal, Project, identify
+from support.outbound import Killed, Mortal, Project, delete, identify
 from support.project import PROJECT
 from support.track_server import World
 
@@ -81,6 +82,39 @@ def test_a_forgotten_person_is_in_no_ledger_and_is_sent_nothing(
         activate("vip", **sending)
     assert len(world.bodies) == 1
     assert "forgotten_person 1" in capsys.readouterr().out
+
+
+def test_no_hash_of_what_was_sent_confirms_who_was_forgotten(there: Project, world: World) -> None:
+    """That of a deletion holds an identifier alone: whoever guesses it could see that the guess is right."""
+    options: dict[str, Any] = {"project_dir": PROJECT, "profiles_dir": there.folder}
+    sending = {"api_url": world.address, "spool": there.spool, "rate": 10_000, **options}
+    fill(there)
+    people = enumerate((ANN, BOB))
+    there.build(*(replace(delete(n, who), person_key=key(f"email:{who}")) for n, who in people))
+    activate("vip", **sending)
+    send(since=datetime(2026, 1, 1), **sending)
+    tables = ((MEMBERS, "identifier"), (REQUESTS, "person_key"))
+
+    def hashes(is_forgotten: bool) -> list[Any]:
+        return [
+            found
+            for table, whose in tables
+            for found in there.rows(
+                f"select run_id, content_hash from staging.{table.name} "
+                f"where ({whose} like 'forgotten:%') = {is_forgotten} order by all"
+            )
+        ]
+
+    before = hashes(False)
+    assert len({content_hash for _, content_hash in before}) >= 3
+    forget(email=ANN, yes=True, **options)
+    item = Item(0, ("vip", "email", ANN, "h2", True), (), BATCH, json.dumps({"identifiers": {"email": ANN}}))
+    with opened(there.where, "activate") as ledger:
+        write(ledger, MEMBERS, "r3", [(item, Answered(0, "acknowledged", None, AT))])
+    of_ann = hashes(True)
+    assert len(of_ann) == 5 and {content_hash for _, content_hash in of_ann} == {"forgotten"}
+    others = hashes(False)
+    assert others and set(others) < set(before)
 
 
 def test_an_id_that_is_an_address_is_forgotten_as_it_was_sent(there: Project) -> None:

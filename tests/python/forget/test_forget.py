@@ -267,6 +267,33 @@ def test_merges_and_addresses_of_source_calls_are_followed(tmp_path: Path) -> No
     connection.close()
 
 
+def test_no_hash_of_an_export_confirms_who_was_forgotten(tmp_path: Path) -> None:
+    """Of a subject all but its person stays; before she is forgotten as after it."""
+    connection = warehouse()
+    by_sync(connection, tmp_path / "first", 0)
+    hashes = "select content_hash is null from staging.{} where internal_customer_id {} like 'forgotten:%'"
+    tables = ("customerio_people", "customerio_deliveries", "customerio_subjects", "customerio_attributes")
+    forget_ann(connection, customer_id=ID)
+    by_sync(connection, tmp_path / "second", 0)
+    for name in tables:
+        assert connection.execute(hashes.format(name, "")).fetchall() == [(True,)] * 2
+        assert {*connection.execute(hashes.format(name, "not")).fetchall()} <= {(False,)}
+    connection.close()
+
+
+def test_what_comes_with_a_forgotten_id_later_is_forgotten_by_its_own_name(tmp_path: Path) -> None:
+    connection = warehouse()
+    land_path(connection, write(tmp_path / "a.jsonl", call(user_id=ID)), CALLS)
+    forget_ann(connection, customer_id=ID)
+    by_sync(connection, tmp_path, 0)
+    left = {place for place, text in cells(connection, CIO) if text == CIO}
+    assert {"customerio_deliveries.internal_customer_id", "customerio_subjects.internal_customer_id"} <= left
+    assert "customerio_people.internal_customer_id" not in left
+    forget_ann(connection, customer_id=f"cio_{CIO}")
+    assert cells(connection, CIO) == []
+    connection.close()
+
+
 def test_a_person_may_be_named_by_customerios_own_id(tmp_path: Path) -> None:
     """As source calls write it: who has neither id nor address can be named by nothing else."""
     connection = warehouse()

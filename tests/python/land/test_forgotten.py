@@ -11,11 +11,19 @@ from hypothesis import strategies as st
 from scripts.land.forgotten import GONE, PREFIX, Known, names_record, plain, scrubbed_json
 
 NAMES = ("ann-77", "cio-ann-77", "Ann.77@Example.com")
-ODD_NAMES = ("auth0|77", "rené@example.com", "ann+news@example.com", "4711")
+ODD_NAMES = (
+    "auth0|77",
+    "rené@example.com",
+    "ann+news@example.com",
+    "ann of the north",
+    "o'neil@example.com",
+    "4711",
+)
 SALT = Known("salt", frozenset())
 KNOWN = Known("salt", frozenset(map(SALT.hash_of, (*NAMES, *ODD_NAMES))))
 KEYS = st.sampled_from(
     [
+        *NAMES,
         "id",
         "customer_id",
         "identifiers",
@@ -70,6 +78,16 @@ def test_what_counts_need_stays_and_the_rest_goes() -> None:
     }
 
 
+def test_a_member_that_is_called_as_somebody_gets_a_pseudonym() -> None:
+    given = {"opens": {"Ann.77@Example.com": 2, "4711": 3}, "variables": {"ann-77": {"plan": 1}}}
+    assert json.loads(scrubbed_json(json.dumps(given), KNOWN)) == {
+        "opens": {KNOWN.pseudonym("ann.77@example.com"): 2, "4711": 3},
+        "variables": {KNOWN.pseudonym("ann-77"): {"plan": 1}},
+    }
+    assert names_record("activities", "", "a1", json.dumps({"data": given}), KNOWN)
+    assert not names_record("activities", "", "a1", '{"data":{"4711":1}}', KNOWN)
+
+
 @pytest.mark.parametrize(
     ("text", "is_named"),
     [
@@ -84,6 +102,10 @@ def test_what_counts_need_stays_and_the_rest_goes() -> None:
         ("https:\\/\\/x.y\\/auth0|77\\/p", True),
         ("?e=Ren%C3%A9%40example.com", True),
         ("?to=https%3A%2F%2Fx.y%2F%3Fe%3Dann.77%2540example.com", True),
+        ("?u=ann+of+the+north&n=1", True),
+        # encodeURIComponent leaves an apostrophe as it is
+        ("?e=o'neil%40example.com&n=1", True),
+        ("'ann-77', (ann of it)", True),
         # a number is a name where a member says so, or where nothing says what it is
         ('{"user_id": 4711, "copy_id": "none"}', True),
         ('[{"userId": "4711"}]', True),
@@ -113,6 +135,8 @@ def test_letters_of_an_address_do_not_matter_and_those_of_an_id_do() -> None:
         ("https://x.y/u/auth0%7C77", "auth0|77", "https://x.y/u/{}"),
         ("https://x.y/u/auth0|77/p#a", "auth0|77", "https://x.y/u/{}/p#a"),
         ("mailto:ren%c3%a9@example.com", "rené@example.com", "mailto:{}"),
+        ("https://x.y/?e=o'neil%40example.com&n=1", "o'neil@example.com", "https://x.y/?e={}&n=1"),
+        ("https://x.y/?u=ann+of%20the+north&n=1+2", "ann of the north", "https://x.y/?u={}&n=1+2"),
     ],
 )
 def test_a_link_names_nobody_however_it_is_written(link: str, name: str, expected: str) -> None:

@@ -51,7 +51,11 @@ def calls(folder: Path, version: int) -> Files:
 def source_calls(folder: Path, version: int) -> Files:
     def said(number: int, **more: Any) -> dict[str, Any]:
         named = {"traits": {"email": EMAIL, "name": "Ann"}, "properties": {"note": f"for {EMAIL}"}}
-        return {"type": "identify", "messageId": f"s{number}", "timestamp": 1_767_268_800, **named, **more}
+        # to destinations that know her by her own identifiers, not by those that another call alone says
+        knows = more.get("userId") in (ID, f"cio_{CIO}")
+        told = {"integrations": {"Customer.io": True, "Ads": {"email": EMAIL}}} if knows else {}
+        call = {"type": "identify", "messageId": f"s{number}", "timestamp": 1_767_268_800}
+        return {**call, **named, **told, **more}
 
     lines = (
         *(said(1, userId=ID), said(2), said(3, userId="bob-9", traits={}, properties={})),
