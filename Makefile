@@ -122,7 +122,7 @@ run: venv $(LANDED) ## sample logs (or LANDING=...) to marts, Parquet, a table o
 	@echo
 	@echo "Warehouse:  $(DUCKDB), schemas staging, intermediate, marts, audit"
 	@echo "Parquet:    $(EXPORT)/<dataset>/YYYY/MM/DD/HH/"
-	@echo "Ask it:     DBT_PROFILES_DIR=data/profiles COPYMART_DUCKDB=$(DUCKDB) $(DBT) show --inline 'select * from marts.copy_metrics_daily'"
+	@echo "Ask it:     DBT_PROFILES_DIR=data/profiles COPYMART_DUCKDB=$(DUCKDB) $(DBT) --no-write-json show --inline 'select * from marts.copy_metrics_daily'"
 	@echo "Report:     $(HERE)/$(REPORT), which copy wins: open it in a browser"
 
 # Another sample means another warehouse: rows of files that are gone would stay in the old one.

@@ -37,11 +37,16 @@ _AXIS = 0.5
 
 @dataclass(frozen=True)
 class Bar:
-    """A small interval: from `low` to `high`, a mark at `lift`, on an axis of 0 to 100; 50 is no lift."""
+    """A small interval: from `low` to `high`, a mark at `lift`, on an axis of 0 to 100; 50 is no lift.
+
+    A lift beyond the axis has no mark. `more_below` and `more_above` say that the interval goes on there.
+    """
 
     low: float
-    lift: float
+    lift: float | None
     high: float
+    more_below: bool
+    more_above: bool
 
 
 @dataclass(frozen=True)
@@ -159,8 +164,17 @@ def bar(low: float | None, lift: float | None, high: float | None) -> Bar | None
     """Return the interval as drawn, cut at the ends of the axis; None without one."""
     if low is None or lift is None or high is None:
         return None
-    low, lift, high = (round(50 + 50 * max(-1.0, min(1.0, share / _AXIS)), 1) for share in (low, lift, high))
-    return Bar(low, lift, high)
+    return Bar(
+        low=_place(low),
+        lift=_place(lift) if abs(lift) <= _AXIS else None,
+        high=_place(high),
+        more_below=low < -_AXIS,
+        more_above=high > _AXIS,
+    )
+
+
+def _place(share: float) -> float:
+    return round(50 + 50 * max(-1.0, min(1.0, share / _AXIS)), 1)
 
 
 def warnings(health: Mapping[str, Any], min_match_rate: float) -> tuple[list[str], list[str]]:

@@ -66,16 +66,19 @@ function drawOverview(state) {
 }
 
 function drawBar(bar, lift, low, high) {
-  for (const mark of bar.querySelectorAll(".range, circle")) mark.remove();
+  for (const mark of bar.querySelectorAll(".range, .more, circle")) mark.remove();
   if ([lift, low, high].some((share) => share === null)) return;
-  const place = (share) => 50 + 50 * Math.max(-1, Math.min(1, share / 0.5));
+  const axis = 0.5;
+  const place = (share) => 50 + 50 * Math.max(-1, Math.min(1, share / axis));
   const draw = (tag, attributes) => {
     const mark = document.createElementNS("http://www.w3.org/2000/svg", tag);
     for (const [name, value] of Object.entries(attributes)) mark.setAttribute(name, value);
     bar.append(mark);
   };
   draw("line", { class: "range", x1: place(low), x2: place(high), y1: 8, y2: 8 });
-  draw("circle", { cx: place(lift), cy: 8, r: 4 });
+  if (Math.abs(lift) <= axis) draw("circle", { cx: place(lift), cy: 8, r: 4 });
+  if (low < -axis) draw("path", { class: "more", d: "M6 3 0 8 6 13" });
+  if (high > axis) draw("path", { class: "more", d: "M94 3 100 8 94 13" });
 }
 
 async function open(number) {

@@ -26,6 +26,8 @@ copymart status --max-age 26 --json
 
 # The last models of a build: a batch that one of them has not read is not in the marts.
 _LAST_MODELS = ("copy_cohort_metrics_daily", "copy_metrics_daily", "fct_deliveries", "fct_engagement_events")
+# The commands of dbt whose result says how the warehouse was built.
+_BUILDS = ("build", "run", "test", "seed", "snapshot", "retry")
 # The tables that landing makes itself: without them nothing has landed.
 _LANDED = "select count(*) as batches from {staging}.landed_batches"
 _NOTHING = "nothing has landed yet: run `copymart land` first"
@@ -292,7 +294,13 @@ def _show(found: Status) -> None:
             feed.name, f"{feed.landed_at:%Y-%m-%d %H:%M}", newest, *(f"{number:,}" for number in numbers)
         )
     console.print(table)
-    if found.build:
+    if found.build and found.build.command not in _BUILDS:
+        console.print(
+            f"Whether the last build failed is not known here: dbt {found.build.command} wrote over the "
+            "result of the last build. dbt --no-write-json leaves it",
+            soft_wrap=True,
+        )
+    elif found.build:
         nodes = ", ".join(f"{count:,} {state}" for state, count in sorted(found.build.nodes.items()))
         console.print(f"Last dbt {found.build.command}: {found.build.ended_at:%Y-%m-%d %H:%M} UTC, {nodes}")
         for name, message in sorted(found.build.warned.items()):

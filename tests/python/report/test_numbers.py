@@ -10,7 +10,7 @@ import duckdb
 import pyarrow
 import pyarrow.compute as compute
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from scripts.report.marts import Marts
 from support.report import CONTROL, FIRST, SECOND, Open, write_page
@@ -92,6 +92,33 @@ def test_the_first_screen(
         if window == "all":
             assert text(".sentence") == row["verdict_sentence"]
         assert line.locator(".bar circle").count() == (0 if lift is None else 1)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_an_interval_beyond_the_small_axis_goes_on_by_an_arrow(
+    browser: Browser, marts: Marts, tmp_path: Path, scripts: bool
+) -> None:
+    """A wide interval must not look like a point, nor a large lift like the end of the axis."""
+    estimates = {
+        "welcome": {"lift_low_anytime": 0.528, "verdict_lift": 2.05, "lift_high_anytime": 5.087},
+        "nudge": {"lift_low_anytime": -0.7, "verdict_lift": 0.1, "lift_high_anytime": 0.4},
+    }
+    rows = [row | estimates.get(row["template_id"], {}) for row in marts.templates.to_pylist()]
+    file = tmp_path / "report.html"
+    write_page(replace(marts, templates=pyarrow.Table.from_pylist(rows, marts.templates.schema)), file)
+    tab = browser.new_context(java_script_enabled=scripts).new_page()
+    tab.goto(file.as_uri())
+    if scripts:
+        tab.wait_for_selector("html[data-shown]")
+    found = {
+        name: [
+            tab.locator("#overview tbody tr", has_text=name).locator(f".bar {mark}").count()
+            for mark in ("circle", "[d^='M6']", "[d^='M94']")
+        ]
+        for name in ("Welcome email", "Nudge")
+    }
+    tab.context.close()
+    assert found == {"Welcome email": [0, 0, 1], "Nudge": [1, 1, 0]}
 
 
 @pytest.mark.parametrize("window", ["all", "28_days"])

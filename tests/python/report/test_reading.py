@@ -1,13 +1,18 @@
 """Everybody can read the page: by keyboard, with a screen reader, in the dark, on paper, without scripts."""
 
 import re
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from scripts.report.charts import CONTROL, PALETTE
-from support.report import Open
+from scripts.report.marts import Marts
+from support.report import Open, opened, write_page
 
 
 def focused(tab: Page) -> str:
@@ -145,6 +150,27 @@ def test_a_print_is_black_on_white_without_what_cannot_be_clicked(open_page: Ope
     assert tab.locator("#theme").is_hidden()
     assert colour(tab, ".text dd", "maxHeight") == "none"
     assert tab.pdf(format="A4")[:5] == b"%PDF-"
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_long_name_without_spaces_is_broken(
+    browser: Browser, marts: Marts, tmp_path: Path, width: int
+) -> None:
+    names = [row | {"name": "a_long_name_" * 16} for row in marts.names.to_pylist()]
+    file = tmp_path / "report.html"
+    write_page(replace(marts, names=pyarrow.Table.from_pylist(names, marts.names.schema)), file)
+    tab, said = opened(browser, file, "#template=welcome", viewport={"width": width, "height": 800})
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    assert tab.locator("#overview tbody th").first.evaluate("cell => cell.offsetWidth") < 400
+    tab.context.close()
+    assert said == []
+
+
+def test_a_print_on_a4_holds_all_columns(open_page: Open) -> None:
+    # A4 less the margins of Chromium
+    tab = open_page("#template=welcome", viewport={"width": 718, "height": 1000})
+    tab.emulate_media(media="print")
+    assert tab.evaluate("document.documentElement.scrollWidth") == 718
 
 
 def test_without_scripts_the_verdicts_are_there(browser: Browser, file: Any) -> None:

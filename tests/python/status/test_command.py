@@ -32,7 +32,15 @@ from scripts.customerio.outbound.spool import (
 from scripts.dev.check_grammar import faults
 from scripts.errors import UserError
 from scripts.land.tables import ddl
-from scripts.status.command import _FEEDS, _FEEDS_BEFORE_A_BUILD, _MATCHES, Build, last_build, read
+from scripts.status.command import (
+    _FEEDS,
+    _FEEDS_BEFORE_A_BUILD,
+    _MATCHES,
+    Build,
+    _show,
+    last_build,
+    read,
+)
 from support.land import call, write
 from support.project import Built, attempt, run
 
@@ -278,6 +286,21 @@ def test_the_result_of_dbt_is_read_by_node(tmp_path: Path) -> None:
     assert build.nodes == {"success": 1, "fail": 1, "warn": 1, "error": 1, "skipped": 1}
     assert build.failed == {"not_null_a_b.c1": "Got 3 results", "e": ""}
     assert build.warned == {"at_most_c.d2": "Got 1 result"}
+
+
+@pytest.mark.parametrize(
+    ("command", "is_lost"), [("show", True), ("compile", True), ("build", False), ("test", False)]
+)
+def test_what_builds_nothing_is_not_shown_as_the_last_build(
+    command: str, is_lost: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """dbt writes the result of `dbt show` over that of a build that may have failed."""
+    last = Build(datetime(2026, 9, 2), command, {"success": 1}, {}, {})
+    _show(read(answering(FEEDS), last, NOW, None))
+    said = " ".join(capsys.readouterr().out.split())
+    lost = f"dbt {command} wrote over the result of the last build"
+    assert (lost in said) is is_lost
+    assert (f"Last dbt {command}: 2026-09-02 00:00 UTC, 1 success" in said) is not is_lost
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"metadata": {}, "args": {}, "results": [1]}'])
