@@ -672,13 +672,33 @@ def drawn(examples: int) -> list[Plan]:
 
 def on_all_cores(work: Callable[[Plan], Any], plans: list[Plan]) -> list[Any]:
     """What `work` makes of each plan; of many, as many at once as there are processors."""
-    if len(plans) <= len(SHORT):
-        return list(map(work, plans))
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        try:
-            return list(pool.map(work, plans))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    try:
+        if len(plans) <= len(SHORT):
+            return list(map(work, plans))
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            try:
+                return list(pool.map(work, plans))
+            finally:
+                pool.shutdown(cancel_futures=True)
+    except AssertionError as failure:
+        if EXAMPLES:
+            failure.add_note(f"make replay EXAMPLES={EXAMPLES} SEED={SEED} plays this run again")
+        raise
+
+
+def unlike(plan: Plan) -> None:
+    """What a check of a wrong model does."""
+    raise AssertionError(f"{plan}")
+
+
+@pytest.mark.parametrize("number", [1, len(SHORT) + 1])
+def test_a_failing_history_names_the_seed_of_its_run(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one given, it is the time at which the run began."""
+    monkeypatch.setitem(globals(), "EXAMPLES", 300)
+    plan = Plan(0, 1, 160, True, 0.0, ())
+    with pytest.raises(AssertionError, match=r"Plan\(") as failure:
+        on_all_cores(unlike, [plan] * number)
+    assert failure.value.__notes__ == [f"make replay EXAMPLES=300 SEED={SEED} plays this run again"]
 
 
 def test_every_mutation_finds_its_text(example: Example) -> None:
