@@ -8,7 +8,7 @@
     {%- set rate = '(' ~ successes ~ ' / cast(' ~ trials ~ ' as double))' -%}
     {%- set within = 'greatest(cast(0 as double), ' if side == '-' else 'least(cast(1 as double), ' -%}
     case
-            when {{ trials }} > 0 and {{ successes }} is not null
+            when {{ trials }} > 0 and {{ successes }} is not null and {{ design_effect }} is not null
                 then {{ within }}(
                     {{ rate }} + {{ z }} * {{ z }} / (2 * {{ size }})
                     {{ side }} {{ z }} * sqrt(
