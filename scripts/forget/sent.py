@@ -9,7 +9,7 @@ from scripts.forget.rows import Count
 from scripts.land.forgotten import GONE, Known, plain
 
 _GIVEN = {"old_name": "varchar", "new_name": "varchar"}
-# whoever guesses what was sent could see by its hash that the guess is right
+# a guessed identifier could be checked against an unsalted hash
 _EMPTIED = f"content_hash = '{GONE}', reason = case when reason is not null then '{GONE}' end"
 
 

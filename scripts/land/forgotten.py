@@ -273,7 +273,7 @@ def _nothing(value: str, known: Known) -> str:
 
 
 def _unknown(value: str, known: Known) -> None:
-    """A hash of what stood in the row: whoever guesses that could see that the guess is right."""
+    """Null, for an unsalted hash of the row: a guessed identifier could be checked against it."""
 
 
 @dataclass(frozen=True)
@@ -308,7 +308,7 @@ PERSONAL: dict[str, Personal] = {
             **dict.fromkeys(("user_id", "previous_id", "anonymous_id"), _pseudonym),
             "name": _gone,
             **dict.fromkeys(("properties", "traits", "context"), _nothing),
-            # switches, and what some destinations are told of the person
+            # which destinations get the call, with options that may name the person
             "integrations": scrubbed_json,
         },
         addresses=("traits.email", "properties.email", "context.traits.email"),

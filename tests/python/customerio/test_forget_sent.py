@@ -85,7 +85,7 @@ def test_a_forgotten_person_is_in_no_ledger_and_is_sent_nothing(
 
 
 def test_no_hash_of_what_was_sent_confirms_who_was_forgotten(there: Project, world: World) -> None:
-    """That of a deletion holds an identifier alone: whoever guesses it could see that the guess is right."""
+    """A deletion holds an identifier alone, so a guess could be checked against its hash."""
     options: dict[str, Any] = {"project_dir": PROJECT, "profiles_dir": there.folder}
     sending = {"api_url": world.address, "spool": there.spool, "rate": 10_000, **options}
     fill(there)

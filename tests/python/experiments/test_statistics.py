@@ -230,8 +230,10 @@ def test_a_wilson_interval_of_none_or_all_ends_at_0_or_1(query: Query) -> None:
     low, high = (MACROS.wilson_bound("y", "n", "d", side) for side in "-+")
     found = query(f"select min({low}), max({high}) from rates")
     assert found == [(0.0, 1.0)]
-    unknown = [MACROS.wilson_bound("cast(null as double)", "n", "d", side) for side in "-+"]
-    assert query(f"select max({unknown[0]}), max({unknown[1]}) from rates") == [(None, None)]
+    null = "cast(null as double)"
+    for successes, design_effect in ((null, "d"), ("y", null)):
+        low, high = (MACROS.wilson_bound(successes, "n", design_effect, side) for side in "-+")
+        assert query(f"select max({low}), max({high}) from rates") == [(None, None)]
 
 
 def test_adjusted_p_values_are_statsmodels(query: Query) -> None:
