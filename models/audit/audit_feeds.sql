@@ -35,6 +35,33 @@ of_sync as (
 
 ),
 
+-- without its type, a delivery may be a message or the call of a webhook
+waiting as (
+
+    select
+        cast(metrics.event_at as date) as event_date,
+        {{ metric_of_any_feed('metrics.metric') }} as metric,
+        count(*) as waiting_metrics
+    from metrics
+    left join deliveries
+        on metrics.delivery_id = deliveries.delivery_id
+    where deliveries.channel is null
+    group by cast(metrics.event_at as date), {{ metric_of_any_feed('metrics.metric') }}
+
+),
+
+sync_days as (
+
+    select event_date
+    from of_sync
+
+    union all
+
+    select event_date
+    from waiting
+
+),
+
 -- days on which the sync has events: elsewhere there is nothing to compare
 of_webhooks as (
 
@@ -45,7 +72,7 @@ of_webhooks as (
     from {{ ref('int_distinct_events') }}
     where
         is_about_message
-        and event_date in (select event_date from of_sync)
+        and event_date in (select event_date from sync_days)
 
 ),
 
@@ -75,21 +102,6 @@ counted as (
         count(case when webhook_delivery_id = sync_delivery_id then 1 end) as shared_deliveries
     from compared
     group by event_date, metric
-
-),
-
--- without its type, a delivery may be a message or the call of a webhook
-waiting as (
-
-    select
-        cast(metrics.event_at as date) as event_date,
-        {{ metric_of_any_feed('metrics.metric') }} as metric,
-        count(*) as waiting_metrics
-    from metrics
-    left join deliveries
-        on metrics.delivery_id = deliveries.delivery_id
-    where deliveries.channel is null
-    group by cast(metrics.event_at as date), {{ metric_of_any_feed('metrics.metric') }}
 
 ),
 
