@@ -198,7 +198,8 @@ def variant_performance(facts: Facts, rows: list[Row]) -> list[Row]:
     found = [dict(row) for row in rows if row["arm_type"] != "copies"]
     for family in grouped(found, "template_id", "metric", "time_window"):
         sign = -1 if facts.metrics[family[0]["metric"]].good_when == "up" else 1
-        ranks = sorted((sign * round(row["lift"], 12), row["arm"]) for row in family if row["lift"] is not None)
+        lifted = [row for row in family if row["lift"] is not None]
+        ranks = sorted((sign * round(row["lift"], 12), row["arm"]) for row in lifted)
         places = {arm: place for place, (_, arm) in enumerate(ranks, start=1)}
         total = sum(row["units"] for row in family)
         for row in family:
