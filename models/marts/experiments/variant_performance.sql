@@ -23,7 +23,7 @@ ranked as (
         time_window,
         row_number() over (
             partition by template_id, metric, time_window
-            order by case when good_when = 'down' then 1 else -1 end * round(lift, 12), arm
+            order by round(case when good_when = 'down' then lift else -1 * lift end, 12), arm
         ) as lift_rank
     from arms
     where lift is not null
