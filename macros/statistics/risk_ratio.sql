@@ -4,15 +4,16 @@
 
    Aggregates over days, in columns that begin with `prefix`: t1 and t0, whose ratio is the risk ratio of arm 1 to arm 0;
    w, the information by which an anytime interval counts time; g, of the variance. n1 and y1 are trials and successes
-   of arm 1 on a day, n0 and y0 those of arm 0. `condition` says which days enter. #}
+   of arm 1 on a day, n0 and y0 those of arm 0. `condition` says which days enter. The term of g is
+   ((y1 + y0) * n1 * n0 / N - y1 * y0) / N, without its difference: that leaves 1e-15 where all trials succeeded. #}
 {% macro risk_ratio_sums(n1, y1, n0, y0, condition='true', prefix='') -%}
     {%- set total = 'cast(' ~ n1 ~ ' + ' ~ n0 ~ ' as double)' -%}
-    {%- set information = n1 ~ ' * (' ~ n0 ~ ' / ' ~ total ~ ')' -%}
     {%- set terms = {
         't1': y1 ~ ' * (' ~ n0 ~ ' / ' ~ total ~ ')',
         't0': y0 ~ ' * (' ~ n1 ~ ' / ' ~ total ~ ')',
-        'w': information,
-        'g': '((' ~ y1 ~ ' + ' ~ y0 ~ ') * (' ~ information ~ ') - ' ~ y1 ~ ' * ' ~ y0 ~ ') / ' ~ total,
+        'w': n1 ~ ' * (' ~ n0 ~ ' / ' ~ total ~ ')',
+        'g': y1 ~ ' * (' ~ n1 ~ ' / ' ~ total ~ ') * ((' ~ n0 ~ ' - ' ~ y0 ~ ') / ' ~ total ~ ') + '
+            ~ y0 ~ ' * (' ~ n0 ~ ' / ' ~ total ~ ') * ((' ~ n1 ~ ' - ' ~ y1 ~ ') / ' ~ total ~ ')',
     } -%}
     {%- for name, term in terms.items() %}
         {{ sum_of_days(term, n1, n0, condition) }} as {{ prefix }}{{ name }}{{ ',' if not loop.last }}
@@ -35,7 +36,8 @@
 {%- endmacro %}
 
 
-{# Its standard error, widened by the design effect; null without a success in an arm, or where all trials succeeded. #}
+{# Its standard error, widened by the design effect; null without a success in an arm, or where on each day all trials
+   succeeded or none. #}
 {% macro log_risk_ratio_error(t1, t0, g, design_effect) -%}
     case
             when {{ t1 }} > 0 and {{ t0 }} > 0 and {{ g }} > 0

@@ -96,6 +96,7 @@ arms as (
         cast(0 as double) as score,
         sqrt(cast(sum({{ summable('control_variance') }}) as double) / count(*)) as error
     from copies
+    where variance > 0
     group by template_id
     having min(control_variance) > 0
 

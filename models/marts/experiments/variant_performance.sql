@@ -13,6 +13,7 @@ best_copies as (
 
 ),
 
+-- equal lifts differ in the last digits, by the days that they are sums of
 ranked as (
 
     select
@@ -22,7 +23,7 @@ ranked as (
         time_window,
         row_number() over (
             partition by template_id, metric, time_window
-            order by case when good_when = 'down' then lift else -1 * lift end, arm
+            order by round(case when good_when = 'down' then lift else -1 * lift end, 12), arm
         ) as lift_rank
     from arms
     where lift is not null

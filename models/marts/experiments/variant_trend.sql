@@ -73,7 +73,7 @@ summed as (
 
 ),
 
--- all copies of one day had the same traffic
+-- all copies of one day had the same traffic; a rate of 1 is 1, whatever days it is the sum of, or it has no interval
 rated as (
 
     select
@@ -89,7 +89,10 @@ rated as (
             when summed.arm = 'control' or summed.period_days = 1
                 then cast(summed.successes as double) / nullif(summed.trials, 0)
             else
-                cast(controls.successes as double) / nullif(controls.trials, 0) * summed.t1 / nullif(summed.t0, 0)
+                round(
+                    cast(controls.successes as double) / nullif(controls.trials, 0) * summed.t1 / nullif(summed.t0, 0),
+                    12
+                )
         end as comparable_rate
     from summed
     left join summed as controls

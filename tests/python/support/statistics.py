@@ -67,7 +67,7 @@ def _terms(n1: Numbers, y1: Numbers, n0: Numbers, y0: Numbers) -> tuple[Numbers,
         y1 * n0 / total,
         y0 * n1 / total,
         n1 * n0 / total,
-        np.where(np.isinf(total), 0.0, ((y1 + y0) * (n1 * n0 / total) - y1 * y0) / total),
+        (y1 * n1 * (n0 - y0) + y0 * n0 * (n1 - y1)) / total**2,
     )
 
 

@@ -184,10 +184,10 @@ def arms_of(facts: Facts, copies: list[Row], control: Row) -> list[tuple[str, fl
         squares = (days.y1 * (days.n0 / total) ** 2).sum() / days.ratio.t1**2
         others = (days.y0 * (days.n1 / total) ** 2).sum() / days.ratio.t0**2
         variance = row["design_effect"] * (1 - row["rate"]) * squares
-        of_control.append(control["design_effect"] * (1 - control["rate"]) * others)
         if variance > 0:
+            of_control.append(control["design_effect"] * (1 - control["rate"]) * others)
             arms.append((row["arm"], sign * row["estimate"].log_ratio, math.sqrt(variance)))
-    if min(of_control) == 0:
+    if min(of_control, default=0) == 0:
         return []
     return [*arms, ("control", 0.0, math.sqrt(np.mean(of_control)))]
 
@@ -198,7 +198,8 @@ def variant_performance(facts: Facts, rows: list[Row]) -> list[Row]:
     found = [dict(row) for row in rows if row["arm_type"] != "copies"]
     for family in grouped(found, "template_id", "metric", "time_window"):
         sign = -1 if facts.metrics[family[0]["metric"]].good_when == "up" else 1
-        ranks = sorted((sign * row["lift"], row["arm"]) for row in family if row["lift"] is not None)
+        lifted = [row for row in family if row["lift"] is not None]
+        ranks = sorted((sign * round(row["lift"], 12), row["arm"]) for row in lifted)
         places = {arm: place for place, (_, arm) in enumerate(ranks, start=1)}
         total = sum(row["units"] for row in family)
         for row in family:
