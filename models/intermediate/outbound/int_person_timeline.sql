@@ -50,7 +50,7 @@ placed as (
 
 ),
 
--- what deletes: of somebody who was merged later, only what was said under that name
+-- what deletes and suppresses: of somebody who was merged later, only what was said under that name
 ends as (
 
     select
@@ -71,12 +71,12 @@ ends as (
             over (partition by person_key, identifier, merge_depth) as last_own_end,
         max(case when action = 'suppress_person' then request_order end)
             over (
-                partition by person_key order by request_order
+                partition by person_key, case when merge_depth > 0 then identifier end order by request_order
                 rows between unbounded preceding and current row
             ) as last_suppressed,
         max(case when action = 'unsuppress_person' then request_order end)
             over (
-                partition by person_key order by request_order
+                partition by person_key, case when merge_depth > 0 then identifier end order by request_order
                 rows between unbounded preceding and current row
             ) as last_unsuppressed
     from placed
