@@ -264,8 +264,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "the first call of a device counts": (
         "dim_devices",
-        "order by request_order desc",
-        "order by request_order",
+        "order by merge_path, request_order desc",
+        "order by merge_path, request_order",
     ),
 }
 
