@@ -42,11 +42,13 @@ chain_1 as (
         merged_identifier,
         kept_identifier as at_identifier,
         1 as depth,
-        request_order as path
+        request_order as path,
+        request_order as joined_order
     from last_merges
 
 ),
 
+-- who keeps a name after their own merge counts as who stays, so that merge is not on the way
 {% for step in range(2, steps + 1) -%}
 chain_{{ step }} as (
 
@@ -54,7 +56,15 @@ chain_{{ step }} as (
         chain.merged_identifier,
         coalesce(last_merges.kept_identifier, chain.at_identifier) as at_identifier,
         chain.depth + case when last_merges.kept_identifier is not null then 1 else 0 end as depth,
-        coalesce(last_merges.request_order || {{ path_separator() }}, '') || chain.path as path
+        case
+            when last_merges.request_order > chain.joined_order
+                then last_merges.request_order || {{ path_separator() }} || chain.path
+            else chain.path
+        end as path,
+        case
+            when last_merges.request_order > chain.joined_order then last_merges.request_order
+            else chain.joined_order
+        end as joined_order
     from chain_{{ step - 1 }} as chain
     left join last_merges
         on chain.at_identifier = last_merges.merged_identifier
