@@ -132,6 +132,29 @@ final as (
 {%- endmacro %}
 
 
+{# What stands between the places of merges in a path: it sorts before all that a messageId may hold, so that paths sort as
+   lists of places do. #}
+{% macro path_separator() -%}
+    chr(1)
+{%- endmacro %}
+
+
+{# Whether a deletion of this action ended what a request said: of somebody who was merged later, one under their own name,
+   or one of who stays after the merge. #}
+{% macro is_ended_by(action, keys) -%}
+    request_order <= coalesce(
+            max(case when action = '{{ action }}' then request_order end)
+                over (partition by {{ keys | join(', ') }}, merge_path),
+            ''
+        )
+        or merge_path != '' and merge_path <= coalesce(
+            max(case when action = '{{ action }}' and merge_path = '' then request_order end)
+                over (partition by {{ keys | join(', ') }}),
+            ''
+        )
+{%- endmacro %}
+
+
 {# The person of an identifier: who is known by source calls alone, and linked to nobody, has the key that
    int_person_ids would give. #}
 {% macro person_key_of(person_ids, identifier) -%}

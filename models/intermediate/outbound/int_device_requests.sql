@@ -24,8 +24,7 @@ parsed as (
         user_id,
         properties,
         {{ json_value('context', 'device') }} as device,
-        {{ json_fields('context', ['device.type', 'app.version']) }} as context_fields,
-        {{ json_fields('properties', ['device_type']) }} as property_fields
+        {{ json_fields('context', ['app.version']) }} as context_fields
     from calls
 
 ),
@@ -39,9 +38,7 @@ read as (
         properties,
         {{ json_name('properties', 'email') }} as email,
         coalesce({{ json_name('device', 'token') }}, {{ json_name('properties', 'device_id') }}) as token,
-        lower(coalesce(
-            {{ json_field('context_fields', 'device.type') }}, {{ json_field('property_fields', 'device_type') }}
-        )) as device_type,
+        lower(coalesce({{ json_name('device', 'type') }}, {{ json_name('properties', 'device_type') }})) as device_type,
         {{ json_field('context_fields', 'app.version') }} as app_version
     from parsed
 

@@ -10,8 +10,8 @@
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
 {% set by_metarouter = is_metarouter() %}
-{% set page = json_field('context_fields', 'page.url') if by_metarouter else json_field('property_fields', 'url') %}
-{% set screen = json_field('property_fields', 'name') if by_metarouter else 'page_name' %}
+{% set page = json_name('page', 'url') if by_metarouter else json_name('properties', 'url') %}
+{% set screen = json_name('properties', 'name') if by_metarouter else 'page_name' %}
 
 with
 
@@ -31,8 +31,8 @@ parsed as (
         page_name,
         properties,
         {{ sha256_of('message_id') }} as message_hash,
-        {{ json_fields('properties', ['url', 'name', 'category', 'actionType']) }} as property_fields,
-        {{ json_fields('context', ['page.url']) }} as context_fields
+        {{ json_fields('properties', ['category', 'actionType']) }} as property_fields,
+        {{ json_value('context', 'page') }} as page
     from calls
 
 ),

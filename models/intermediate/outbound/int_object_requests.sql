@@ -17,21 +17,6 @@ calls as (
 
 ),
 
-parsed as (
-
-    select
-        {{ call_columns() }},
-        user_id,
-        anonymous_id,
-        group_id,
-        traits,
-        properties,
-        {{ json_fields('traits', ['objectTypeId', 'object_type_id']) }} as trait_fields,
-        {{ json_fields('properties', ['objectTypeId', 'object_type_id']) }} as property_fields
-    from calls
-
-),
-
 read as (
 
     select
@@ -44,16 +29,16 @@ read as (
             else {{ json_name('properties', 'objectId') }}
         end as object_id,
         coalesce(
-            case when action = 'create_or_update_object' then {{ json_field('trait_fields', 'object_type_id') }} end,
-            case when action = 'create_or_update_object' then {{ json_field('trait_fields', 'objectTypeId') }} end,
-            {{ json_field('property_fields', 'object_type_id') }},
-            {{ json_field('property_fields', 'objectTypeId') }},
+            case when action = 'create_or_update_object' then {{ json_name('traits', 'object_type_id') }} end,
+            case when action = 'create_or_update_object' then {{ json_name('traits', 'objectTypeId') }} end,
+            {{ json_name('properties', 'object_type_id') }},
+            {{ json_name('properties', 'objectTypeId') }},
             '1'
         ) as object_type_id,
         case when action = 'delete_relationship' then {{ json_name('properties', 'email') }} end as email,
         {{ json_value('traits', 'objectAttributes') }} as object_attributes,
         {{ json_value('traits', 'relationshipAttributes') }} as relationship_attributes
-    from parsed
+    from calls
 
 ),
 

@@ -62,6 +62,7 @@ final as (
         objects.action,
         objects.attributes,
         objects.relationship_attributes,
+        coalesce(people.merge_path, '') as merge_path,
         coalesce(people.is_gone, false) as is_person_gone,
         objects.request_order <= coalesce(
             max(case when objects.action = 'delete_object' then objects.request_order end)

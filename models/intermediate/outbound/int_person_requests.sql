@@ -17,20 +17,6 @@ calls as (
 
 ),
 
-parsed as (
-
-    select
-        {{ call_columns() }},
-        user_id,
-        anonymous_id,
-        previous_id,
-        traits,
-        properties,
-        {{ json_fields('traits', ['objectTypeId', 'object_type_id']) }} as trait_fields
-    from calls
-
-),
-
 read as (
 
     select
@@ -44,12 +30,11 @@ read as (
             when action != 'merge_people' then {{ json_name('properties', 'email') }}
         end as email,
         {{ json_name('traits', 'objectId') }} as object_id,
-        coalesce(
-            {{ json_field('trait_fields', 'object_type_id') }}, {{ json_field('trait_fields', 'objectTypeId') }}, '1'
-        ) as object_type_id,
+        coalesce({{ json_name('traits', 'object_type_id') }}, {{ json_name('traits', 'objectTypeId') }}, '1')
+            as object_type_id,
         coalesce({{ json_value('traits', 'created_at') }}, {{ json_value('traits', 'createdAt') }}) as created_at,
         {{ json_value('traits', 'relationshipAttributes') }} as relationship_attributes
-    from parsed
+    from calls
 
 ),
 

@@ -3,7 +3,7 @@
    dbt find the refs when it parses for one. #}
 {% set readers = ['int_person_timeline', 'int_overfull_requests', 'int_object_timeline', 'dim_people', 'dim_devices'] %}
 {% set earlier = earlier_relation(
-    'int_person_timeline', ['message_id', 'identifier', 'person_key', 'merge_order', 'name_depth']
+    'int_person_timeline', ['message_id', 'identifier', 'person_key', 'name_path']
 ) %}
 
 with
@@ -61,8 +61,7 @@ earlier_names as (
     select distinct
         identifier,
         person_key,
-        merge_order,
-        name_depth
+        name_path
     from earlier
 
 ),
@@ -72,8 +71,7 @@ names as (
     select
         earlier_names.person_key as earlier_key,
         {{ person_key_of('person_ids', 'earlier_names.identifier') }} as current_key,
-        earlier_names.name_depth != coalesce(last_merges.name_depth, 0)
-        or coalesce(earlier_names.merge_order, '') != coalesce(last_merges.merge_order, '') as is_merged_otherwise
+        earlier_names.name_path != coalesce(last_merges.name_path, '') as is_merged_otherwise
     from earlier_names
     left join person_ids
         on earlier_names.identifier = person_ids.identifier

@@ -31,11 +31,8 @@ ended as (
         request_order,
         happened_at,
         relationship_attributes,
-        request_order <= coalesce(
-            max(case when action = 'delete_relationship' then request_order end)
-                over (partition by object_key, person_key),
-            ''
-        ) as is_gone
+        merge_path,
+        {{ is_ended_by('delete_relationship', ['object_key', 'person_key']) }} as is_gone
     from timeline
 
 ),
@@ -47,6 +44,7 @@ written as (
         person_key,
         request_order,
         happened_at,
+        merge_path,
         coalesce(relationship_attributes, '{}') as relationship_attributes
     from ended
     where not is_gone
@@ -56,7 +54,7 @@ written as (
 opened as (
 
     {{ json_entries(
-        'written', ['object_key', 'person_key', 'request_order'], 'relationship_attributes'
+        'written', ['object_key', 'person_key', 'request_order', 'merge_path'], 'relationship_attributes'
     ) }}
 
 ),
@@ -70,7 +68,7 @@ ranked as (
         member_json,
         row_number() over (
             partition by object_key, person_key, member_name
-            order by request_order desc
+            order by merge_path, request_order desc
         ) as recency
     from opened
 

@@ -13,6 +13,7 @@ timeline as (
     select * from {{ ref('int_person_timeline') }}
     where
         action in ('create_or_update_device', 'delete_device')
+        and not is_gone
         {% if is_incremental() -%}
         and person_key in (select person_key from {{ ref('int_touched_request_people') }})
         {{- and_between('person_key', 'int_touched_request_people', 'person_key') }}
@@ -27,7 +28,7 @@ written as (
         request_order,
         happened_at,
         action,
-        is_gone,
+        merge_path,
         {{ json_value('payload', 'device') }} as device
     from timeline
 
@@ -40,11 +41,26 @@ named as (
         request_order,
         happened_at,
         action,
-        is_gone,
+        merge_path,
         {{ json_member('device', 'token') }} as token,
         {{ json_member('device', 'platform') }} as platform,
         coalesce({{ json_value('device', 'attributes') }}, '{}') as attributes
     from written
+
+),
+
+ended as (
+
+    select
+        person_key,
+        request_order,
+        happened_at,
+        merge_path,
+        token,
+        platform,
+        attributes,
+        {{ is_ended_by('delete_device', ['person_key', 'token']) }} as is_ended
+    from named
 
 ),
 
@@ -56,10 +72,9 @@ ranked as (
         platform,
         attributes,
         happened_at,
-        action,
-        is_gone,
-        row_number() over (partition by person_key, token order by request_order desc) as recency
-    from named
+        row_number() over (partition by person_key, token order by merge_path, request_order desc) as recency
+    from ended
+    where not is_ended
 
 ),
 
@@ -72,10 +87,7 @@ final as (
         attributes,
         happened_at as last_used_at
     from ranked
-    where
-        recency = 1
-        and action = 'create_or_update_device'
-        and not is_gone
+    where recency = 1
 
 )
 

@@ -26,7 +26,7 @@ written as (
     select
         person_key,
         request_order,
-        merge_depth,
+        merge_path,
         {{ json_value('payload', 'attributes') }} as attributes
     from timeline
     where action = 'create_or_update_person'
@@ -35,11 +35,11 @@ written as (
 
 opened as (
 
-    {{ json_entries('written', ['person_key', 'request_order', 'merge_depth'], 'attributes') }}
+    {{ json_entries('written', ['person_key', 'request_order', 'merge_path'], 'attributes') }}
 
 ),
 
--- the last value that was written; in a merge those of who stays win
+-- the last value that was written; in a merge those of who stays win, and of several merges those of the earlier
 ranked as (
 
     select
@@ -49,7 +49,7 @@ ranked as (
         member_text,
         row_number() over (
             partition by person_key, member_name
-            order by merge_depth, request_order desc
+            order by merge_path, request_order desc
         ) as recency
     from opened
     -- an address cannot be taken away by null or by what is none: it identifies the person
@@ -73,13 +73,15 @@ attributes as (
 ),
 
 -- events and devices create a person whom nobody identified
-people as (
+held as (
 
     select
         person_key,
-        min(happened_at) as first_request_at,
-        max(happened_at) as last_request_at,
-        count(*) as request_count
+        identifier,
+        request_order,
+        happened_at,
+        action,
+        name_depth
     from timeline
     where action in (
         'create_or_update_person',
@@ -87,13 +89,26 @@ people as (
         'create_or_update_object',
         'track_event',
         'track_page_view',
-        'track_screen_view'
+        'track_screen_view',
+        'merge_people'
     )
+
+),
+
+people as (
+
+    select
+        person_key,
+        min(happened_at) as first_request_at,
+        max(happened_at) as last_request_at,
+        count(*) as request_count
+    from held
+    where action != 'merge_people'
     group by person_key
 
 ),
 
--- a name that was merged into another may come back, and is not who stayed
+-- a name that was merged into another may come back, and is not who stayed; what only takes away gives nobody a name
 ranked_identifiers as (
 
     select
@@ -104,7 +119,7 @@ ranked_identifiers as (
             partition by person_key, {{ identifier_kind('identifier') }}
             order by name_depth, request_order desc
         ) as recency
-    from timeline
+    from held
 
 ),
 

@@ -227,7 +227,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "a merge links nobody": ("int_person_links", "from merge_requests", "from merge_requests where false"),
     "what is said last of a merged person wins": (
         "dim_people",
-        "order by merge_depth, request_order desc",
+        "order by merge_path, request_order desc",
         "order by request_order desc",
     ),
     "a merged name that comes back names the person": (
@@ -259,13 +259,13 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "a relationship outlives its person": ("bridge_relationships", "and not is_person_gone", ""),
     "a device that was deleted is there": (
         "dim_devices",
-        "and action = 'create_or_update_device'",
-        "",
+        "action = 'delete_device' then",
+        "false then",
     ),
     "the first call of a device counts": (
         "dim_devices",
-        "order by request_order desc",
-        "order by request_order",
+        "order by merge_path, request_order desc",
+        "order by merge_path, request_order",
     ),
 }
 
