@@ -132,15 +132,15 @@ final as (
 {%- endmacro %}
 
 
-{# What stands between the places of merges in a path: it sorts before all that a messageId may hold, so that paths sort as
-   lists of places do. #}
+{# What stands between the places of merges in a path: it sorts before all that a messageId may hold, so that paths sort
+   as lists of places do. #}
 {% macro path_separator() -%}
     chr(1)
 {%- endmacro %}
 
 
-{# Whether a deletion of this action ended what a request said: of somebody who was merged later, one under their own name,
-   or one of who stays after the merge. #}
+{# Whether a deletion of this action ended what a request said: of somebody who was merged later, one under their own
+   name, or one of who stays after the merge. #}
 {% macro is_ended_by(action, keys) -%}
     request_order <= coalesce(
             max(case when action = '{{ action }}' then request_order end)
