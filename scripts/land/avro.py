@@ -4,7 +4,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -27,25 +27,42 @@ def _date(days: int, *_: Any) -> str | int:
         return days
 
 
-# An error in one value would end the file. So a time is the file's number in whole seconds, and one beyond
-# Python's years reaches the rules. fastavro has no reader for a uuid of 16 bytes (Avro 1.12).
+def _seconds(value: int, per_second: int) -> int:
+    return min(value // per_second, records.MOST_SECONDS)
+
+
+def _iso(value: int, per_second: int) -> str:
+    try:
+        return str(datetime(1970, 1, 1) + timedelta(microseconds=value * 10**6 // per_second))
+    except OverflowError:
+        return "infinity" if value > 0 else "-infinity"
+
+
+# An error in one value would end the file. So a time is the file's number in whole seconds, or ISO 8601 where
+# the dataset has such times, and one beyond Python's years reaches the rules. fastavro has no reader for a
+# uuid of 16 bytes (Avro 1.12).
+_UNITS = {"millis": 10**3, "micros": 10**6, "nanos": 10**9}
 _TYPES = {
-    **{
-        f"long-{local}timestamp-{unit}": lambda value, *_, by=by: value // by
-        for local in ("", "local-")
-        for unit, by in (("millis", 10**3), ("micros", 10**6), ("nanos", 10**9))
-    },
     "int-date": _date,
     "fixed-uuid": lambda value, *_: str(UUID(bytes=value)),
     "string-uuid": lambda value, *_: value,
 }
 
 
+def _times(iso_times: bool) -> dict[str, Any]:
+    read = _iso if iso_times else _seconds
+    return {
+        f"long-{local}timestamp-{unit}": lambda value, *_, by=by: read(value, by)
+        for local in ("", "local-")
+        for unit, by in _UNITS.items()
+    }
+
+
 @contextmanager
-def _readers_of_types() -> Iterator[None]:
+def _readers_of_types(iso_times: bool) -> Iterator[None]:
     """Let fastavro read logical types as land does; its readers are those of the whole process."""
     before = dict(LOGICAL_READERS)
-    LOGICAL_READERS.update(_TYPES)
+    LOGICAL_READERS.update(_TYPES | _times(iso_times))
     try:
         yield
     finally:
@@ -59,7 +76,7 @@ def read_avro(opened: Opened, columns: Columns) -> Iterator[Piece]:
     Raises:
         Refused: it is damaged, or its schema is not that of records with the columns of the dataset.
     """
-    with _readers_of_types():
+    with _readers_of_types(columns.iso_times):
         yield from _pieces(opened, columns)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from scripts.land.maps import OBJECT_OF_ENTRIES
+from scripts.land.records import MOST_SECONDS
 from scripts.land.rules import Dataset, name, quoted
 
 HEAD = "head"
@@ -86,7 +87,7 @@ def _parsed(shape: str) -> str:
 
 def _column_fields(dataset: Dataset, schema: pa.Schema) -> str:
     packed = ", ".join(
-        _column_field(schema.field(field))
+        _column_field(schema.field(field), dataset.columns.iso_times)
         if field in schema.names
         else f"null::json as f_{field}, null::varchar as t_{field}, false as n_{field}"
         for field in dataset.columns.fields
@@ -94,8 +95,9 @@ def _column_fields(dataset: Dataset, schema: pa.Schema) -> str:
     return f"select file_no, line, {packed}, null::varchar[] as keys, fault from chunk"
 
 
-def _column_field(field: pa.Field) -> str:
+def _column_field(field: pa.Field, iso_times: bool) -> str:
     column = name(field.name)
+    json = column_json(field)
     text, no_text = f"land_text(f_{field.name})", f"land_not_text(f_{field.name})"
     # what is a text or whole number already needs no JSON of it
     if _is_marked(field):
@@ -104,7 +106,12 @@ def _column_field(field: pa.Field) -> str:
         text, no_text = f"nullif({column}, '')", "false"
     elif pa.types.is_integer(field.type):
         text, no_text = f"{column}::varchar", "false"
-    return f"{column_json(field)} as f_{field.name}, {text} as t_{field.name}, {no_text} as n_{field.name}"
+    elif pa.types.is_timestamp(field.type) and iso_times:
+        json = f"to_json(coalesce(make_timestamp(epoch_us({column})), {column}::timestamp)::varchar)"
+    elif pa.types.is_timestamp(field.type):
+        seconds = f"least(epoch_us({column}) // 1000000, {MOST_SECONDS})::varchar"
+        text = f"case when isfinite({column}) then {seconds} else {text} end"
+    return f"{json} as f_{field.name}, {text} as t_{field.name}, {no_text} as n_{field.name}"
 
 
 def column_json(field: pa.Field) -> str:

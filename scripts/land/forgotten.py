@@ -47,6 +47,7 @@ _KEPT = {
 }
 _LINKS = {"href", "link_url", "url"}
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_WHOLE_FLOAT = re.compile(r"\b([0-9]+)[.]0+\b")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 # A run of letters, and in it what may end an identifier or stand within one, as in auth0|77.
 _RUN = re.compile(r"[^\s\",;<>{}\[\]\\]+")
@@ -133,10 +134,16 @@ def _words(text: str) -> Iterable[str]:
         except ValueError:
             yield quoted
     yield from _spans(text)
+    yield from _WHOLE_FLOAT.findall(text)
     # a line that was cut off ends within a string
     plain_text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)) if found[1] else "/", text)
     if plain_text != text:
         yield from _spans(plain_text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def _text(value: Any) -> str:
+    """An identifier as it lands: 41.0 is 41."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _spans(text: str) -> Iterable[str]:
@@ -173,7 +180,7 @@ def scrubbed(value: Any, known: Known, key: str = "") -> Any:
         return [scrubbed(item, known, key) for item in value]
     if value is None or isinstance(value, bool):
         return value
-    text = str(value)
+    text = _text(value)
     if text and (key in _PERSONAL or (key == "id" and known.has(text))):
         return known.pseudonym(text)
     if not isinstance(value, str):
@@ -247,7 +254,7 @@ def _names_in(value: Any, is_person: bool, key: str = "") -> Iterable[str]:
         for item in value:
             yield from _names_in(item, False, key)
     elif value is not None and not isinstance(value, bool):
-        text = str(value)
+        text = _text(value)
         # the number of a campaign, or of anything else, may be the id of a person
         if key in _PERSONAL or not _NUMBER.fullmatch(text):
             yield text

@@ -49,6 +49,7 @@ PIPELINE_CALLS = Dataset(
     columns=Columns(
         fields=("type", *_PAIRS.values(), *_PAIRS, "event", "name", "timestamp", *_MAPS),
         required=(("type",), ("timestamp", "originalTimestamp", "sentAt", "receivedAt", *_TIMES[1:])),
+        iso_times=True,
     ),
     table=(
         ("type", "varchar", "lower(t_type)"),

@@ -19,6 +19,9 @@ LINES = pa.schema([("line", pa.int64()), ("raw", pa.string()), ("size", pa.int64
 """One row per line that is not blank: its physical number from 1, its text (a line end may be included), its
 size in bytes without line end, and why it is no text at all (`invalid_utf8`) or null."""
 
+MOST_SECONDS = 10**11
+"""Up to here a number is seconds. A typed time beyond it, after the year 5138, would become milliseconds."""
+
 OTHER = "other:"
 """How the columns of a piece begin that the dataset does not know, where they are kept."""
 
@@ -31,12 +34,14 @@ class Columns:
     """What land needs to know of a dataset: the fields it reads, and groups of which one must be there.
 
     `of_name` is for files that are typed columns, in any case, of which unknown ones are kept: it gives the
-    columns that the address of a file stands for.
+    columns that the address of a file stands for. `iso_times` is for those whose times may be ISO 8601: a
+    typed time reaches the rules as such a text, with its fraction, and else as whole seconds.
     """
 
     fields: tuple[str, ...]
     required: tuple[tuple[str, ...], ...]
     of_name: Callable[[str], dict[str, int | None]] | None = None
+    iso_times: bool = False
 
 
 @dataclass(frozen=True)

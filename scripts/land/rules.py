@@ -59,12 +59,6 @@ class Dataset:
 
 MACROS = (
     r"""
--- the text of a string or number; an empty string is null
-create or replace temp macro land_text(x) as
-    case when starts_with(x::varchar, '"') then nullif(x->>'$', '') else x::varchar end;
--- true for what is neither a string nor a number: object, array, boolean, NaN, Infinity
-create or replace temp macro land_not_text(x) as
-    case when starts_with(x::varchar, '"') then false else regexp_matches(x::varchar, '^([{\[tfNI]|-I)') end;
 -- a number with a fraction or an exponent, which writers keep as a double
 create or replace temp macro land_is_float(t) as
     regexp_full_match(t, '-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?') and regexp_matches(t, '[.eE]');
@@ -83,6 +77,17 @@ create or replace temp macro land_flag(t) as
     case when t is null then null when t = 'true' then true when t = 'false' then false
          when lower(trim(t, ' ')) in ('true', 't', 'yes', 'y', '1', '1.0') then true
          when lower(trim(t, ' ')) in ('false', 'f', 'no', 'n', '0', '0.0') then false end;
+-- the text of a string or number; an empty string is null, and 41.0 is 41: a writer that has no whole numbers
+-- with nulls makes doubles of ids
+create or replace temp macro land_number(t) as
+    case when regexp_matches(t, '^-?[0-9]+[.eE]') then coalesce(land_int(t)::varchar, t) else t end;
+create or replace temp macro land_text(x) as
+    case when starts_with(x::varchar, '"') then nullif(x->>'$', '') else land_number(x::varchar) end;
+-- true for what is neither a string nor an exact number: object, array, boolean, NaN, Infinity, and a double
+-- that may have lost digits
+create or replace temp macro land_not_text(x) as
+    case when starts_with(x::varchar, '"') then false
+         else regexp_matches(x::varchar, '^([{\[tfNI]|-I)') or land_is_inexact(x::varchar) end;
 -- whole seconds, of seconds, milliseconds or microseconds by size
 create or replace temp macro land_unit(d) as
     case when d > 1e14 then d / 1e6 when d > 1e11 then d / 1e3 else d end;

@@ -59,7 +59,8 @@ class SnowflakeTable:
         self.source = quoted(*parts)
         found = self._columns(parts)
         columns, unknown = known_columns(self.root, found, dataset.columns)
-        self.columns = {field: Column(name, found[name]) for field, name in columns.items()}
+        iso_times = dataset.columns.iso_times
+        self.columns = {field: Column(name, found[name], iso_times) for field, name in columns.items()}
         self.unknown = tuple(unknown)
         self.others = tuple(Column(name, found[name]) for name in unknown if dataset.typed)
         for column in self._read():

@@ -68,7 +68,7 @@ def _text(column: Column) -> Value:
         return f"case when {_is_number(name, column.kind)} then {text} end", None
     if column.is_time:
         return clock_of(_utc(column)), None
-    return text_of(column), None
+    return f"to_varchar({name})" if column.is_number else text_of(column), None
 
 
 def _time(column: Column) -> Value:

@@ -14,6 +14,7 @@ from scripts.land.times import snowflake_millis
 from scripts.snowflake.names import literal, quoted
 
 SEMI_STRUCTURED = ("VARIANT", "OBJECT", "MAP", "ARRAY")
+_NUMBERS = ("NUMBER", "FLOAT")
 _TIMES = ("TIMESTAMP_NTZ", "TIMESTAMP_TZ", "TIMESTAMP_LTZ")
 _UNQUOTED = r"""regexp_replace({}, $$"(\\.|[^"\\])*"$$, '""')"""
 _DOUBLE = "-?[0-9]+([.][0-9]*)?([eE][-+]?[0-9]+)?"
@@ -25,6 +26,7 @@ class Column:
 
     name: str
     kind: str
+    iso_times: bool = False
 
     @property
     def is_time(self) -> bool:
@@ -38,8 +40,11 @@ class Column:
 
 
 def value_of(column: Column) -> str:
-    """The value as the rules see it: of a timestamp its seconds."""
+    """The value as the rules see it: of a timestamp its seconds, or ISO 8601 where times may be."""
     name = quoted(column.name)
+    if column.is_time and column.iso_times:
+        moment = f"to_timestamp_ntz(date_part(epoch_microsecond, {name}), 6)"
+        return f"regexp_replace(to_varchar({moment}, 'YYYY-MM-DD HH24:MI:SS.FF6'), '[.]?0+$', '')"
     if column.is_time:
         return f"cast(floor(date_part(epoch_millisecond, {name}) / 1000) as bigint)"
     return f"to_variant({name})" if column.kind in SEMI_STRUCTURED else name
@@ -53,15 +58,27 @@ def text_of(column: Column) -> str:
     if column.kind in SEMI_STRUCTURED:
         return (
             f"case typeof({value}) when 'NULL_VALUE' then null "
-            f"when 'VARCHAR' then nullif(as_varchar({value}), '') else to_json({value}) end"
+            f"when 'VARCHAR' then nullif(as_varchar({value}), '') else {_number(f'to_json({value})')} end"
         )
+    if column.kind in _NUMBERS:
+        return _number(f"to_varchar({value})")
     return f"to_varchar({value})"
+
+
+def _number(text: str) -> str:
+    """41.0 is 41: a writer that has no whole numbers with nulls makes doubles of ids."""
+    is_float = f"regexp_like({text}, '-?[0-9]+[.eE].*')"
+    return f"case when {is_float} then coalesce(to_varchar({int_of(text)}), {text}) else {text} end"
 
 
 def _no_text(column: Column) -> str:
     if column.kind in SEMI_STRUCTURED:
+        value = value_of(column)
         kinds = "'VARCHAR', 'INTEGER', 'DECIMAL', 'DOUBLE', 'NULL_VALUE'"
-        return f"coalesce(typeof({value_of(column)}) not in ({kinds}), false)"
+        inexact = f"typeof({value}) <> 'VARCHAR' and {_is_inexact(f'to_json({value})')}"
+        return f"coalesce(typeof({value}) not in ({kinds}) or {inexact}, false)"
+    if column.kind == "FLOAT":
+        return f"coalesce(abs({value_of(column)}) >= 9007199254740992, false)"
     return f"{value_of(column)} is not null" if column.kind == "BOOLEAN" else "false"
 
 

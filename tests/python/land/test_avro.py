@@ -68,3 +68,12 @@ def test_one_bad_value_rejects_its_row(tmp_path: Path) -> None:
         (3, "event_timestamp_out_of_bounds"),
     ]
     assert "te\\\\xff\\\\xc3" in rejects[0][1] or "te\\xff\\xc3" in rejects[0][1]
+
+
+def test_a_time_is_in_the_unit_of_its_type(tmp_path: Path) -> None:
+    """10**12 seconds are the year 33658; taken for milliseconds, they would be 2001."""
+    millis = {"type": "long", "logicalType": "timestamp-millis"}
+    (tmp_path / "calls.avro").write_bytes(avro([call(event_timestamp=10**15)], event_timestamp=millis))
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    assert [reason for _, _, reason in rejected(connection)] == ["event_timestamp_out_of_bounds"]

@@ -52,6 +52,17 @@ def test_no_identifier_is_left_and_a_second_time_changes_nothing(value: Any) -> 
     assert scrubbed_json(once, KNOWN) == once
 
 
+def test_the_number_of_a_person_may_have_been_written_as_a_float() -> None:
+    assert KNOWN.names('{"user_id":4711.0,"campaign_id":"x"}')
+    assert not KNOWN.names('{"user_id":4711.5,"campaign_id":4711.0}')
+    pseudonym = KNOWN.pseudonym("4711")
+    given = {"identifiers": {"id": 4711.0}, "price": 4711.0}
+    assert json.loads(scrubbed_json(json.dumps(given), KNOWN)) == {
+        "identifiers": {"id": pseudonym},
+        "price": 4711.0,
+    }
+
+
 def test_what_counts_need_stays_and_the_rest_goes() -> None:
     given = {
         "delivery_id": "d1",

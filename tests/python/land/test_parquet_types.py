@@ -146,6 +146,15 @@ def test_a_time_that_no_timestamp_holds_rejects_its_row(tmp_path: Path, unit: st
     ]
 
 
+def test_ids_of_a_writer_without_nullable_whole_numbers(tmp_path: Path) -> None:
+    ids = pa.array([1001.0, None, 15.5, 2.0**53])
+    calls(tmp_path / "calls.parquet", 4, user_id=ids, journey_id=ids)
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    assert [row["journey_id"] for row in landed(connection)] == ["1001", None, "15.5"]
+    assert [(line, reason) for line, _, reason in rejected(connection)] == [(4, "bad_journey_id")]
+
+
 def test_int96_holds_any_year(tmp_path: Path) -> None:
     """In 64 bits of nanoseconds, 2610 would be 2026."""
     times = pa.array([datetime(2026, 1, 1), datetime(2610, 9, 8), datetime(9999, 12, 31), datetime(1, 1, 1)])
@@ -156,6 +165,18 @@ def test_int96_holds_any_year(tmp_path: Path) -> None:
     assert [row["event_timestamp"] for row in landed(connection)] == [1767225600]
     found = [json.loads(raw)["event_timestamp"] for _, raw, _ in rejected(connection)]
     assert found == [20218032000, 253402214400, -62135596800]
+
+
+def test_a_typed_time_is_in_its_own_unit(tmp_path: Path) -> None:
+    """A number of 10**12 is milliseconds; a timestamp of 10**12 seconds is the year 33658, and not 2001."""
+    times = pa.array([10**15, 1767225600_000], pa.int64()).cast(pa.timestamp("ms"))
+    calls(tmp_path / "calls.parquet", 2, event_timestamp=times)
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    assert [row["event_timestamp"] for row in landed(connection)] == [1767225600]
+    (reject,) = rejected(connection)
+    assert json.loads(reject[1])["event_timestamp"] == 10**12
+    assert reject[2] == "event_timestamp_out_of_bounds"
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,8 +1,10 @@
 """Source calls: which land, with which values, and why others are rejected."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -155,6 +157,45 @@ def test_a_table_and_parquet_may_write_names_with_underscores(tmp_path: Path) ->
     land_path(connection, tmp_path, PIPELINE_CALLS)
     one, other = landed(connection, PIPELINE_CALLS)
     assert one == other == of(CALL, path=tmp_path)[0]
+
+
+def avro(path: Path, *records: dict[str, Any]) -> None:
+    millis = {"type": "long", "logicalType": "timestamp-millis"}
+    kinds = {"type": "string"} | dict.fromkeys(records[0].keys() - {"type"}, millis)
+    fields = [{"name": name, "type": ["null", kind]} for name, kind in kinds.items()]
+    with path.open("wb") as file:
+        fastavro.writer(file, {"type": "record", "name": "call", "fields": fields}, records)
+
+
+def test_typed_times_keep_their_milliseconds(tmp_path: Path) -> None:
+    connection = warehouse()
+    times = {"timestamp": T + 123, "original_timestamp": -500, "sent_at": T + 999, "received_at": None}
+    typed = {
+        name: None if millis is None else datetime(1970, 1, 1) + timedelta(milliseconds=millis)
+        for name, millis in times.items()
+    }
+    record = {"type": "track", **typed}
+    for unit in ("ms", "us", "ns"):
+        fields = [(name, pa.timestamp(unit, "Europe/Berlin")) for name in typed]
+        schema = pa.schema([("type", pa.string()), *fields])
+        pq.write_table(pa.Table.from_pylist([record], schema), tmp_path / f"{unit}.parquet")
+    avro(tmp_path / "calls.avro", {"type": "track"} | times)
+    land_path(connection, tmp_path, PIPELINE_CALLS)
+    connection.execute(f"create table calls as from '{tmp_path}/us.parquet'")
+    land_table(connection, "memory.main.calls", PIPELINE_CALLS)
+    assert not rejected(connection, PIPELINE_CALLS)
+    found = [{name: row[name] for name in times} for row in landed(connection, PIPELINE_CALLS)]
+    assert found == [times] * 5
+
+
+def test_a_typed_time_beyond_all_years_is_no_time(tmp_path: Path) -> None:
+    connection = warehouse()
+    times = [10**15, 2**62, -(2**62)]
+    moments = pa.array(times, pa.int64()).cast(pa.timestamp("ms"))
+    pq.write_table(pa.table({"type": ["track"] * 3, "timestamp": moments}), tmp_path / "calls.parquet")
+    avro(tmp_path / "calls.avro", *({"type": "track", "timestamp": time} for time in times))
+    land_path(connection, tmp_path, PIPELINE_CALLS)
+    assert [reason for _, _, reason in rejected(connection, PIPELINE_CALLS)] == ["bad_timestamp"] * 6
 
 
 def test_a_replaced_file_names_the_calls_that_it_took_away(tmp_path: Path) -> None:

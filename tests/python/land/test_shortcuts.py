@@ -105,7 +105,7 @@ def test_typed_columns_and_maps_land_as_by_the_long_way(
     assert {"duplicate_key_in_vars", "missing_template_id", "bad_copy_id"} <= counts.keys()
 
 
-def by_json(field: pa.Field) -> str:
+def by_json(field: pa.Field, _: bool) -> str:
     column = field.name
     return (
         f"{checks.column_json(field)} as f_{column}, land_text(f_{column}) as t_{column}, "

@@ -373,15 +373,24 @@ def read_lines(url: str, compression: str) -> Iterator[str]:
     if compression == "gzip":
         data = gzip.decompress(data)
     elif compression == "zstd":
-        decoder = zstandard.ZstdDecompressor().decompressobj()
-        data = decoder.decompress(data)
-        if not decoder.eof:
-            raise EOFError("the zstd frame has no end")
+        data = _of_zstd(data)
     text = data.decode().removeprefix("\ufeff")
     for line in text.removesuffix("\n").split("\n") if text else ():
         if not line:
             raise ValueError("End of record reached while expected to parse column")
         yield line
+
+
+def _of_zstd(data: bytes) -> bytes:
+    """All frames of a file, as of gzip all members."""
+    parts = []
+    while data:
+        decoder = zstandard.ZstdDecompressor().decompressobj()
+        parts.append(decoder.decompress(data))
+        if not decoder.eof:
+            raise EOFError("the zstd frame has no end")
+        data = decoder.unused_data
+    return b"".join(parts)
 
 
 def read_object(url: str) -> bytes:

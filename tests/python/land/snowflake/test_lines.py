@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from snowflake.connector.cursor import SnowflakeCursor
 from typer.testing import CliRunner
 
@@ -133,6 +134,17 @@ def test_lines_keep_their_physical_numbers(session: Session, tmp_path: Path) -> 
     connection = warehouse()
     here, there = land_path(connection, tmp_path), land_there(session, tmp_path)
     assert (here.rows, here.rejected, here.files) == (there.rows, there.rejected, 14)
+    assert differences(connection, session) == {}
+
+
+def test_files_of_several_members_or_frames_land_whole(session: Session, tmp_path: Path) -> None:
+    data = text(*(call(user_id=f"{n}") for n in range(9))).encode()
+    parts = data[:700], data[700:]
+    (tmp_path / "members.jsonl.gz").write_bytes(b"".join(gzip.compress(part, mtime=0) for part in parts))
+    (tmp_path / "frames.jsonl.zst").write_bytes(b"".join(map(zstandard.compress, parts)))
+    connection = warehouse()
+    here, there = land_path(connection, tmp_path), land_there(session, tmp_path)
+    assert here.rows == there.rows == 18
     assert differences(connection, session) == {}
 
 

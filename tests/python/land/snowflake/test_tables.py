@@ -339,6 +339,12 @@ KINDS: dict[str, tuple[str, str, Any, str]] = {
     "json text": ("varchar", "varchar", JSON, "{}"),
     "variant": ("variant", "json", PARSED, "parse_json({})"),
     "whole": ("number", "bigint", TIMES, "{}::number"),
+    "double": (
+        "float",
+        "double",
+        st.sampled_from([7.0, 7.5, -1e3, 2.0**53, 2.0**53 - 1, 1e22, float("nan"), float("inf")]),
+        "{}::float",
+    ),
     "time text": (
         "varchar",
         "varchar",
@@ -356,8 +362,8 @@ KINDS: dict[str, tuple[str, str, Any, str]] = {
 FIELDS = {
     CALLS.name: {
         "event_timestamp": ("whole", "time text", "time", "variant"),
-        "user_id": ("text", "whole", "variant", "flag"),
-        "campaign_id": ("text", "whole", "variant"),
+        "user_id": ("text", "whole", "variant", "flag", "double"),
+        "campaign_id": ("text", "whole", "variant", "double"),
         "action_id": ("whole",),
         "copy_id": ("text",),
         "template_id": ("text", "variant"),
@@ -407,6 +413,22 @@ def tables(draw: st.DrawFn) -> tuple[Dataset, dict[str, str], list[dict[str, Any
             row[field] = draw(st.none() | value if field != "copy_id" else value)
         rows.append(row)
     return dataset, kinds, rows
+
+
+@pytest.mark.parametrize("kind", ["timestamp_ntz", "timestamp_tz"])
+def test_times_of_source_calls_keep_their_milliseconds(session: Session, kind: str) -> None:
+    table = name_in(session, "source_calls")
+    everything(
+        session,
+        f"create or replace table {table} as select 'track' as type, 'm' as message_id, "
+        f"'2026-03-01 10:00:00.123'::{kind} as timestamp, '1969-12-31 23:59:59.5'::{kind} as sent_at",
+    )
+    assert land_there(session, "source_calls", PIPELINE_CALLS).rows == 1
+    query = "select timestamp, sent_at from staging.pipeline_calls"
+    assert everything(session, query) == [(1772359200123, -500)]
+    everything(session, f"update {table} set timestamp = '2026-03-01 10:00:00.124'::{kind}")
+    assert land_there(session, "source_calls", PIPELINE_CALLS, everything=True).replaced == 1
+    assert everything(session, query) == [(1772359200124, -500)]
 
 
 @given(tables())
