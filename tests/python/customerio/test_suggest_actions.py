@@ -45,6 +45,15 @@ def test_a_row_that_is_there_is_not_suggested_again() -> None:
     assert written(PAIR, PAIR) == written(PAIR)
 
 
+def test_what_the_owner_names_as_control_is_no_message() -> None:
+    """A journey may ask JustAI before it splits, so the control arm's message comes next after calls too."""
+    arm = Pair("t", 7, 10, 12, 50, 100)
+    assert ("t", "7", "message", "12") in written(PAIR, arm)
+    for there in ("t,7,control,12", "t,,control,12", "other,7,control,12"):
+        assert written(PAIR, arm, there=f"{there} t,7,webhook,10") == {("t", "7", "message", "11")}
+    assert ("t", "7", "message", "12") in written(PAIR, arm, there="t,8,control,12")
+
+
 def test_templates_are_named_as_loading_reads_their_names() -> None:
     """Calls keep the spaces around a name, and loading trims those of the file."""
     names = ("template_id", "campaign_id", "webhook_action_id", "message_action_id")
@@ -332,6 +341,7 @@ def test_the_owner_and_the_data_come_before_what_actions_say() -> None:
 
     assert added() == {("webhook", "41"): 1, ("message", "42"): 1}
     assert added("plan-nudge,,message,42") == {}
+    assert added("plan-nudge,7,webhook,41", "plan-nudge,7,control,42") == {}
     assert added("plan-nudge,7,webhook,40") == {("webhook", "41"): 1, ("message", "42"): 1}
     # its first webhook row would shut out calls that carry another action
     elsewhere = {("plan-nudge", 8): {51: 5}}
