@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -316,6 +317,20 @@ def test_what_calls_and_messages_did_decides_the_share() -> None:
     assert claimed(ASK, MAIL, followed=unseen)[("plan-nudge", "message", 42)] == 0
     two = Action(7, 42, body="{{jw_plan-nudge}} {{jw_other}}")
     assert claimed(ASK, two)[("plan-nudge", "message", 42)] == 0.5
+
+
+def test_a_message_of_two_webhooks_has_the_share_of_the_one_before_it() -> None:
+    """Two branches of a campaign ask for one template, each with a message of its own."""
+    actions = [ASK, MAIL, replace(ASK, action_id=44), replace(MAIL, action_id=45)]
+    followed = {("plan-nudge", 7, 41, 42): (5, 5), ("plan-nudge", 7, 44, 45): (4, 5)}
+    calls = {("plan-nudge", 7): Counter({41: 5, 44: 5})}
+    found = suggested_by_actions(claims(actions, calls, followed), calls, [], [])
+    assert {(suggestion.row.action_id, suggestion.share) for suggestion in found} == {
+        ("41", 0.5),
+        ("44", 0.5),
+        ("42", 1.0),
+        ("45", 0.8),
+    }
 
 
 def test_calls_that_carry_the_messages_own_action_need_no_row() -> None:
