@@ -11,9 +11,7 @@ with
 messages as (
 
     select * from {{ ref('fct_messages') }}
-    where
-        coalesce(channel, '') != 'webhook'
-        and created_at is not null
+    where coalesce(channel, '') != 'webhook'
 
 ),
 
@@ -56,7 +54,9 @@ both_feeds as (
 
     select
         messages.campaign_id,
-        messages.created_date,
+        coalesce(
+            messages.created_date, {{ reporting_date('event_messages.first_event_at') }}
+        ) as created_date,
         {%- for metric in metrics %}
         case
             when {{ api_times.get(metric, 'messages.' ~ metric ~ '_at') }} is not null then 1
@@ -97,6 +97,7 @@ daily as (
         sum({{ metric }}_api * {{ metric }}_event) as {{ metric }}_both{{ ',' if not loop.last }}
         {%- endfor %}
     from both_feeds
+    where created_date is not null
     group by campaign_id, created_date
 
 ),

@@ -53,7 +53,7 @@ class Action:
         return {(match["quoted"] or match["bare"]).strip() for match in found} - {""}
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Claim:
     """An action of a template, with what speaks for it and how much of what is known agrees, 0 to 1."""
 
@@ -74,10 +74,18 @@ def claims(actions: Iterable[Action], calls: Calls, followed: Followed) -> list[
     by_campaign: dict[int, list[Action]] = {}
     for action in actions:
         by_campaign.setdefault(action.campaign_id, []).append(action)
-    return sorted(
+    found = (
         claim
-        for campaign, found in by_campaign.items()
-        for claim in _of_campaign(campaign, found, calls, followed)
+        for campaign, of_campaign in by_campaign.items()
+        for claim in _of_campaign(campaign, of_campaign, calls, followed)
+    )
+    # of two webhooks of its template, a message has the share of the one that it followed more often
+    return sorted(
+        found,
+        key=lambda claim: (
+            *(claim.template_id, claim.campaign_id, claim.role, claim.action_id),
+            *(-claim.share, claim.because),
+        ),
     )
 
 

@@ -95,6 +95,9 @@ def person_id(item: Any) -> str | None:
 def _moment(entity: str, item: dict[str, Any]) -> int | None:
     for member in {"messages": ("created",), "activities": ("timestamp",)}.get(entity, ()):
         value = item.get(member)
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            # as the views read it
+            value = float(value)
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST:
             return int(value)
     return None

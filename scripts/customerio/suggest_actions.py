@@ -136,7 +136,8 @@ def suggest_actions(
 
     Reads the deliveries and messages that `dbt build` made. A call's message is the first one of the same
     journey after it and before the next call. Templates whose calls carry the message's own action need no
-    row, and the actions of a control arm look like any other messages: those are yours to name.
+    row, and the actions of a control arm look like any other messages: those are yours to name. What the file
+    names as control is not suggested as a message.
 
     After `copymart extract --what campaigns,actions`, it also reads what the actions say: a webhook to JustAI
     and the messages that write its answer (`jw_<template>`) belong together. Their rows show before anything
@@ -230,7 +231,7 @@ def suggested_by_actions(
     for claim in said:
         row = Row(claim.template_id, str(claim.campaign_id), claim.role, str(claim.action_id))
         covered = any(_covers(other, row) for other in (*kept, *(suggestion.row for suggestion in found)))
-        if covered or _narrows(row, there):
+        if covered or _narrows(row, there) or _is_control(claim.campaign_id, claim.action_id, there):
             continue
         lost = _shut_out(row, said, calls, kept)
         if lost:
@@ -264,6 +265,8 @@ def suggestions(pairs: Iterable[Pair], there: list[Row]) -> list[Suggestion]:
     kept = list(there)
     found: list[Suggestion] = []
     for pair in sorted(pairs, key=lambda pair: (pair.template_id, pair.campaign_id, -pair.deliveries)):
+        if _is_control(pair.campaign_id, pair.message_action_id, there):
+            continue
         for role, action in (("webhook", pair.webhook_action_id), ("message", pair.message_action_id)):
             row = Row(pair.template_id, str(pair.campaign_id), role, str(action))
             if not any(_covers(other, row) for other in kept) and not _narrows(row, there):
@@ -288,6 +291,15 @@ def _narrows(row: Row, there: list[Row]) -> bool:
     """
     roles = {other.role for other in there if other.template_id == row.template_id}
     return row.role == "webhook" and bool(roles) and "webhook" not in roles
+
+
+def _is_control(campaign_id: int, action_id: int, there: list[Row]) -> bool:
+    """Whether the owner says that an action sends no copy of JustAI, whose messages would count as copies."""
+    return any(
+        (other.role, other.action_id) == ("control", str(action_id))
+        and other.campaign_id in ("", str(campaign_id))
+        for other in there
+    )
 
 
 def _covers(other: Row, row: Row) -> bool:

@@ -6,7 +6,7 @@ members as (
 
 ),
 
-final as (
+keyed as (
 
     select
         segment_id,
@@ -17,8 +17,22 @@ final as (
         end as person_key,
         cio_id,
         user_id,
-        extracted_at as first_read_at
+        extracted_at
     from members
+
+),
+
+final as (
+
+    -- an address in two spellings is one person
+    select
+        segment_id,
+        person_key,
+        cio_id,
+        user_id,
+        min(extracted_at) as first_read_at
+    from keyed
+    group by segment_id, person_key, cio_id, user_id
 
 )
 

@@ -29,7 +29,7 @@ final as (
         {{ json_field('item', 'tags') }} as tags,
         {{ json_time('item', 'created') }} as created_at,
         {{ json_time('item', 'updated') }} as updated_at,
-        {{ json_time('item', 'first_started', since=1) }} as first_started_at,
+        {{ json_time('item', 'first_started') }} as first_started_at,
         payload,
         extracted_at
     from items

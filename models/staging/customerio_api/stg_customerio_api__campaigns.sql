@@ -34,7 +34,7 @@ final as (
         {{ json_field('item', 'actions') }} as actions,
         {{ json_time('item', 'created') }} as created_at,
         {{ json_time('item', 'updated') }} as updated_at,
-        {{ json_time('item', 'first_started', since=1) }} as first_started_at,
+        {{ json_time('item', 'first_started') }} as first_started_at,
         payload,
         extracted_at
     from items

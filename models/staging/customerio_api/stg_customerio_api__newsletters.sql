@@ -29,7 +29,7 @@ final as (
         {{ json_field('item', 'content_ids') }} as content_ids,
         {{ json_field('item', 'recipient_segment_ids') }} as recipient_segment_ids,
         {{ json_field('item', 'tags') }} as tags,
-        {{ json_time('item', 'sent_at', since=1) }} as sent_at,
+        {{ json_time('item', 'sent_at') }} as sent_at,
         {{ json_time('item', 'created') }} as created_at,
         {{ json_time('item', 'updated') }} as updated_at,
         payload,

@@ -138,6 +138,17 @@ def test_by_key_what_has_gone_stays_and_a_full_load_removes_it(world: World, tab
     assert keys(tables, "actions") == []
 
 
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_a_full_load_removes_what_is_gone_however_its_time_is_written(
+    world: World, tables: OnDuckDB, kind: type
+) -> None:
+    """The views read a time that is text, so landing does too."""
+    world.activities = [{"id": "a", "type": "page", "timestamp": kind(NOW - DAY)}]
+    extracted(world, tables, "activities")
+    world.activities = []
+    assert extracted(world, tables, "activities", full=True)["activities"] == Counts(removed=1)
+
+
 def test_a_full_load_keeps_what_customerio_no_longer_serves(world: World, tables: OnDuckDB) -> None:
     """Deliveries of six months and activities of 30 days: older rows are no longer served, not gone."""
     old = [message(90, days_ago=170), message(91, days_ago=100)]

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -43,6 +44,15 @@ def test_a_row_that_is_there_is_not_suggested_again() -> None:
     assert written(PAIR, there="t,,webhook,10 t,,message,11") == set()
     assert written(PAIR, there="t,8,webhook,10 t,7,message,11") == {("t", "7", "webhook", "10")}
     assert written(PAIR, PAIR) == written(PAIR)
+
+
+def test_what_the_owner_names_as_control_is_no_message() -> None:
+    """A journey may ask JustAI before it splits, so the control arm's message comes next after calls too."""
+    arm = Pair("t", 7, 10, 12, 50, 100)
+    assert ("t", "7", "message", "12") in written(PAIR, arm)
+    for there in ("t,7,control,12", "t,,control,12", "other,7,control,12"):
+        assert written(PAIR, arm, there=f"{there} t,7,webhook,10") == {("t", "7", "message", "11")}
+    assert ("t", "7", "message", "12") in written(PAIR, arm, there="t,8,control,12")
 
 
 def test_templates_are_named_as_loading_reads_their_names() -> None:
@@ -309,6 +319,20 @@ def test_what_calls_and_messages_did_decides_the_share() -> None:
     assert claimed(ASK, two)[("plan-nudge", "message", 42)] == 0.5
 
 
+def test_a_message_of_two_webhooks_has_the_share_of_the_one_before_it() -> None:
+    """Two branches of a campaign ask for one template, each with a message of its own."""
+    actions = [ASK, MAIL, replace(ASK, action_id=44), replace(MAIL, action_id=45)]
+    followed = {("plan-nudge", 7, 41, 42): (5, 5), ("plan-nudge", 7, 44, 45): (4, 5)}
+    calls = {("plan-nudge", 7): Counter({41: 5, 44: 5})}
+    found = suggested_by_actions(claims(actions, calls, followed), calls, [], [])
+    assert {(suggestion.row.action_id, suggestion.share) for suggestion in found} == {
+        ("41", 0.5),
+        ("44", 0.5),
+        ("42", 1.0),
+        ("45", 0.8),
+    }
+
+
 def test_calls_that_carry_the_messages_own_action_need_no_row() -> None:
     assert claimed(ASK, MAIL, calls={("plan-nudge", 7): {42: 90, 41: 10}}) == {}
 
@@ -332,6 +356,7 @@ def test_the_owner_and_the_data_come_before_what_actions_say() -> None:
 
     assert added() == {("webhook", "41"): 1, ("message", "42"): 1}
     assert added("plan-nudge,,message,42") == {}
+    assert added("plan-nudge,7,webhook,41", "plan-nudge,7,control,42") == {}
     assert added("plan-nudge,7,webhook,40") == {("webhook", "41"): 1, ("message", "42"): 1}
     # its first webhook row would shut out calls that carry another action
     elsewhere = {("plan-nudge", 8): {51: 5}}
