@@ -156,7 +156,7 @@ def _may_name(identifiers: set[str]) -> str:
 
 
 def _contains(text: str, identifiers: set[str]) -> str:
-    """A rough condition, on `_spellings`; whether the text names the person is then looked at word by word."""
+    """A rough condition on `_spellings`; whether it names the person is then looked at word by word."""
     return f"({' or '.join([f'contains(lower({text}), lower(%s))'] * len(_spellings(identifiers)))})"
 
 

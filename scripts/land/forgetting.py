@@ -6,7 +6,7 @@ from typing import Any
 
 from scripts.json_lists import json_lists
 from scripts.land.engine import Stamp
-from scripts.land.forgotten import GONE, PERSONAL, PREFIX, TABLE, Known
+from scripts.land.forgotten import GONE, PERSONAL, PREFIX, TABLE, Known, Personal
 
 Run = Callable[[str, tuple[Any, ...]], list[Any]]
 _AT_ONCE = 500
@@ -155,12 +155,10 @@ def rewrite(
     rows = place.run(f"select _file, _line, {selected} from {behind} and {within}", (*hashes, *parameters))
     changed = []
     for file, line, *values in rows:
-        new = [
-            None if value is None else personal.treatments[column](value, known)
-            for column, value in zip(columns, values, strict=True)
-        ]
-        if new != values:
-            changed.append({"_file": file, "_line": str(line), **dict(zip(columns, new, strict=True))})
+        old = dict(zip(columns, values, strict=True))
+        new = _treated(personal, old, known)
+        if new != old:
+            changed.append({"_file": file, "_line": str(line), **new})
     sets = ", ".join(f"{column} = {place.cast(column)}" for column in columns)
     kind = "timestamp_ntz" if place.is_snowflake else "timestamp"
     for some in json_lists(changed):
@@ -171,6 +169,18 @@ def rewrite(
             (stamp.batch_id, stamp.landed_at.isoformat(sep=" "), some),
         )
     return len(changed)
+
+
+def _treated(personal: Personal, row: dict[str, str | None], known: Known) -> dict[str, str | None]:
+    """A row with pseudonyms. That of somebody else on a device which the person used loses its visitor."""
+    ids = [row[name] or "" for name in personal.ids] if personal.visitors else []
+    if any(map(known.has, ids)) or not any(name.strip(" ") for name in ids):
+        return {
+            column: None if value is None else personal.treatments[column](value, known)
+            for column, value in row.items()
+        }
+    visitors = {name: None for name in personal.visitors if known.has(row[name] or "")}
+    return row | visitors
 
 
 def rewrite_rejects(

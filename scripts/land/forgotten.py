@@ -286,10 +286,10 @@ class Personal:
     """What of a landing table is about a person.
 
     `ids` are columns, or members of its JSON as `column.path`, by which a row is the person's. `addresses`
-    decide where a row has none of them. `visitors` are ids of somebody whom nobody knows: a row is the
-    person's by them too, and with them alone by its addresses. `through`: rows belong to whom other tables
-    of the sync say, each by a column here and its key there. `treatments`: what becomes of each column.
-    `removed`: columns of the table of removed keys that name a person.
+    decide where a row has none of them. `visitors` are ids of somebody whom nobody knows: without `ids` a row
+    is the person's by them too, and with them alone by its addresses. `through`: rows belong to whom other
+    tables of the sync say, each by a column here and its key there. `treatments`: what becomes of each
+    column. `removed`: columns of the table of removed keys that name a person.
     """
 
     ids: tuple[str, ...]

@@ -3,11 +3,13 @@
 import json
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scripts.land.api import Counts, Part, Record, begin, land
 from scripts.land.duckdb_api import OnDuckDB
+from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.rules import EVENTS
 from support.forgotten import CIO, ID, cells, forget_ann, of_ann
 from support.land import event, land_path, warehouse, write
@@ -60,7 +62,7 @@ def test_a_step_of_a_journey_is_whose_the_journey_is(tmp_path: Path, last: str, 
     """Of a journey without a message the subject alone says it, of a step with one its delivery too."""
     connection = warehouse()
     step = {"explanation": "Ann has no plan", "seq_num": 1}
-    given = {
+    given: dict[str, list[dict[str, Any]]] = {
         "outputs": [
             {**step, "output_id": "o1", "subject_name": "j1"},
             {**step, "output_id": "o2", "subject_name": "j2", "delivery_id": "d2"},
@@ -85,4 +87,29 @@ def test_a_step_of_a_journey_is_whose_the_journey_is(tmp_path: Path, last: str, 
     landed(last)
     texts = "select explanation from staging.customerio_outputs order by output_id"
     assert connection.execute(texts).fetchall() == [("forgotten",), ("forgotten",), ("stays",)]
+    connection.close()
+
+
+def test_a_device_that_two_people_used_takes_nothing_of_the_other_one(tmp_path: Path) -> None:
+    """An alias call gave the visitor to Ann; with Bob's id beside it, a call is his, without her visitor."""
+    connection = warehouse()
+    said = {"type": "identify", "timestamp": 1_767_268_800, "anonymousId": "visitor-3"}
+    calls = (
+        {**said, "type": "alias", "messageId": "a1", "userId": ID, "previousId": "visitor-3"},
+        {**said, "messageId": "a2", "userId": "bob-9", "traits": {"plan": "team"}},
+        {**said, "messageId": "a3", "traits": {"plan": "team"}},
+        {**said, "messageId": "a4", "userId": " ", "traits": {"plan": "team"}},
+    )
+    land_path(connection, write(tmp_path / "a.jsonl", *calls), PIPELINE_CALLS)
+    forget_ann(connection, customer_id=ID)
+    later = ({**call, "messageId": f"b{number}"} for number, call in enumerate(calls, 1))
+    land_path(connection, write(tmp_path / "b.jsonl", *later), PIPELINE_CALLS)
+    assert cells(connection, ID, "visitor-3") == []
+    kept = (
+        "select user_id, anonymous_id, traits->>'$.plan' from staging.pipeline_calls "
+        "where traits->>'$.plan' is not null"
+    )
+    assert connection.execute(kept).fetchall() == [("bob-9", None, "team")] * 2
+    forgotten = "select count(*) from staging.pipeline_calls where anonymous_id like 'forgotten:%'"
+    assert connection.execute(forgotten).fetchall() == [(6,)]
     connection.close()
