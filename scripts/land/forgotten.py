@@ -52,6 +52,8 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _RUN = re.compile(r"[^\s\",;<>{}\[\]\\]+")
 _CUT = re.compile(r"([:?&=#/|'()])")
 _MOST_PIECES = 7
+# What a sentence has around a word.
+_MARKS = ".!*\u2026\u201c\u201d\u201e\u2018\u2019"
 _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|/)")
 # What of the App API is about people: a campaign whose number is somebody's id is not that person.
 _ENTITIES = {"customers", "segment_members", "messages", "activities"}
@@ -144,7 +146,10 @@ def _spans(text: str) -> Iterable[str]:
         pieces = _CUT.split(run)
         for place in range(0, len(pieces), 2):
             for end in range(place + 1, min(place + _MOST_PIECES, len(pieces)) + 1, 2):
-                yield from _spellings("".join(pieces[place:end]))
+                span = "".join(pieces[place:end])
+                yield from _spellings(span)
+                if (word := span.strip(_MARKS)) != span:
+                    yield from _spellings(word)
             if "%" in pieces[place] and (inner := unquote(pieces[place])) != pieces[place]:
                 yield from _spans(inner)
 
