@@ -15,8 +15,8 @@
    there without an error. #}
 {% macro held_back(conditions, ids=[], attributes=[]) -%}
     case
-        when is_forgotten then 'forgotten_person'
         when is_switched_off then 'switched_off'
+        when is_forgotten then 'forgotten_person'
         {%- for reason, condition in conditions %}
         when {{ condition }} then '{{ reason }}'
         {%- endfor %}

@@ -1,5 +1,6 @@
 """The rows of a person, counted and given pseudonyms."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from secrets import token_hex
@@ -72,7 +73,7 @@ def forget_rows(warehouse: Warehouse, known: Known, identifiers: set[str]) -> No
             stamp = new_stamp()
             within = _may_name(identifiers)
             with warehouse.transaction(stamp, dataset.name):
-                rewrite_rejects(place, dataset.name, known, within, tuple(sorted(identifiers)))
+                rewrite_rejects(place, dataset.name, known, within, _spellings(identifiers))
             advance(1)
         with warehouse.transaction(new_stamp()):
             _forget_in_api(place, known, identifiers)
@@ -139,14 +140,14 @@ def _api_rows(place: Place, known: Known, identifiers: set[str]) -> Iterator[tup
         f"select entity, _scope, key, cast(payload as varchar) from {place.schema}.{API} "
         f"where {_contains(text, identifiers)}"
     )
-    for entity, scope, key, payload in place.run(query, tuple(sorted(identifiers))):
+    for entity, scope, key, payload in place.run(query, _spellings(identifiers)):
         if names_record(entity, scope, key, payload, known):
             yield entity, scope, key, payload
 
 
 def _rejects(place: Place, table: str, key: str, identifiers: set[str], more: str = "") -> list[Any]:
     query = f"select {key}, raw{more} from {place.schema}.{table}_rejects where {_may_name(identifiers)}"
-    return place.run(f"{query} and raw != '{GONE}'", tuple(sorted(identifiers)))
+    return place.run(f"{query} and raw != '{GONE}'", _spellings(identifiers))
 
 
 def _may_name(identifiers: set[str]) -> str:
@@ -155,5 +156,12 @@ def _may_name(identifiers: set[str]) -> str:
 
 
 def _contains(text: str, identifiers: set[str]) -> str:
-    """A rough condition; whether the text names the person is then looked at word by word."""
-    return f"({' or '.join([f'contains(lower({text}), lower(%s))'] * len(identifiers))})"
+    """A rough condition on `_spellings`; whether it names the person is then looked at word by word."""
+    return f"({' or '.join([f'contains(lower({text}), lower(%s))'] * len(_spellings(identifiers)))})"
+
+
+def _spellings(identifiers: set[str]) -> tuple[str, ...]:
+    """Identifiers as they are, as JSON writes them, and with a plus for each space, as links do."""
+    as_json = {json.dumps(identifier, ensure_ascii=False)[1:-1] for identifier in identifiers}
+    in_links = {identifier.replace(" ", "+") for identifier in identifiers}
+    return tuple(sorted(identifiers | as_json | in_links))

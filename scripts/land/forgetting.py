@@ -6,7 +6,7 @@ from typing import Any
 
 from scripts.json_lists import json_lists
 from scripts.land.engine import Stamp
-from scripts.land.forgotten import GONE, PERSONAL, PREFIX, TABLE, Known
+from scripts.land.forgotten import GONE, PERSONAL, PREFIX, TABLE, Known, Personal
 
 Run = Callable[[str, tuple[Any, ...]], list[Any]]
 _AT_ONCE = 500
@@ -68,7 +68,7 @@ def read_known(place: Place) -> Known | None:
 def apply(place: Place, dataset: str, stamp: Stamp) -> int:
     """Give the rows that a transaction is about to commit their pseudonyms; return how many it changed.
 
-    Rows of the sync that name nobody belong to deliveries, which may land before or after them.
+    Rows of the sync that name nobody belong to rows of other tables, which may land before or after them.
     """
     known = read_known(place)
     if not known:
@@ -76,9 +76,9 @@ def apply(place: Place, dataset: str, stamp: Stamp) -> int:
     changed = 0
     if dataset in PERSONAL:
         changed += rewrite(place, dataset, known, stamp, "_batch_id = %s", (stamp.batch_id,))
-    if dataset == "customerio_deliveries" and changed:
+    if changed:
         for other, personal in PERSONAL.items():
-            if personal.delivery:
+            if any(table == dataset for _, table, _ in personal.through):
                 changed += rewrite(place, other, known, stamp)
     moment = stamp.landed_at.isoformat(sep=" ")
     kind = "timestamp_ntz" if place.is_snowflake else "timestamp"
@@ -90,21 +90,22 @@ def theirs(
 ) -> tuple[str, tuple[Any, ...]]:
     """What stands behind `from` for the rows of forgotten people in a landing table, with its parameters.
 
-    `and` and other conditions may follow. `of_pseudonyms`: also rows of deliveries that have a pseudonym
-    already. Sets are joined: Snowflake's page on subquery operators has no `in (select …)` beside an `or`.
+    `and` and other conditions may follow. `of_pseudonyms`: also rows that belong to others which have a
+    pseudonym already. Sets are joined: Snowflake's page on subquery operators has no `in (select …)` beside
+    an `or`.
     """
     personal, joins, joined = PERSONAL[dataset], "", list[Any]()
     tests: list[str] = []
-    if personal.delivery:
-        column, key = personal.delivery
-        is_forgotten = f"left(internal_customer_id, {len(PREFIX)}) = '{PREFIX}' or " if of_pseudonyms else ""
-        sets, of_sets, test, of_test = _known(place, known, ["internal_customer_id"], "whose")
-        joins = (
-            f" left join (select distinct {key} as key_delivery from {place.schema}.customerio_deliveries"
-            f"{sets} where {is_forgotten}{test[0]}) as of_delivery on {column} = key_delivery"
+    is_forgotten = f"left(internal_customer_id, {len(PREFIX)}) = '{PREFIX}' or " if of_pseudonyms else ""
+    for number, (column, table, key) in enumerate(personal.through):
+        sets, of_sets, test, of_test = _known(place, known, ["internal_customer_id"], f"whose_{number}")
+        found_key = f"key_through_{number}"
+        joins += (
+            f" left join (select distinct {key} as {found_key} from {place.schema}.{table}"
+            f"{sets} where {is_forgotten}{test[0]}) as of_{found_key} on {column} = {found_key}"
         )
         joined += [*of_sets, *of_test]
-        tests.append("key_delivery is not null")
+        tests.append(f"{found_key} is not null")
     whose = [*personal.ids, *personal.visitors]
     sets, of_sets, found, values = _known(place, known, [*whose, *personal.addresses], "any")
     by_id, by_address = found[: len(whose)], found[len(whose) :]
@@ -154,12 +155,10 @@ def rewrite(
     rows = place.run(f"select _file, _line, {selected} from {behind} and {within}", (*hashes, *parameters))
     changed = []
     for file, line, *values in rows:
-        new = [
-            None if value is None else personal.treatments[column](value, known)
-            for column, value in zip(columns, values, strict=True)
-        ]
-        if new != values:
-            changed.append({"_file": file, "_line": str(line), **dict(zip(columns, new, strict=True))})
+        old = dict(zip(columns, values, strict=True))
+        new = _treated(personal, old, known)
+        if new != old:
+            changed.append({"_file": file, "_line": str(line), **new})
     sets = ", ".join(f"{column} = {place.cast(column)}" for column in columns)
     kind = "timestamp_ntz" if place.is_snowflake else "timestamp"
     for some in json_lists(changed):
@@ -170,6 +169,18 @@ def rewrite(
             (stamp.batch_id, stamp.landed_at.isoformat(sep=" "), some),
         )
     return len(changed)
+
+
+def _treated(personal: Personal, row: dict[str, str | None], known: Known) -> dict[str, str | None]:
+    """A row with pseudonyms. That of somebody else on a device which the person used loses its visitor."""
+    ids = [row[name] or "" for name in personal.ids] if personal.visitors else []
+    if any(map(known.has, ids)) or not any(name.strip(" ") for name in ids):
+        return {
+            column: None if value is None else personal.treatments[column](value, known)
+            for column, value in row.items()
+        }
+    visitors = {name: None for name in personal.visitors if known.has(row[name] or "")}
+    return row | visitors
 
 
 def rewrite_rejects(

@@ -53,6 +53,8 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _RUN = re.compile(r"[^\s\",;<>{}\[\]\\]+")
 _CUT = re.compile(r"([:?&=#/|'()])")
 _MOST_PIECES = 7
+# What a sentence has around a word.
+_MARKS = ".!*\u2026\u201c\u201d\u201e\u2018\u2019"
 _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|/)")
 # What of the App API is about people: a campaign whose number is somebody's id is not that person.
 _ENTITIES = {"customers", "segment_members", "messages", "activities"}
@@ -151,7 +153,10 @@ def _spans(text: str) -> Iterable[str]:
         pieces = _CUT.split(run)
         for place in range(0, len(pieces), 2):
             for end in range(place + 1, min(place + _MOST_PIECES, len(pieces)) + 1, 2):
-                yield from _spellings("".join(pieces[place:end]))
+                span = "".join(pieces[place:end])
+                yield from _spellings(span)
+                if (word := span.strip(_MARKS)) != span:
+                    yield from _spellings(word)
             if "%" in pieces[place] and (inner := unquote(pieces[place])) != pieces[place]:
                 yield from _spans(inner)
 
@@ -238,7 +243,12 @@ def key_without_names(entity: str, scope: str, key: str, known: Known) -> str:
     if entity not in _PEOPLE:
         return key
     own = key.removeprefix(f"{scope}/")
-    return key[: len(key) - len(own)] + known.without_names(own)
+    before = key[: len(key) - len(own)]
+    kind, colon, name = own.partition(":")
+    # an id with a space is no word
+    if colon and known.has(name):
+        return f"{before}{kind}:{known.pseudonym(name)}"
+    return before + (known.pseudonym(own) if known.has(own) else known.without_names(own))
 
 
 def _names_in(value: Any, is_person: bool, key: str = "") -> Iterable[str]:
@@ -288,22 +298,23 @@ class Personal:
     """What of a landing table is about a person.
 
     `ids` are columns, or members of its JSON as `column.path`, by which a row is the person's. `addresses`
-    decide where a row has none of them. `visitors` are ids of somebody whom nobody knows: a row is the
-    person's by them too, and with them alone by its addresses. `delivery`: rows belong to whom the
-    deliveries of the sync say, by this column. `treatments`: what becomes of each column. `removed`: columns
-    of the table of removed keys that name a person.
+    decide where a row has none of them. `visitors` are ids of somebody whom nobody knows: without `ids` a row
+    is the person's by them too, and with them alone by its addresses. `through`: rows belong to whom other
+    tables of the sync say, each by a column here and its key there. `treatments`: what becomes of each
+    column. `removed`: columns of the table of removed keys that name a person.
     """
 
     ids: tuple[str, ...]
     treatments: dict[str, Treatment]
     addresses: tuple[str, ...] = ()
     visitors: tuple[str, ...] = ()
-    delivery: tuple[str, str] | None = None
+    through: tuple[tuple[str, str, str], ...] = ()
     removed: tuple[str, ...] = ()
 
 
 _CALL = Personal(("user_id",), {"user_id": _pseudonym, "attrs": _nothing})
 _OF_SYNC: dict[str, Treatment] = {"other": scrubbed_json, "content_hash": _unknown}
+_OF_DELIVERY = ("delivery_id", "customerio_deliveries", "delivery_id")
 _OF_PERSON: dict[str, Treatment] = {"internal_customer_id": _pseudonym, **_OF_SYNC}
 
 PERSONAL: dict[str, Personal] = {
@@ -345,10 +356,17 @@ PERSONAL: dict[str, Personal] = {
     "customerio_metrics": Personal(
         (),
         {"reason": _gone, "link_url": _link, "user_agent": _gone, **_OF_SYNC},
-        delivery=("delivery_id", "delivery_id"),
+        through=(_OF_DELIVERY,),
     ),
     "customerio_outputs": Personal(
-        (), {"explanation": _gone, **_OF_SYNC}, delivery=("subject_name", "subject_id")
+        (),
+        {"explanation": _gone, **_OF_SYNC},
+        through=(
+            _OF_DELIVERY,
+            ("subject_name", "customerio_deliveries", "subject_id"),
+            # a journey may have no message
+            ("subject_name", "customerio_subjects", "subject_name"),
+        ),
     ),
     "customerio_delivery_content": Personal(
         (),
@@ -359,7 +377,7 @@ PERSONAL: dict[str, Personal] = {
             **_OF_SYNC,
         },
         addresses=("recipient",),
-        delivery=("delivery_id", "delivery_id"),
+        through=(_OF_DELIVERY,),
     ),
 }
 """The landing tables with rows about people. Variants, campaigns and broadcasts have none."""

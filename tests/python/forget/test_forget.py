@@ -34,7 +34,9 @@ from support.forgotten import (
     OTHER_EMAIL,
     Files,
     calls,
+    cells,
     events,
+    forget_ann,
     of_ann,
     source_calls,
     sync,
@@ -94,26 +96,6 @@ WAYS: tuple[Landing, ...] = (
     by_sync,
     extract,
 )
-
-
-def cells(connection: duckdb.DuckDBPyConnection, *names: str) -> list[tuple[str, str]]:
-    """Columns of all landing tables, with the text of cells that hold one of the names."""
-    found = []
-    for table_name, column in connection.execute(
-        "select table_name, column_name from duckdb_columns() where schema_name = 'staging' "
-        "and data_type in ('VARCHAR', 'JSON')"
-    ).fetchall():
-        where = " or ".join(["contains(lower(cell), lower(?))"] * len(names))
-        query = f'select cell from (select cast("{column}" as varchar) as cell from staging.{table_name})'
-        texts = connection.execute(f"{query} where {where}", list(names)).fetchall()
-        found += [(f"{table_name}.{column}", text) for (text,) in texts]
-    return found
-
-
-def forget_ann(connection: duckdb.DuckDBPyConnection, **named: str) -> None:
-    tables = OnDuckDB(connection)
-    person = find(place_of(tables), named.get("customer_id"), named.get("email"))
-    forget_rows(tables, known_of(place_of(tables), person.identifiers), person.identifiers)
 
 
 def reconciled(connection: duckdb.DuckDBPyConnection) -> None:

@@ -117,6 +117,10 @@ def test_a_member_that_is_called_as_somebody_gets_a_pseudonym() -> None:
         # encodeURIComponent leaves an apostrophe as it is
         ("?e=o'neil%40example.com&n=1", True),
         ("'ann-77', (ann of it)", True),
+        # the end of a sentence is no part of a name
+        ("550 5.1.1 ann.77@example.com... User unknown", True),
+        ("it was *ann-77*!", True),
+        ("\u201cann-77.\u201d", True),
         # a number is a name where a member says so, or where nothing says what it is
         ('{"user_id": 4711, "copy_id": "none"}', True),
         ('[{"userId": "4711"}]', True),

@@ -4,6 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
+from scripts.forget.person import find
+from scripts.forget.rows import forget_rows, known_of
+from scripts.land.api import place_of
+from scripts.land.duckdb_api import OnDuckDB
 from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.rules import CALLS, EVENTS, SENDS, VARIANTS, Dataset
 from support.land import call, event, write
@@ -126,3 +132,24 @@ def sync(folder: Path, version: int) -> Files:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.append((write_export(path, TABLES[name], [*records, *more]), TABLES[name]))
     return files
+
+
+def cells(connection: duckdb.DuckDBPyConnection, *names: str) -> list[tuple[str, str]]:
+    """Columns of all landing tables, with the text of cells that hold one of the names."""
+    found = []
+    for table_name, column in connection.execute(
+        "select table_name, column_name from duckdb_columns() where schema_name = 'staging' "
+        "and data_type in ('VARCHAR', 'JSON')"
+    ).fetchall():
+        where = " or ".join(["contains(lower(cell), lower(?))"] * len(names))
+        query = f'select cell from (select cast("{column}" as varchar) as cell from staging.{table_name})'
+        texts = connection.execute(f"{query} where {where}", list(names)).fetchall()
+        found += [(f"{table_name}.{column}", text) for (text,) in texts]
+    return found
+
+
+def forget_ann(connection: duckdb.DuckDBPyConnection, **named: str) -> None:
+    """What `copymart forget` does, once it is told to."""
+    tables = OnDuckDB(connection)
+    person = find(place_of(tables), named.get("customer_id"), named.get("email"))
+    forget_rows(tables, known_of(place_of(tables), person.identifiers), person.identifiers)

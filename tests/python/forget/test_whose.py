@@ -1,0 +1,115 @@
+"""Whose a row is, where it does not write the person's identifier as others do, or not at all."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.land.api import Counts, Part, Record, begin, land
+from scripts.land.duckdb_api import OnDuckDB
+from scripts.land.pipelines import PIPELINE_CALLS
+from scripts.land.rules import EVENTS
+from support.forgotten import CIO, ID, cells, forget_ann, of_ann
+from support.land import event, land_path, warehouse, write
+from support.sync import TABLES, write_export
+
+
+def test_a_rejected_line_with_a_plus_for_a_space_is_found(tmp_path: Path) -> None:
+    """Before a person is forgotten as after it."""
+    connection = warehouse()
+    named = of_ann(1, customer_id="ann lee", identifiers={"id": "ann lee"})
+    lines = ("broken ?u=ann+lee&n=1", "broken ?u=Ann+Other&n=1")
+    land_path(connection, write(tmp_path / "a.jsonl", named, *lines), EVENTS)
+    forget_ann(connection, customer_id="ann lee")
+    land_path(connection, write(tmp_path / "b.jsonl", event(event_id="y"), *lines), EVENTS)
+    raws = "select raw from staging.customerio_events_rejects order by _file, _line"
+    assert connection.execute(raws).fetchall() == [("forgotten",), (lines[1],)] * 2
+    connection.close()
+
+
+@pytest.mark.parametrize("name", ["CORP\\ann-77", 'ann-77 "n"', "ann-77 lee"])
+def test_a_record_of_the_api_that_writes_an_id_as_json_does_is_found(name: str) -> None:
+    """Before a person is forgotten as after it."""
+    connection = warehouse()
+    tables = OnDuckDB(connection)
+    records = {
+        "customers": ("c1", {"cio_id": "c1", "id": name}),
+        "messages": ("d1", {"id": "d1", "customer_id": name, "subject": f"for {name}"}),
+        "segment_members": (f"segments/3/id:{name}", {"id": name}),
+    }
+
+    def landed() -> None:
+        for entity, (key, payload) in records.items():
+            begin(tables)
+            text = json.dumps(payload, separators=(",", ":"))
+            scope = "segments/3" if entity == "segment_members" else ""
+            land(tables, Part(entity, [Record(entity, key, scope, text, datetime(2026, 1, 1))]), Counts())
+
+    landed()
+    forget_ann(connection, customer_id=name)
+    assert cells(connection, "ann-77", '"c1"') == []
+    landed()
+    assert cells(connection, "ann-77", '"c1"') == []
+    assert connection.execute("select count(*) from staging.customerio_api").fetchall() == [(3,)]
+    connection.close()
+
+
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("last", ["outputs", "subjects", "deliveries"])
+def test_a_step_of_a_journey_is_whose_the_journey_is(tmp_path: Path, last: str, early: bool) -> None:
+    """Of a journey without a message the subject alone says it, of a step with one its delivery too."""
+    connection = warehouse()
+    step = {"explanation": "Ann has no plan", "seq_num": 1}
+    given: dict[str, list[dict[str, Any]]] = {
+        "outputs": [
+            {**step, "output_id": "o1", "subject_name": "j1"},
+            {**step, "output_id": "o2", "subject_name": "j2", "delivery_id": "d2"},
+            {**step, "output_id": "o3", "subject_name": "j3", "explanation": "stays"},
+        ],
+        "subjects": [
+            {"subject_name": "j1", "internal_customer_id": CIO, "seq_num": 1},
+            {"subject_name": "j3", "internal_customer_id": "c2", "seq_num": 1},
+        ],
+        "deliveries": [{"delivery_id": "d2", "internal_customer_id": CIO, "delivery_type": "email"}],
+        "people": [{"internal_customer_id": CIO, "customer_id": ID}],
+    }
+
+    def landed(name: str) -> None:
+        path = tmp_path / f"{name}_v4_1_1.parquet"
+        land_path(connection, write_export(path, TABLES[name], given[name]), TABLES[name])
+
+    for name in given:
+        if early or name != last:
+            landed(name)
+    forget_ann(connection, customer_id=ID)
+    landed(last)
+    texts = "select explanation from staging.customerio_outputs order by output_id"
+    assert connection.execute(texts).fetchall() == [("forgotten",), ("forgotten",), ("stays",)]
+    connection.close()
+
+
+def test_a_device_that_two_people_used_takes_nothing_of_the_other_one(tmp_path: Path) -> None:
+    """An alias call gave the visitor to Ann; with Bob's id beside it, a call is his, without her visitor."""
+    connection = warehouse()
+    said = {"type": "identify", "timestamp": 1_767_268_800, "anonymousId": "visitor-3"}
+    calls = (
+        {**said, "type": "alias", "messageId": "a1", "userId": ID, "previousId": "visitor-3"},
+        {**said, "messageId": "a2", "userId": "bob-9", "traits": {"plan": "team"}},
+        {**said, "messageId": "a3", "traits": {"plan": "team"}},
+        {**said, "messageId": "a4", "userId": " ", "traits": {"plan": "team"}},
+    )
+    land_path(connection, write(tmp_path / "a.jsonl", *calls), PIPELINE_CALLS)
+    forget_ann(connection, customer_id=ID)
+    later = ({**call, "messageId": f"b{number}"} for number, call in enumerate(calls, 1))
+    land_path(connection, write(tmp_path / "b.jsonl", *later), PIPELINE_CALLS)
+    assert cells(connection, ID, "visitor-3") == []
+    kept = (
+        "select user_id, anonymous_id, traits->>'$.plan' from staging.pipeline_calls "
+        "where traits->>'$.plan' is not null"
+    )
+    assert connection.execute(kept).fetchall() == [("bob-9", None, "team")] * 2
+    forgotten = "select count(*) from staging.pipeline_calls where anonymous_id like 'forgotten:%'"
+    assert connection.execute(forgotten).fetchall() == [(6,)]
+    connection.close()
