@@ -191,8 +191,9 @@ select
 {%- endmacro %}
 
 
-{# A field of json_fields() that holds unix seconds, as a time (UTC); null if it is no whole number, or none up to the year
-   9999, which a time has on both engines: one such number would stop a build. A zero says that it has not happened. #}
+{# A field of json_fields() that holds unix seconds, as a time (UTC); null if it is no whole number, or none up to the
+   year 9999, which a time has on both engines: one such number would stop a build. A zero says that it has not
+   happened. #}
 {% macro json_time(fields, path, since=1) -%}
     {%- set seconds = text_to_bigint(json_field(fields, path)) -%}
     case when {{ seconds }} between {{ since }} and 253402300799 then {{ unix_to_timestamp(seconds) }} end
