@@ -82,10 +82,7 @@ def claims(actions: Iterable[Action], calls: Calls, followed: Followed) -> list[
     # of two webhooks of its template, a message has the share of the one that it followed more often
     return sorted(
         found,
-        key=lambda claim: (
-            *(claim.template_id, claim.campaign_id, claim.role, claim.action_id),
-            *(-claim.share, claim.because),
-        ),
+        key=lambda c: (c.template_id, c.campaign_id, c.role, c.action_id, -c.share, c.because),
     )
 
 

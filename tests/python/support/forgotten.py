@@ -149,7 +149,7 @@ def cells(connection: duckdb.DuckDBPyConnection, *names: str) -> list[tuple[str,
 
 
 def forget_ann(connection: duckdb.DuckDBPyConnection, **named: str) -> None:
-    """What `copymart forget` does, once it is told to."""
+    """What `copymart forget` does after the owner confirms its plan."""
     tables = OnDuckDB(connection)
     person = find(place_of(tables), named.get("customer_id"), named.get("email"))
     forget_rows(tables, known_of(place_of(tables), person.identifiers), person.identifiers)
