@@ -60,7 +60,7 @@ def _on_snowflake(
     project_dir: Path, profiles_dir: Path | None, target: str | None, verb: str
 ) -> Iterator[Answer]:
     settings = warehouse.credentials(project_dir, profiles_dir, target)
-    production = str(warehouse.project_vars(project_dir)["production_schema"])
+    production = warehouse.production_schema(project_dir)
     schemas = {
         layer: identifier(warehouse.layer_schema(settings, layer, production), "schema") for layer in _LAYERS
     }

@@ -153,6 +153,21 @@ def project_vars(project_dir: Path) -> dict[str, Any]:
     return found
 
 
+def production_schema(project_dir: Path) -> str:
+    """Return the schema that has no prefix before its layers, var `production_schema`.
+
+    Raises:
+        UserError: dbt_project.yml cannot be read, or the var is missing or no text.
+    """
+    found = project_vars(project_dir).get("production_schema")
+    if not isinstance(found, str) or not found.strip():
+        raise UserError(
+            f"{project_dir / 'dbt_project.yml'}: the var production_schema is missing or no text: set it to "
+            "the schema of production's dbt target, as the project brings it"
+        )
+    return found
+
+
 def full(error: Exception) -> UserError | None:
     """What was full, memory or a disk, and what helps; None for other errors."""
     text = str(error).strip().splitlines()[0] if str(error).strip() else ""

@@ -236,7 +236,7 @@ def _opened(
     # imported here because the connector takes half a second, which DuckDB targets should not
     from scripts.land.snowflake.api import open_snowflake
 
-    production = str(warehouse.project_vars(project_dir)["production_schema"])
+    production = warehouse.production_schema(project_dir)
     with open_snowflake(project_dir, profiles_dir, target, production, role) as there:
         yield there
 

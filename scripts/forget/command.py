@@ -18,7 +18,7 @@ from scripts.forget.sent import count_sent, forget_sent
 from scripts.land.api import Warehouse, place_of
 from scripts.land.duckdb_api import open_duckdb
 from scripts.land.forgotten import Known
-from scripts.warehouse import ProfilesDir, ProjectDir, Target, connect, kind, project_vars
+from scripts.warehouse import ProfilesDir, ProjectDir, Target, connect, kind, production_schema
 
 EXAMPLES = """
 copymart forget --customer-id u-1001
@@ -151,7 +151,7 @@ def _open(
     # imported here because the connector takes half a second, which DuckDB targets should not
     from scripts.land.snowflake.api import open_snowflake
 
-    schema = project_vars(project_dir)["production_schema"]
+    schema = production_schema(project_dir)
     with open_snowflake(project_dir, profiles_dir, target, schema, role, "forget") as session:
         yield session
 

@@ -29,7 +29,15 @@ from scripts.land.sync import by_table
 from scripts.land.sync_tables import plan_sync_tables
 from scripts.land.table_plan import plan_table
 from scripts.land.transaction import run
-from scripts.warehouse import ProfilesDir, ProjectDir, Target, connect, credentials, project_vars
+from scripts.warehouse import (
+    ProfilesDir,
+    ProjectDir,
+    Target,
+    connect,
+    credentials,
+    production_schema,
+    project_vars,
+)
 
 EXAMPLES = """
 copymart land --calls logs/justai/calls --events logs/customerio/events
@@ -266,7 +274,7 @@ def land(
             raise UserError(_no_feed(landing))
     where = (profile, project_dir, profiles_dir, target, dry_run)
     with (
-        _open_snowflake(*where, settings["production_schema"], stage, role)
+        _open_snowflake(*where, production_schema(project_dir), stage, role)
         if elsewhere
         else open_duckdb(*where) as engine
     ):

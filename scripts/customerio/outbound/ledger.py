@@ -214,7 +214,7 @@ def opened(
     """
     given = (where.project_dir, where.profiles_dir, where.target)
     if warehouse.kind(*given) == "snowflake":
-        production = str(warehouse.project_vars(where.project_dir)["production_schema"])
+        production = warehouse.production_schema(where.project_dir)
         with closing(warehouse.connect_snowflake(*given, verb=verb)) as session:
             there = OnSnowflake(session, warehouse.credentials(*given), production)
             _make_tables(there, read_only)

@@ -97,7 +97,7 @@ def open_snowflake(
         UserError: the session cannot be opened, or the stage is not there or leads elsewhere.
     """
     settings = warehouse.credentials(project_dir, profiles_dir, target)
-    production = str(warehouse.project_vars(project_dir)["production_schema"])
+    production = warehouse.production_schema(project_dir)
 
     def schema(layer: str) -> str:
         return identifier(warehouse.layer_schema(settings, layer, production), "schema")

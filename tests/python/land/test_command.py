@@ -13,7 +13,7 @@ import pytest
 
 from scripts.cli import main
 from scripts.errors import UserError
-from scripts.warehouse import connect, full, project_vars
+from scripts.warehouse import connect, full, production_schema
 from support.land import (
     COPY,
     HOURS,
@@ -215,12 +215,14 @@ def test_a_warehouse_in_memory_is_refused_because_it_keeps_nothing(
         ("vars: [\n", "dbt_project.yml: "),
         ("name: copymart\n", "dbt_project.yml has no vars"),
         ("", "dbt_project.yml has no vars"),
+        ("vars: {}\n", "dbt_project.yml: the var production_schema is missing"),
+        ("vars: {production_schema: 1}\n", "dbt_project.yml: the var production_schema is missing or no"),
     ],
 )
 def test_a_project_file_that_cannot_be_read_is_named(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "dbt_project.yml").write_text(text)
     with pytest.raises(UserError, match=re.escape(said)):
-        project_vars(tmp_path)
+        production_schema(tmp_path)
 
 
 @pytest.mark.parametrize(
