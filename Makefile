@@ -242,9 +242,11 @@ replay: venv-dev ## incremental builds against full ones in EXAMPLES random hist
 	@COPYMART_REPLAY_EXAMPLES=$(EXAMPLES) COPYMART_REPLAY_SEED=$(SEED) COPYMART_REPLAY_FEEDS="$(FEEDS)" \
 	  $(BIN)/python -m pytest tests/python/models/test_replay.py
 
-# gbstats wants an older numpy than the lock has.
+# gbstats wants an older numpy than the lock has, and a pandas that Python 3.12 and later have no wheels of.
 data/gbstats/bin/python: | venv-dev
-	@$(BIN)/python -m venv data/gbstats && $@ -m pip -q install gbstats==0.8.0
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 12) and \
+	  "error: gbstats 0.8.0, which this compares with, installs on Python 3.11 only: make statistics PYTHON=python3.11")'
+	@$(BIN)/python -m venv data/gbstats && $@ -m pip -q install gbstats==0.8.0 || { rm -rf data/gbstats; exit 1; }
 
 statistics: venv-dev data/gbstats/bin/python ## the SQL of the statistics against statsmodels, and what intervals and verdicts cover in simulations
 	$(call say,"ten thousand random tables and the simulated experiments")
