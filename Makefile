@@ -19,9 +19,8 @@ VERIFY_OPTIONS ?=
 BIN := .venv/bin
 DBT := $(BIN)/dbt
 COPYMART := $(BIN)/copymart
-# Three workers on two cores, because the tests of faults wait more than they work; tests/python/conftest.py says
-# which tests stay together, and which begin first.
-PYTEST := $(BIN)/python -m pytest -n 3
+# tests/python/conftest.py says how many workers that is, which tests stay together, and which begin first.
+PYTEST := $(BIN)/python -m pytest -n auto
 HERE := $(CURDIR)
 
 # The user's own dbt and Python settings must not reach these builds, nor these builds the user's warehouse. The daily
@@ -228,7 +227,7 @@ quick: venv-dev ## the Python tests that start no server and no dbt, with fewer 
 	$(call say,"pytest without servers and builds")
 	@COPYMART_TEST_QUICK=1 $(PYTEST) -q -m "not integration"
 
-pytest: venv-dev ## all Python tests, on three workers
+pytest: venv-dev ## all Python tests, on one worker more than there are cores
 	$(call say,"pytest")
 	@$(PYTEST)
 
