@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,20 @@ def test_a_value_that_its_column_cannot_hold_is_kept_aside(tmp_path: Path) -> No
             *("campaign_id (no whole number)", "created_at (no time)", "action_id (no whole number)")
         }
     }
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(10, 2), pa.decimal128(38, 9), pa.decimal256(60, 2)], ids=str)
+def test_an_id_of_a_decimal_column_has_no_zeros_behind_the_point(tmp_path: Path, kind: pa.DataType) -> None:
+    numbers = ["5.00", "-100", "0", "5.50", None]
+    ids = pa.array([number and Decimal(number) for number in numbers]).cast(kind)
+    keys = pa.array(["5.00", "-100.00", "0", "5.50", "6.0"])
+    table = pa.table({"internal_customer_id": keys, "customer_id": ids})
+    pq.write_table(table, tmp_path / "people_v4_1_2.parquet")
+    connection = warehouse()
+    land_path(connection, tmp_path, PEOPLE)
+    found = landed(connection, PEOPLE)
+    assert [row["customer_id"] for row in found] == ["5", "-100", "0", "5.5" + "0" * (kind.scale - 1), None]
+    assert [row["internal_customer_id"] for row in found] == keys.to_pylist()
 
 
 @pytest.mark.parametrize("kind", [pa.timestamp("ms"), pa.timestamp("us", "UTC"), pa.date32()], ids=str)

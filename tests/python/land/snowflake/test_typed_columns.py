@@ -104,6 +104,7 @@ TABLES_OF: dict[str, tuple[Dataset, dict[str, str]]] = {
             "subject_id": "variant",
             "content_id": "date",
             "internal_customer_id": "time",
+            "event_id": "fraction",
             "line": "float",
         },
     ),
