@@ -118,6 +118,10 @@ create or replace temp macro land_object(x) as
          when trim(x->>'$', ' ') in ('', 'null') then '{}'::json
          when starts_with(ltrim(x->>'$', E' \t\r\n'), '{') and not land_trailing_comma(x->>'$')
          then try(json(x->>'$')) end;
+-- the text t of an id at a path of `data`, as land_text has it; DuckDB's JSON writes all such numbers with .0
+create or replace temp macro land_id(t, x, path) as
+    case when ends_with(t, '.0') and json_type(land_object(x), path) <> 'VARCHAR' then land_number(t)
+         else nullif(t, '') end;
 """
     + TIME_MACROS
 )
@@ -138,6 +142,11 @@ def map_rule(field: str) -> tuple[str, str]:
 
 def _id_rule(field: str) -> tuple[str, str]:
     return f"bad_{field}", f"v_{field} is null and t_{field} is not null"
+
+
+def _id(path: str) -> str:
+    """The text of an id in `data`."""
+    return f"land_id(d.{path}, f_data, '$.{path}')"
 
 
 def _inexact_id_rule(members: tuple[str, ...]) -> tuple[str, str]:
@@ -258,14 +267,13 @@ EVENTS = Dataset(
         (
             "delivery_id",
             "varchar",
-            "coalesce(nullif(d.delivery_id, ''), nullif(d.variables.delivery_id, ''), "
-            "nullif(d.email_id, ''))",
+            f"coalesce({_id('delivery_id')}, {_id('variables.delivery_id')}, {_id('email_id')})",
         ),
-        ("journey_id", "varchar", "nullif(d.journey_id, '')"),
+        ("journey_id", "varchar", _id("journey_id")),
         ("action_id", "bigint", "land_int(d.action_id)"),
         ("parent_action_id", "bigint", "land_int(d.parent_action_id)"),
         ("campaign_id", "bigint", "coalesce(land_int(d.campaign_id), land_int(d.variables.campaign.id))"),
-        ("user_id", "varchar", "coalesce(nullif(d.identifiers.id, ''), nullif(d.customer_id, ''))"),
+        ("user_id", "varchar", f"coalesce({_id('identifiers.id')}, {_id('customer_id')})"),
         ("href", "varchar", "nullif(d.href, '')"),
         ("is_prefetched", "boolean", "land_flag(d.prefetched)"),
         ("is_synthetic", "boolean", "land_flag(d.synthetic)"),

@@ -61,6 +61,18 @@ DATA: list[tuple[str, dict[str, Any]]] = [
         '{"journey_id":15,"delivery_id":41.50,"href":1e2}',
         {"journey_id": "15", "delivery_id": "41.5", "href": "100.0"},
     ),
+    # but for an id that is whole, as calls have it
+    (
+        '{"journey_id":15.0,"delivery_id":-3.0,"identifiers":{"id":1.001e3},"href":1.0}',
+        {"journey_id": "15", "delivery_id": "-3", "user_id": "1001", "href": "1.0"},
+    ),
+    ('{"variables":{"delivery_id":7.0},"customer_id":1e3}', {"delivery_id": "7", "user_id": "1000"}),
+    ('{"email_id":7.0,"customer_id":"1001.0"}', {"delivery_id": "7", "user_id": "1001.0"}),
+    (json.dumps('{"journey_id": 15.0, "customer_id": "5.0"}'), {"journey_id": "15", "user_id": "5.0"}),
+    (
+        '{"journey_id":9007199254740992.0,"delivery_id":"x.0"}',
+        {"journey_id": "9007199254740992.0", "delivery_id": "x.0"},
+    ),
     ('{"journey_id":true,"delivery_id":false}', {"journey_id": "true", "delivery_id": "false"}),
     (
         '{"journey_id":{"b": 1, "a": [null]},"delivery_id":[1, "x"],"href":[]}',

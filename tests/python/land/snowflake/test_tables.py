@@ -385,6 +385,8 @@ DATA = st.sampled_from(
         '{"email_id": "e", "campaign_id": "7", "identifiers": {"id": "p"}, "href": "https://x"}',
         '{"event_type": "email_opened", "variables": {"campaign": {"id": 9}, "delivery_id": "v"}}',
         '{"action_id": 9007199254740993.0}',
+        '{"delivery_id": 7.0, "journey_id": 15.0, "identifiers": {"id": 1001.0}, "href": 1.0}',
+        '{"email_id": 7.0, "journey_id": "15.0", "customer_id": 1001.0}',
         '{"parent_action_id": 7.5, "customer_id": "", "synthetic": 1}',
     ]
 )
