@@ -112,7 +112,7 @@ def _int(column: str, of: pa.DataType, _: pa.Field) -> Value:
 
 def _text(column: str, of: pa.DataType, field: pa.Field) -> Value:
     if pa.types.is_string(of):
-        return f"nullif({column}, '')", None
+        return f"land_some({column})", None
     if pa.types.is_floating(of):
         # ids of a writer that has no whole numbers with nulls
         text = f"coalesce(land_whole({column})::varchar, {column}::varchar)"

@@ -12,12 +12,17 @@ def _text(path: str) -> str:
     return f"nullif(d:{path}::varchar, '')"
 
 
+def some(text: str) -> str:
+    """SQL of a text, null where it is empty or spaces alone."""
+    return f"case when trim({text}, ' ') <> '' then {text} end"
+
+
 def _id(path: str) -> str:
     """The text of an id: of the number 15.0 that of 15."""
-    text = _text(path)
+    text = f"d:{path}::varchar"
     # the JSON of a text begins with a quote
     is_float = f"regexp_like(to_json(d:{path}), '-?[0-9]+[.eE].*')"
-    return f"case when {is_float} then coalesce(to_varchar({int_of(text)}), {text}) else {text} end"
+    return f"case when {is_float} then coalesce(to_varchar({int_of(text)}), {text}) else {some(text)} end"
 
 
 def int_of(text: str) -> str:

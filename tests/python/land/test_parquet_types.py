@@ -156,6 +156,16 @@ def test_ids_of_a_writer_without_nullable_whole_numbers(tmp_path: Path) -> None:
     assert [(line, reason) for line, _, reason in rejected(connection)] == [(4, "bad_journey_id")]
 
 
+def test_an_id_of_spaces_is_none(tmp_path: Path) -> None:
+    ids = pa.array(["u", "  ", ""])
+    calls(tmp_path / "calls.parquet", 3, user_id=ids, journey_id=ids)
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    assert [(row["user_id"], row["journey_id"]) for row in landed(connection)] == [("u", "u")] + [
+        (None, None)
+    ] * 2
+
+
 def test_ids_within_data_of_such_a_writer_are_those_of_calls(tmp_path: Path) -> None:
     ids = pa.array([15.0, None])
     calls(tmp_path / "calls.parquet", user_id=ids, journey_id=ids)

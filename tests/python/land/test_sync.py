@@ -171,7 +171,7 @@ def test_a_row_without_its_key_or_time_is_rejected(tmp_path: Path) -> None:
     given_rows = [
         metric(1),
         metric(2, event_id=None),
-        metric(3, delivery_id=""),
+        metric(3, delivery_id=" "),
         metric(4, metric=None),
         metric(5, created_at=None),
         metric(6, created_at=moment(0)),

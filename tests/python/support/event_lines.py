@@ -35,6 +35,7 @@ DATA: list[tuple[str, dict[str, Any]]] = [
     ('{"campaign_id":"x","variables":{"campaign":{"id":8}}}', {"campaign_id": 8}),
     ('{"campaign_id":7,"variables":{"campaign":{"id":8}}}', {"campaign_id": 7}),
     ('{"identifiers":{"id":""},"customer_id":"c"}', {"user_id": "c"}),
+    ('{"identifiers":{"id":"  "},"customer_id":"c","journey_id":" "}', {"user_id": "c"}),
     ('{"identifiers":{"id":17},"customer_id":"c"}', {"user_id": "17"}),
     ('{"identifiers":{"email":"a@b.test"},"customer_id":5}', {"user_id": "5"}),
     # a place of another shape holds nothing
@@ -79,8 +80,8 @@ DATA: list[tuple[str, dict[str, Any]]] = [
         {"journey_id": '{"b":1,"a":[null]}', "delivery_id": '[1,"x"]', "href": "[]"},
     ),
     (
-        '{"journey_id":123456789012345678901234567890,"delivery_id":" "}',
-        {"journey_id": "123456789012345678901234567890", "delivery_id": " "},
+        '{"journey_id":123456789012345678901234567890,"delivery_id":"\u00a0"}',
+        {"journey_id": "123456789012345678901234567890", "delivery_id": "\u00a0"},
     ),
     (
         r'{"href":"https:\/\/x.test\/\u00e9\n","journey_id":"null"}',

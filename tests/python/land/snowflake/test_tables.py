@@ -331,7 +331,7 @@ JSON = st.sampled_from(
     ]
 )
 PARSED = JSON.filter(lambda text: text != '{"a":1,}' and '"b":3' not in text)
-TEXTS = st.sampled_from(["", "x", "7", "7.0", "7.5", "1e3", "9" * 20, "-0", "true", "é 'q' \\ \n", "{"])
+TEXTS = st.sampled_from(["", "  ", "x", "7", "7.0", "7.5", "1e3", "9" * 20, "-0", "true", "é 'q' \\ \n", "{"])
 TIMES = st.sampled_from([0, 1, HOUR, HOUR + 3600, HOUR * 1000 + 999, HOUR * 10**6 + 1, -5, 10**18])
 # Snowflake's type, DuckDB's type, values, and how each engine makes a value of a literal
 KINDS: dict[str, tuple[str, str, Any, str]] = {
