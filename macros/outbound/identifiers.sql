@@ -30,11 +30,17 @@
 
 
 {# A member of a JSON object, given as text, that names somebody or something, else null. Landing rejects a call whose
-   own ids are neither text nor a number; here a sender's false would be one person for all who have none. #}
+   own ids are neither text nor a number; here a sender's false would be one person for all who have none. The number
+   15.0 is 15, as landing has it of a call's own ids. #}
 {% macro json_name(json_text, key) -%}
+    {%- set json = json_value(json_text, key) -%}
+    {%- set text = json_member(json_text, key) -%}
     case
-            when {{ is_name(json_value(json_text, key), json_member(json_text, key)) }}
-                then {{ json_member(json_text, key) }}
+            when {{ is_name(json, text) }}
+                then case
+                    when left({{ json }}, 1) = '"' then {{ text }}
+                    else coalesce(cast({{ text_to_bigint(text) }} as {{ dbt.type_string() }}), {{ text }})
+                end
         end
 {%- endmacro %}
 

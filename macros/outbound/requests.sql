@@ -139,19 +139,44 @@ final as (
 {%- endmacro %}
 
 
-{# Whether a deletion of this action ended what a request said: of somebody who was merged later, one under their own
-   name, or one of who stays after the merge. #}
-{% macro is_ended_by(action, keys) -%}
-    request_order <= coalesce(
-            max(case when action = '{{ action }}' then request_order end)
-                over (partition by {{ keys | join(', ') }}, merge_path),
-            ''
-        )
-        or merge_path != '' and merge_path <= coalesce(
-            max(case when action = '{{ action }}' and merge_path = '' then request_order end)
-                over (partition by {{ keys | join(', ') }}),
-            ''
-        )
+{# CTEs of which the last, `ended`, has the requests of `relation` that a deletion of this action ended: one that came
+   later under the same name, or under that of somebody into whom it had been merged by then. #}
+{% macro ended_by(action, relation, keys) -%}
+deletions as (
+
+    select
+        {{ keys | join(', ') }},
+        case when merge_path != '' then merge_path || {{ path_separator() }} else '' end as path_before,
+        max(request_order) as last_end
+    from {{ relation }}
+    where action = '{{ action }}'
+    group by {{ keys | join(', ') }}, merge_path
+
+),
+
+places as (
+
+    select
+        request_id,
+        {{ keys | join(', ') }},
+        case when merge_path != '' then merge_path || {{ path_separator() }} else '' end || request_order as path
+    from {{ relation }}
+
+),
+
+ended as (
+
+    select distinct places.request_id
+    from places
+    inner join deletions
+        on
+            {% for key in keys -%}
+            places.{{ key }} = deletions.{{ key }}
+            and {% endfor -%}
+            left(places.path, length(deletions.path_before)) = deletions.path_before
+            and substr(places.path, length(deletions.path_before) + 1) <= deletions.last_end
+
+)
 {%- endmacro %}
 
 

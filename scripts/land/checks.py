@@ -103,7 +103,7 @@ def _column_field(field: pa.Field, iso_times: bool) -> str:
     if _is_marked(field):
         pass
     elif pa.types.is_string(field.type):
-        text, no_text = f"nullif({column}, '')", "false"
+        text, no_text = f"land_some({column})", "false"
     elif pa.types.is_integer(field.type):
         text, no_text = f"{column}::varchar", "false"
     elif pa.types.is_timestamp(field.type) and iso_times:

@@ -241,8 +241,8 @@ def _line(dataset: Dataset) -> str:
 
 
 def _known_time(column: str, kind: str) -> str:
-    """SQL of a time in a type that functions of DuckDB know."""
-    return f"{column}::timestamptz" if kind == _ZONED_NS else column
+    """SQL of a time in a type that functions of DuckDB know; a cast of nanoseconds would round."""
+    return f"date_trunc('microsecond', {column})" if kind == _ZONED_NS else column
 
 
 def _held(field: str) -> str:
@@ -266,7 +266,7 @@ def _value(field: str, kind: str) -> str:
     if kind.startswith("TIMESTAMP"):
         if kind == "TIMESTAMP_NS":
             # what DuckDB takes for infinite is to Arrow a time of 2262, and a cast would round what is finite
-            micros = f"make_timestamp(epoch_ns({source}) // 1000)"
+            micros = f"make_timestamp(epoch_us({source}))"
             return f"case when isfinite({source}) then {micros} else {source}::timestamp end"
         return _known_time(source, kind)
     if "VARIANT" in kind or "JSON" in kind:

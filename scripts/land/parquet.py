@@ -205,8 +205,13 @@ def _number_or_time(array: pa.Array, path: str) -> pa.Array:
 def _microseconds(array: pa.Array) -> pa.Array:
     """Times in microseconds: of nanoseconds the rest is cut, and one that 64 bits do not hold is infinite."""
     unit, wanted = array.type.unit, pa.timestamp("us", array.type.tz)
+    if unit == "ns":
+        units = array.cast(pa.int64())
+        # of a time before 1970 too the earlier one; a division alone cuts towards zero
+        cut = [pc.divide(units, 1_000), pc.bit_wise_not(pc.divide(pc.bit_wise_not(units), 1_000))]
+        return pc.if_else(pc.less(units, 0), cut[1], cut[0]).cast(wanted)
     try:
-        return array.cast(wanted, safe=unit != "ns")
+        return array.cast(wanted)
     except pa.ArrowInvalid:
         per_unit = 10**6 if unit == "s" else 10**3
         units, most = array.cast(pa.int64()), _INFINITE // per_unit

@@ -19,8 +19,8 @@ class Dataset:
     """A dataset: its fields, its landing table, and its rules.
 
     `table` holds each column's name, type and value, `reasons` a reject reason and its condition, tried in
-    this order. In both, `f_x` is the JSON text of field x and `t_x` its text (null when empty); in a
-    condition, `n_x` says that it is no text, and `v_x` is the value of column x. `keys` are the columns by
+    this order. In both, `f_x` is the JSON text of field x and `t_x` its text (null when empty or spaces); in
+    a condition, `n_x` says that it is no text, and `v_x` is the value of column x. `keys` are the columns by
     which models find what a row belongs to; with `of_hours`, they also need the hour of its file, and which
     batch landed it. `maps` are columns in which no key may occur twice. `members` is the JSON structure of
     what is read out of the column `data` into columns of its own: in a value or condition, `d.x` is the text
@@ -77,12 +77,16 @@ create or replace temp macro land_flag(t) as
     case when t is null then null when t = 'true' then true when t = 'false' then false
          when lower(trim(t, ' ')) in ('true', 't', 'yes', 'y', '1', '1.0') then true
          when lower(trim(t, ' ')) in ('false', 'f', 'no', 'n', '0', '0.0') then false end;
+-- a text; one that is empty, or spaces alone, names nothing
+create or replace temp macro land_some(t) as
+    case when t = '' or (starts_with(t, ' ') and ltrim(t, ' ') = '') then null else t end;
 -- the text of a string or number; an empty string is null, and 41.0 is 41: a writer that has no whole numbers
 -- with nulls makes doubles of ids
 create or replace temp macro land_number(t) as
     case when regexp_matches(t, '^-?[0-9]+[.eE]') then coalesce(land_int(t)::varchar, t) else t end;
 create or replace temp macro land_text(x) as
-    case when starts_with(x::varchar, '"') then nullif(x->>'$', '') else land_number(x::varchar) end;
+    case when starts_with(x::varchar, '" ') then land_some(x->>'$')
+         when starts_with(x::varchar, '"') then nullif(x->>'$', '') else land_number(x::varchar) end;
 -- true for what is neither a string nor an exact number: object, array, boolean, NaN, Infinity, and a double
 -- that may have lost digits
 create or replace temp macro land_not_text(x) as
@@ -118,6 +122,10 @@ create or replace temp macro land_object(x) as
          when trim(x->>'$', ' ') in ('', 'null') then '{}'::json
          when starts_with(ltrim(x->>'$', E' \t\r\n'), '{') and not land_trailing_comma(x->>'$')
          then try(json(x->>'$')) end;
+-- the text t of an id at a path of `data`, as land_text has it; DuckDB's JSON writes all such numbers with .0
+create or replace temp macro land_id(t, x, path) as
+    case when ends_with(t, '.0') and json_type(land_object(x), path) <> 'VARCHAR' then land_number(t)
+         else land_some(t) end;
 """
     + TIME_MACROS
 )
@@ -138,6 +146,11 @@ def map_rule(field: str) -> tuple[str, str]:
 
 def _id_rule(field: str) -> tuple[str, str]:
     return f"bad_{field}", f"v_{field} is null and t_{field} is not null"
+
+
+def _id(path: str) -> str:
+    """The text of an id in `data`."""
+    return f"land_id(d.{path}, f_data, '$.{path}')"
 
 
 def _inexact_id_rule(members: tuple[str, ...]) -> tuple[str, str]:
@@ -258,14 +271,13 @@ EVENTS = Dataset(
         (
             "delivery_id",
             "varchar",
-            "coalesce(nullif(d.delivery_id, ''), nullif(d.variables.delivery_id, ''), "
-            "nullif(d.email_id, ''))",
+            f"coalesce({_id('delivery_id')}, {_id('variables.delivery_id')}, {_id('email_id')})",
         ),
-        ("journey_id", "varchar", "nullif(d.journey_id, '')"),
+        ("journey_id", "varchar", _id("journey_id")),
         ("action_id", "bigint", "land_int(d.action_id)"),
         ("parent_action_id", "bigint", "land_int(d.parent_action_id)"),
         ("campaign_id", "bigint", "coalesce(land_int(d.campaign_id), land_int(d.variables.campaign.id))"),
-        ("user_id", "varchar", "coalesce(nullif(d.identifiers.id, ''), nullif(d.customer_id, ''))"),
+        ("user_id", "varchar", f"coalesce({_id('identifiers.id')}, {_id('customer_id')})"),
         ("href", "varchar", "nullif(d.href, '')"),
         ("is_prefetched", "boolean", "land_flag(d.prefetched)"),
         ("is_synthetic", "boolean", "land_flag(d.synthetic)"),

@@ -150,5 +150,6 @@ def _filled(dataset: Dataset) -> str:
     )
     return (
         f"select {columns}, {', '.join(TRACE)} "
-        f"from (select *, json_transform(data, {quoted(dataset.members)}) as d from staging.{dataset.name})"
+        f"from (select *, data as f_data, json_transform(data, {quoted(dataset.members)}) as d "
+        f"from staging.{dataset.name})"
     )

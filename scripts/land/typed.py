@@ -112,14 +112,21 @@ def _int(column: str, of: pa.DataType, _: pa.Field) -> Value:
 
 def _text(column: str, of: pa.DataType, field: pa.Field) -> Value:
     if pa.types.is_string(of):
-        return f"nullif({column}, '')", None
+        return f"land_some({column})", None
     if pa.types.is_floating(of):
         # ids of a writer that has no whole numbers with nulls
         text = f"coalesce(land_whole({column})::varchar, {column}::varchar)"
         return f"case when not isnan({column}) then {text} end", None
+    if pa.types.is_decimal(of):
+        return whole_text(f"{column}::varchar"), None
     if pa.types.is_nested(of) or pa.types.is_dictionary(of):
         return f"{column_json(field)}::varchar", None
     return f"{_utc(column, of)}::varchar", None
+
+
+def whole_text(text: str) -> str:
+    """SQL of an exact number's text, of 5.00 that of 5."""
+    return f"regexp_replace({text}, '[.]0+$', '')"
 
 
 def _time(column: str, of: pa.DataType, _: pa.Field) -> Value:

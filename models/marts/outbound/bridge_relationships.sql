@@ -23,31 +23,21 @@ timeline as (
 
 ),
 
-ended as (
-
-    select
-        object_key,
-        person_key,
-        request_order,
-        happened_at,
-        relationship_attributes,
-        merge_path,
-        {{ is_ended_by('delete_relationship', ['object_key', 'person_key']) }} as is_gone
-    from timeline
-
-),
+{{ ended_by('delete_relationship', 'timeline', ['object_key', 'person_key']) }},
 
 written as (
 
     select
-        object_key,
-        person_key,
-        request_order,
-        happened_at,
-        merge_path,
-        coalesce(relationship_attributes, '{}') as relationship_attributes
-    from ended
-    where not is_gone
+        timeline.object_key,
+        timeline.person_key,
+        timeline.request_order,
+        timeline.happened_at,
+        timeline.merge_path,
+        coalesce(timeline.relationship_attributes, '{}') as relationship_attributes
+    from timeline
+    left join ended
+        on timeline.request_id = ended.request_id
+    where ended.request_id is null
 
 ),
 

@@ -24,6 +24,7 @@ timeline as (
 written as (
 
     select
+        request_id,
         person_key,
         request_order,
         happened_at,
@@ -37,6 +38,7 @@ written as (
 named as (
 
     select
+        request_id,
         person_key,
         request_order,
         happened_at,
@@ -49,32 +51,24 @@ named as (
 
 ),
 
-ended as (
-
-    select
-        person_key,
-        request_order,
-        happened_at,
-        merge_path,
-        token,
-        platform,
-        attributes,
-        {{ is_ended_by('delete_device', ['person_key', 'token']) }} as is_ended
-    from named
-
-),
+{{ ended_by('delete_device', 'named', ['person_key', 'token']) }},
 
 ranked as (
 
     select
-        person_key,
-        token,
-        platform,
-        attributes,
-        happened_at,
-        row_number() over (partition by person_key, token order by merge_path, request_order desc) as recency
-    from ended
-    where not is_ended
+        named.person_key,
+        named.token,
+        named.platform,
+        named.attributes,
+        named.happened_at,
+        row_number() over (
+            partition by named.person_key, named.token
+            order by named.merge_path, named.request_order desc
+        ) as recency
+    from named
+    left join ended
+        on named.request_id = ended.request_id
+    where ended.request_id is null
 
 ),
 

@@ -12,6 +12,19 @@ def _text(path: str) -> str:
     return f"nullif(d:{path}::varchar, '')"
 
 
+def some(text: str) -> str:
+    """SQL of a text, null where it is empty or spaces alone."""
+    return f"case when trim({text}, ' ') <> '' then {text} end"
+
+
+def _id(path: str) -> str:
+    """The text of an id: of the number 15.0 that of 15."""
+    text = f"d:{path}::varchar"
+    # the JSON of a text begins with a quote
+    is_float = f"regexp_like(to_json(d:{path}), '-?[0-9]+[.eE].*')"
+    return f"case when {is_float} then coalesce(to_varchar({int_of(text)}), {text}) else {some(text)} end"
+
+
 def int_of(text: str) -> str:
     """Digits within 64 bits are exact (Snowflake's bigint has 38); a float is whole below 2^53."""
     return f"""case
@@ -29,12 +42,12 @@ def flag_of(text: str) -> str:
         when lower(trim({text}, ' ')) in ('false', 'f', 'no', 'n', '0', '0.0') then false end"""
 
 
-_TEXTS = {
+_IDS = {
     "delivery_id": ("delivery_id", "variables.delivery_id", "email_id"),
     "journey_id": ("journey_id",),
     "user_id": ("identifiers.id", "customer_id"),
-    "href": ("href",),
 }
+_TEXTS = {"href": ("href",)}
 _INTS = {
     "action_id": ("action_id",),
     "parent_action_id": ("parent_action_id",),
@@ -49,6 +62,7 @@ def _first(values: list[str]) -> str:
 
 MEMBERS: Mapping[str, Mapping[str, str]] = {
     EVENTS.name: {
+        **{column: _first([_id(path) for path in paths]) for column, paths in _IDS.items()},
         **{column: _first([_text(path) for path in paths]) for column, paths in _TEXTS.items()},
         **{column: _first([int_of(_text(path)) for path in paths]) for column, paths in _INTS.items()},
         **{column: flag_of(_text(path)) for column, path in _FLAGS.items()},
@@ -62,7 +76,11 @@ def plain_members() -> str:
     a text, ids are digits, flags are JSON's own.
     """
     tests = [
-        *(f"left({_text(path)}, 1) not in ('{{', '[')" for paths in _TEXTS.values() for path in paths),
+        *(
+            f"left({_text(path)}, 1) not in ('{{', '[')"
+            for paths in (_IDS | _TEXTS).values()
+            for path in paths
+        ),
         *(f"regexp_like({_text(path)}, '-?[0-9]{{1,18}}')" for paths in _INTS.values() for path in paths),
         *(f"{_text(path)} in ('true', 'false')" for path in _FLAGS.values()),
     ]

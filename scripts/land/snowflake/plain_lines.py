@@ -12,7 +12,7 @@ group that took no part in a match is never referred to.
 from collections.abc import Mapping
 
 from scripts.land.rules import CALLS, EVENTS, Dataset
-from scripts.land.snowflake.members import MEMBERS, plain_members
+from scripts.land.snowflake.members import MEMBERS, plain_members, some
 
 LONGEST = 1_000_000
 """Characters of a line above which it is not looked at here."""
@@ -70,8 +70,7 @@ _VALUES = {
         "copy_id": "lower(v:copy_id::varchar)",
     },
     EVENTS.name: {
-        "object_type": "coalesce(nullif(v:object_type::varchar, ''), "
-        "nullif(v:object_type_type::varchar, ''))",
+        "object_type": f"coalesce({some('v:object_type::varchar')}, {some('v:object_type_type::varchar')})",
         "timestamp": "to_number(left(v:timestamp::varchar, 10))",
         **MEMBERS[EVENTS.name],
     },
@@ -107,7 +106,7 @@ def classify_query(dataset: Dataset, lines: str, earliest: int, latest: int) -> 
     maps = [column for column, kind, _ in dataset.table if kind == "json"]
     own = _VALUES[dataset.name]
     values = {
-        column: f"m_{column}" if kind == "json" else own.get(column, f"nullif(v:{column}::varchar, '')")
+        column: f"m_{column}" if kind == "json" else own.get(column, some(f"v:{column}::varchar"))
         for column, kind, _ in dataset.table
     }
     spelled = ", ".join(f"{_spelled(column)} as r_{column}" for column in maps)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from scripts.land.rules import Dataset, quoted
 from scripts.land.snowflake.members import flag_of, int_of
 from scripts.land.snowflake.typed_rows import SEMI_STRUCTURED, Column, file_of_row, text_of
-from scripts.land.typed import MEANINGS, Value
+from scripts.land.typed import MEANINGS, Value, whole_text
 from scripts.snowflake.names import literal
 from scripts.snowflake.names import quoted as identifier
 
@@ -68,7 +68,7 @@ def _text(column: Column) -> Value:
         return f"case when {_is_number(name, column.kind)} then {text} end", None
     if column.is_time:
         return clock_of(_utc(column)), None
-    return f"to_varchar({name})" if column.is_number else text_of(column), None
+    return whole_text(f"to_varchar({name})") if column.is_number else text_of(column), None
 
 
 def _time(column: Column) -> Value:

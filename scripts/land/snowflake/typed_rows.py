@@ -1,7 +1,7 @@
 """The rules of `scripts.land.rules` for rows of a table, as SQL of Snowflake: no row leaves it.
 
 Values and reasons are those of the dataset; only their functions are written otherwise here. A field x of a
-row is `t_x`, its text (null when empty), and `n_x`, whether it is no text; `o_x` is its object.
+row is `t_x`, its text (null when empty or spaces), and `n_x`, whether it is no text; `o_x` is its object.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from scripts.land.rules import Dataset
-from scripts.land.snowflake.members import MEMBERS, flag_of, int_of
+from scripts.land.snowflake.members import MEMBERS, flag_of, int_of, some
 from scripts.land.times import snowflake_millis
 from scripts.snowflake.names import literal, quoted
 
@@ -51,14 +51,14 @@ def value_of(column: Column) -> str:
 
 
 def text_of(column: Column) -> str:
-    """The text of a value, null when empty."""
+    """The text of a value, null when empty or spaces alone."""
     value = value_of(column)
     if column.kind == "TEXT":
-        return f"nullif({value}, '')"
+        return some(value)
     if column.kind in SEMI_STRUCTURED:
         return (
             f"case typeof({value}) when 'NULL_VALUE' then null "
-            f"when 'VARCHAR' then nullif(as_varchar({value}), '') else {_number(f'to_json({value})')} end"
+            f"when 'VARCHAR' then {some(f'as_varchar({value})')} else {_number(f'to_json({value})')} end"
         )
     if column.kind in _NUMBERS:
         return _number(f"to_varchar({value})")
@@ -152,7 +152,7 @@ _MEMBER_OF_OBJECT = re.compile(r"land_text\(land_object\(f_(\w+)\)->'\$\.(\w+)'\
 
 def translated(sql: str) -> str:
     """A value or condition of the rules in Snowflake's SQL."""
-    sql = _MEMBER_OF_OBJECT.sub(r"nullif(o_\1:\2::varchar, '')", sql)
+    sql = _MEMBER_OF_OBJECT.sub(some(r"o_\1:\2::varchar"), sql)
     sql = re.sub(r"\bd\.([\w.]+)", r"d:\1::varchar", sql)
     while match := _CALL.search(sql):
         end = _closing(sql, match.end())

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scripts.land import checks, straight, transaction
+from scripts.land.rules import EVENTS
 from support.land import COPY, call, land_path, landed, rejected, warehouse, write
 
 GOOD, BAD = "Grün".encode(), b"Gr\xc3"
@@ -153,6 +154,40 @@ def test_ids_of_a_writer_without_nullable_whole_numbers(tmp_path: Path) -> None:
     land_path(connection, tmp_path)
     assert [row["journey_id"] for row in landed(connection)] == ["1001", None, "15.5"]
     assert [(line, reason) for line, _, reason in rejected(connection)] == [(4, "bad_journey_id")]
+
+
+def test_an_id_of_spaces_is_none(tmp_path: Path) -> None:
+    ids = pa.array(["u", "  ", ""])
+    calls(tmp_path / "calls.parquet", 3, user_id=ids, journey_id=ids)
+    connection = warehouse()
+    land_path(connection, tmp_path)
+    assert [(row["user_id"], row["journey_id"]) for row in landed(connection)] == [("u", "u")] + [
+        (None, None)
+    ] * 2
+
+
+def test_ids_within_data_of_such_a_writer_are_those_of_calls(tmp_path: Path) -> None:
+    ids = pa.array([15.0, None])
+    calls(tmp_path / "calls.parquet", user_id=ids, journey_id=ids)
+    data = {"journey_id": ids, "customer_id": ids, "action_id": ids, "metric": pa.array(["sent"] * 2)}
+    events = pa.table(
+        {
+            "event_id": pa.array([1.0, 2.0]),
+            "timestamp": pa.array([1767268801.0] * 2),
+            "metric": ["sent"] * 2,
+            "object_type": ["email"] * 2,
+            "data": pa.StructArray.from_arrays(list(data.values()), list(data)),
+        }
+    )
+    pq.write_table(events, tmp_path / "events.parquet")
+    connection = warehouse()
+    land_path(connection, tmp_path / "calls.parquet")
+    land_path(connection, tmp_path / "events.parquet", EVENTS)
+    joined = (
+        "select event_id, customerio_events.action_id from staging.customerio_events "
+        "inner join staging.justai_calls using (journey_id, user_id)"
+    )
+    assert connection.execute(joined).fetchall() == [("1", 15)]
 
 
 def test_int96_holds_any_year(tmp_path: Path) -> None:

@@ -188,6 +188,28 @@ def test_typed_times_keep_their_milliseconds(tmp_path: Path) -> None:
     assert found == [times] * 5
 
 
+@pytest.mark.parametrize("nanos", [-1, -1_500, -999_999, 1_772_359_200_123_999_999])
+def test_what_is_finer_than_a_millisecond_is_cut_down(tmp_path: Path, nanos: int) -> None:
+    """As of a text, whose fraction is digits: before 1970 too, the earlier millisecond."""
+    connection = warehouse()
+    for zone in (None, "Asia/Tokyo"):
+        for unit, per_unit in (("us", 1_000), ("ns", 1)):
+            moments = pa.array([nanos // per_unit], pa.int64()).cast(pa.timestamp(unit, zone))
+            table = pa.table({"type": ["track"], "timestamp": [T], "sent_at": moments})
+            pq.write_table(table, tmp_path / f"{unit}{bool(zone)}.parquet")
+    land_path(connection, tmp_path, PIPELINE_CALLS)
+    text = f"make_timestamp_ns({nanos})::varchar"
+    for number, kind in enumerate(("timestamp_ns", "timestamptz_ns", "varchar")):
+        given = f"{text} || '+00'" if kind == "timestamptz_ns" else text
+        connection.execute(
+            f"create table calls_{number} as select 'track' as type, {T} as timestamp, "
+            f"({given})::{kind} as sent_at"
+        )
+        land_table(connection, f"memory.main.calls_{number}", PIPELINE_CALLS, copies=True)
+    assert not rejected(connection, PIPELINE_CALLS)
+    assert [row["sent_at"] for row in landed(connection, PIPELINE_CALLS)] == [nanos // 1_000_000] * 7
+
+
 def test_a_typed_time_beyond_all_years_is_no_time(tmp_path: Path) -> None:
     connection = warehouse()
     times = [10**15, 2**62, -(2**62)]

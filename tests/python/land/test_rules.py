@@ -92,6 +92,9 @@ REJECTED_CALLS: list[tuple[dict[str, Any] | str, str]] = [
     (text(call(journey_id=1)).replace(": 1,", ": -9007199254740993.0,").strip(), "bad_journey_id"),
     (call(template_id=1e22), "bad_template_id"),
     (call(vars=[]), "bad_vars"),
+    (call(event_timestamp=" "), "missing_event_timestamp"),
+    (call(template_id="  "), "missing_template_id"),
+    (call(copy_id=" "), "missing_copy_id"),
     (call(vars="hello"), "bad_vars"),
     (call(vars="\u00a0"), "bad_vars"),
     (call(vars=5), "bad_vars"),
@@ -134,6 +137,11 @@ READ_CALLS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"user_id": "", "campaign_id": "", "action_id": None, "journey_id": ...},
         {"user_id": None, "campaign_id": None, "action_id": None, "journey_id": None},
     ),
+    (
+        {"user_id": " ", "campaign_id": " ", "journey_id": "  "},
+        {"user_id": None, "campaign_id": None, "journey_id": None},
+    ),
+    ({"user_id": " u ", "journey_id": "\u00a0"}, {"user_id": " u ", "journey_id": "\u00a0"}),
     ({"vars": None, "attrs": ...}, {"vars": "{}", "attrs": "{}"}),
     ({"vars": "", "attrs": "null"}, {"vars": "{}", "attrs": "{}"}),
     ({"vars": ' {"b": 1, "a": [1, 2]} '}, {"vars": '{"b":1,"a":[1,2]}'}),
@@ -162,6 +170,7 @@ READ_CALLS: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]
 REJECTED_EVENTS: list[tuple[dict[str, Any] | str, str]] = [
     (event(event_id=None), "missing_event_id"),
+    (event(event_id=" "), "missing_event_id"),
     (event(event_id=True), "bad_event_id"),
     (event(event_id=1e16), "bad_event_id"),
     (event(timestamp=...), "missing_timestamp"),

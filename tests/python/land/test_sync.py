@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,20 @@ def test_a_value_that_its_column_cannot_hold_is_kept_aside(tmp_path: Path) -> No
     }
 
 
+@pytest.mark.parametrize("kind", [pa.decimal128(10, 2), pa.decimal128(38, 9), pa.decimal256(60, 2)], ids=str)
+def test_an_id_of_a_decimal_column_has_no_zeros_behind_the_point(tmp_path: Path, kind: pa.DataType) -> None:
+    numbers = ["5.00", "-100", "0", "5.50", None]
+    ids = pa.array([number and Decimal(number) for number in numbers]).cast(kind)
+    keys = pa.array(["5.00", "-100.00", "0", "5.50", "6.0"])
+    table = pa.table({"internal_customer_id": keys, "customer_id": ids})
+    pq.write_table(table, tmp_path / "people_v4_1_2.parquet")
+    connection = warehouse()
+    land_path(connection, tmp_path, PEOPLE)
+    found = landed(connection, PEOPLE)
+    assert [row["customer_id"] for row in found] == ["5", "-100", "0", "5.5" + "0" * (kind.scale - 1), None]
+    assert [row["internal_customer_id"] for row in found] == keys.to_pylist()
+
+
 @pytest.mark.parametrize("kind", [pa.timestamp("ms"), pa.timestamp("us", "UTC"), pa.date32()], ids=str)
 def test_a_time_that_no_timestamp_holds_is_kept_aside(tmp_path: Path, kind: pa.DataType) -> None:
     wide = pa.int32() if pa.types.is_date(kind) else pa.int64()
@@ -156,7 +171,7 @@ def test_a_row_without_its_key_or_time_is_rejected(tmp_path: Path) -> None:
     given_rows = [
         metric(1),
         metric(2, event_id=None),
-        metric(3, delivery_id=""),
+        metric(3, delivery_id=" "),
         metric(4, metric=None),
         metric(5, created_at=None),
         metric(6, created_at=moment(0)),

@@ -35,6 +35,7 @@ DATA: list[tuple[str, dict[str, Any]]] = [
     ('{"campaign_id":"x","variables":{"campaign":{"id":8}}}', {"campaign_id": 8}),
     ('{"campaign_id":7,"variables":{"campaign":{"id":8}}}', {"campaign_id": 7}),
     ('{"identifiers":{"id":""},"customer_id":"c"}', {"user_id": "c"}),
+    ('{"identifiers":{"id":"  "},"customer_id":"c","journey_id":" "}', {"user_id": "c"}),
     ('{"identifiers":{"id":17},"customer_id":"c"}', {"user_id": "17"}),
     ('{"identifiers":{"email":"a@b.test"},"customer_id":5}', {"user_id": "5"}),
     # a place of another shape holds nothing
@@ -61,14 +62,26 @@ DATA: list[tuple[str, dict[str, Any]]] = [
         '{"journey_id":15,"delivery_id":41.50,"href":1e2}',
         {"journey_id": "15", "delivery_id": "41.5", "href": "100.0"},
     ),
+    # but for an id that is whole, as calls have it
+    (
+        '{"journey_id":15.0,"delivery_id":-3.0,"identifiers":{"id":1.001e3},"href":1.0}',
+        {"journey_id": "15", "delivery_id": "-3", "user_id": "1001", "href": "1.0"},
+    ),
+    ('{"variables":{"delivery_id":7.0},"customer_id":1e3}', {"delivery_id": "7", "user_id": "1000"}),
+    ('{"email_id":7.0,"customer_id":"1001.0"}', {"delivery_id": "7", "user_id": "1001.0"}),
+    (json.dumps('{"journey_id": 15.0, "customer_id": "5.0"}'), {"journey_id": "15", "user_id": "5.0"}),
+    (
+        '{"journey_id":9007199254740992.0,"delivery_id":"x.0"}',
+        {"journey_id": "9007199254740992.0", "delivery_id": "x.0"},
+    ),
     ('{"journey_id":true,"delivery_id":false}', {"journey_id": "true", "delivery_id": "false"}),
     (
         '{"journey_id":{"b": 1, "a": [null]},"delivery_id":[1, "x"],"href":[]}',
         {"journey_id": '{"b":1,"a":[null]}', "delivery_id": '[1,"x"]', "href": "[]"},
     ),
     (
-        '{"journey_id":123456789012345678901234567890,"delivery_id":" "}',
-        {"journey_id": "123456789012345678901234567890", "delivery_id": " "},
+        '{"journey_id":123456789012345678901234567890,"delivery_id":"\u00a0"}',
+        {"journey_id": "123456789012345678901234567890", "delivery_id": "\u00a0"},
     ),
     (
         r'{"href":"https:\/\/x.test\/\u00e9\n","journey_id":"null"}',

@@ -160,7 +160,7 @@ VALUES_OF_KINDS = {
     "int": st.integers(-(2**31), 2**31 - 1),
     "text": st.text(
         st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=9
-    ),
+    ).filter(lambda text: text.strip(" ")),
     "time": st.integers(946_684_800, 4_102_444_799).map(moment),
     "flag": st.booleans(),
 }

@@ -331,7 +331,7 @@ JSON = st.sampled_from(
     ]
 )
 PARSED = JSON.filter(lambda text: text != '{"a":1,}' and '"b":3' not in text)
-TEXTS = st.sampled_from(["", "x", "7", "7.0", "7.5", "1e3", "9" * 20, "-0", "true", "é 'q' \\ \n", "{"])
+TEXTS = st.sampled_from(["", "  ", "x", "7", "7.0", "7.5", "1e3", "9" * 20, "-0", "true", "é 'q' \\ \n", "{"])
 TIMES = st.sampled_from([0, 1, HOUR, HOUR + 3600, HOUR * 1000 + 999, HOUR * 10**6 + 1, -5, 10**18])
 # Snowflake's type, DuckDB's type, values, and how each engine makes a value of a literal
 KINDS: dict[str, tuple[str, str, Any, str]] = {
@@ -385,6 +385,8 @@ DATA = st.sampled_from(
         '{"email_id": "e", "campaign_id": "7", "identifiers": {"id": "p"}, "href": "https://x"}',
         '{"event_type": "email_opened", "variables": {"campaign": {"id": 9}, "delivery_id": "v"}}',
         '{"action_id": 9007199254740993.0}',
+        '{"delivery_id": 7.0, "journey_id": 15.0, "identifiers": {"id": 1001.0}, "href": 1.0}',
+        '{"email_id": 7.0, "journey_id": "15.0", "customer_id": 1001.0}',
         '{"parent_action_id": 7.5, "customer_id": "", "synthetic": 1}',
     ]
 )

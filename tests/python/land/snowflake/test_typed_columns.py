@@ -40,7 +40,7 @@ KINDS: dict[str, tuple[str, str, Sequence[str | None]]] = {
     "fraction": ("number(20, 2)", "decimal(20, 2)", ["7.00", "7.50", "-1.00", None, "0.01", "8", "9", "10"]),
     "float": ("float", "double", ["7", "7.5", "-1", None, "9007199254740994", "8", "9", "10"]),
     "text": ("varchar", "varchar", ["7", " 8 ", "", None, "7.5", "1e3", "x\u00a0", "é 'q' \\ \n"]),
-    "variant": ("variant", "json", ["7", '"8"', '""', None, "7.5", '{"a":1}', "true", '"x"']),
+    "variant": ("variant", "json", ["7", '"8"', '"  "', None, "7.5", '{"a":1}', "true", '"x"']),
     "time": (
         *("timestamp_ntz", "timestamp"),
         ["2026-01-01 12:00:01", "1970-01-01 00:00:00", "2026-01-01 12:00:01.25", None, "1999-12-31 23:59:59"]
@@ -75,7 +75,7 @@ KINDS: dict[str, tuple[str, str, Sequence[str | None]]] = {
     "flag number": ("number(38, 0)", "integer", ["1", "0", "2", None] * 2),
     "object": ("object", "json", ['{"a":[1,"x"]}', None] * 4),
     "key": ("varchar", "varchar", [f"k{number}" for number in range(8)]),
-    "key with gaps": ("varchar", "varchar", ["k0", None, "", "k3", "k4", "k5", "k6", "k7"]),
+    "key with gaps": ("varchar", "varchar", ["k0", None, "", "  ", "k4", "k5", "k6", "k7"]),
 }
 TABLES_OF: dict[str, tuple[Dataset, dict[str, str]]] = {
     "typed": (
@@ -104,6 +104,7 @@ TABLES_OF: dict[str, tuple[Dataset, dict[str, str]]] = {
             "subject_id": "variant",
             "content_id": "date",
             "internal_customer_id": "time",
+            "event_id": "fraction",
             "line": "float",
         },
     ),
