@@ -90,6 +90,30 @@ def test_a_step_of_a_journey_is_whose_the_journey_is(tmp_path: Path, last: str, 
     connection.close()
 
 
+@pytest.mark.parametrize("named", [ID, f"cio_{CIO}", "visitor-3"])
+def test_customerios_own_id_in_a_source_call_keeps_the_pseudonym_of_other_feeds(
+    tmp_path: Path, named: str
+) -> None:
+    """Behind cio_, which says what it is: else who was merged by it would be two people afterwards."""
+    connection = warehouse()
+    path = tmp_path / "people_v4_1_1.parquet"
+    people = [{"internal_customer_id": CIO, "customer_id": ID}]
+    land_path(connection, write_export(path, TABLES["people"], people), TABLES["people"])
+    alias = {"type": "alias", "messageId": "a1", "timestamp": 1_767_268_800, "userId": "visitor-3"}
+    land_path(connection, write(tmp_path / "a.jsonl", {**alias, "previousId": f"cio_{CIO}"}), PIPELINE_CALLS)
+    for number in range(2):
+        forget_ann(connection, customer_id=named)
+        later = {**alias, "messageId": f"b{number}", "previousId": f"cio_{CIO}"}
+        land_path(connection, write(tmp_path / f"b{number}.jsonl", later), PIPELINE_CALLS)
+    ((pseudonym,),) = connection.execute(
+        "select internal_customer_id from staging.customerio_people"
+    ).fetchall()
+    assert pseudonym.startswith("forgotten:")
+    previous = "select distinct previous_id from staging.pipeline_calls"
+    assert connection.execute(previous).fetchall() == [(f"cio_{pseudonym}",)]
+    connection.close()
+
+
 def test_a_device_that_two_people_used_takes_nothing_of_the_other_one(tmp_path: Path) -> None:
     """An alias call gave the visitor to Ann; with Bob's id beside it, a call is his, without her visitor."""
     connection = warehouse()
