@@ -1,5 +1,6 @@
 """Who is to be forgotten: all identifiers of a person, from what has landed."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,11 +23,13 @@ class Person:
     @property
     def identifiers(self) -> set[str]:
         """All that is forgotten; a source call writes cio_ before a cio_id."""
-        written = {f"{CIO}{cio_id}" for cio_id in self.cio_ids}
-        return self.customer_ids | self.cio_ids | written | self.emails
+        cio_ids = _spelled(self.cio_ids)
+        written = {f"{CIO}{cio_id}" for cio_id in cio_ids}
+        return _spelled(self.customer_ids) | cio_ids | written | self.emails
 
 
 _SOURCE_CALLS = "pipeline_calls"
+_WHOLE = re.compile(r"(-?[0-9]+)([.]0+)?")
 Triple = tuple[str | None, str | None, str | None]
 
 
@@ -78,6 +81,12 @@ def _expand(place: Place, person: Person) -> None:
             _add(person, _triple_of(name))
 
 
+def _spelled(names: set[str]) -> set[str]:
+    """Names, and each number also as a float, which it is in JSON where it was one in the sender's table."""
+    numbers = {found[1] for name in names if (found := _WHOLE.fullmatch(name))}
+    return names | numbers | {f"{number}.0" for number in numbers}
+
+
 def _add(person: Person, triple: Triple) -> None:
     for values, value in zip((person.customer_ids, person.cio_ids, person.emails), triple, strict=True):
         if value:
@@ -123,8 +132,9 @@ def _triples(
     conditions, parameters = [], []
     for column, values in (("customer_id", customer_ids), ("cio_id", cio_ids), ("email", emails)):
         if values:
-            conditions.append(f"{compared(column)} in ({', '.join(['%s'] * len(values))})")
-            parameters += [plain(value) for value in sorted(values)]
+            spelled = sorted(_spelled(values))
+            conditions.append(f"{compared(column)} in ({', '.join(['%s'] * len(spelled))})")
+            parameters += [plain(value) for value in spelled]
     if not conditions:
         return []
     wanted = " or ".join(conditions)

@@ -114,6 +114,42 @@ def test_customerios_own_id_in_a_source_call_keeps_the_pseudonym_of_other_feeds(
     connection.close()
 
 
+@pytest.mark.parametrize("named", ["42", "42.0", "cio_15"])
+def test_a_number_names_the_person_also_as_a_float(tmp_path: Path, named: str) -> None:
+    """In the JSON of events and calls, and in ids that an earlier version landed as 42.0."""
+    connection = warehouse()
+    alone = {"recipient": "", "href": "", "subject": ""}
+
+    def landed(number: int) -> None:
+        names = ({"id": 42.0, "cio_id": 15.0}, {"id": None, "cio_id": 15.0}, {"id": None, "cio_id": "15"})
+        told = [
+            of_ann(10 * number + place, customer_id=who["id"], identifiers=who, **alone)
+            for place, who in enumerate(names)
+        ]
+        land_path(connection, write(tmp_path / f"e{number}.jsonl", *told), EVENTS)
+        said = {"type": "track", "event": "x", "timestamp": 1_767_268_800, "userId": 42.0}
+        more = {"properties": {"id": 42.0}, "context": {"traits": {"id": 42.0}}, "integrations": {"id": 42.0}}
+        file = write(tmp_path / f"c{number}.jsonl", said | more | {"messageId": f"m{number}"})
+        land_path(connection, file, PIPELINE_CALLS)
+        tables = OnDuckDB(connection)
+        begin(tables)
+        message = json.dumps({"id": f"d{number}", "customer_id": 42.0, "customer_identifiers": names[0]})
+        record = Record("messages", f"d{number}", "", message, datetime(2026, 1, 1))
+        land(tables, Part("messages", [record]), Counts())
+
+    landed(1)
+    before = "update staging.customerio_events set user_id = '42.0' where event_id = 'e10'"
+    connection.execute(before)
+    for number in (2, 3):
+        forget_ann(connection, customer_id=named)
+        landed(number)
+    assert cells(connection, "42.0", '"42"', "15.0", '"15"') == []
+    for name in ("customerio_events", "pipeline_calls"):
+        users = f"select distinct left(user_id, 10) from staging.{name} where user_id is not null"
+        assert connection.execute(users).fetchall() == [("forgotten:",)]
+    connection.close()
+
+
 def test_a_device_that_two_people_used_takes_nothing_of_the_other_one(tmp_path: Path) -> None:
     """An alias call gave the visitor to Ann; with Bob's id beside it, a call is his, without her visitor."""
     connection = warehouse()
