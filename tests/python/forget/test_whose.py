@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from scripts.land.api import Counts, Part, Record, begin, land
+from scripts.forget.rows import known_of, remember
+from scripts.land.api import Counts, Part, Record, begin, land, place_of
 from scripts.land.duckdb_api import OnDuckDB
 from scripts.land.pipelines import PIPELINE_CALLS
-from scripts.land.rules import EVENTS
+from scripts.land.rules import CALLS, EVENTS
 from support.forgotten import CIO, ID, cells, forget_ann, of_ann
-from support.land import event, land_path, warehouse, write
+from support.land import call, event, land_path, warehouse, write
 from support.sync import TABLES, write_export
 
 
@@ -53,6 +54,23 @@ def test_a_record_of_the_api_that_writes_an_id_as_json_does_is_found(name: str) 
     landed()
     assert cells(connection, "ann-77", '"c1"') == []
     assert connection.execute("select count(*) from staging.customerio_api").fetchall() == [(3,)]
+    connection.close()
+
+
+def test_records_of_the_api_are_found_whatever_their_age() -> None:
+    """Also activities of the day that a full load leaves alone, and what Customer.io serves no longer."""
+    connection = warehouse()
+    tables = OnDuckDB(connection)
+    now = 1_767_268_800
+    for number, hours in enumerate((1, 29 * 24 + 12, 31 * 24, 400 * 24)):
+        payload = json.dumps({"id": f"a{number}", "customer_identifiers": {"id": ID}, "data": {"url": ID}})
+        made = now - hours * 3_600
+        record = Record("activities", f"a{number}", "page", payload, datetime(2026, 1, 1), made)
+        begin(tables)
+        land(tables, Part("activities", [record]), Counts())
+    forget_ann(connection, customer_id=ID)
+    assert cells(connection, ID) == []
+    assert connection.execute("select count(*) from staging.customerio_api").fetchall() == [(4,)]
     connection.close()
 
 
@@ -147,6 +165,24 @@ def test_a_number_names_the_person_also_as_a_float(tmp_path: Path, named: str) -
     for name in ("customerio_events", "pipeline_calls"):
         users = f"select distinct left(user_id, 10) from staging.{name} where user_id is not null"
         assert connection.execute(users).fetchall() == [("forgotten:",)]
+    connection.close()
+
+
+def test_who_was_forgotten_as_a_float_alone_is_forgotten_as_a_number_by_another_run(tmp_path: Path) -> None:
+    """An earlier version landed and forgot 1001.0; its hash does not say that it is 1001."""
+    connection = warehouse()
+    tables = OnDuckDB(connection)
+    remember(tables, known_of(place_of(tables), {"1001.0"}))
+
+    def users(number: int) -> list[str]:
+        path = write(tmp_path / f"{number}.jsonl", call(user_id=1001.0, journey_id=f"j{number}"))
+        land_path(connection, path, CALLS)
+        query = "select distinct left(user_id, 10) from staging.justai_calls"
+        return [user for (user,) in connection.execute(query).fetchall()]
+
+    assert users(1) == ["1001"]
+    forget_ann(connection, customer_id="1001")
+    assert users(2) == ["forgotten:"]
     connection.close()
 
 
