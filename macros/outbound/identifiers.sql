@@ -22,6 +22,15 @@
 {%- endmacro %}
 
 
+{# Whether an id of a source call is that of somebody whom `copymart forget` took away. #}
+{% macro is_pseudonym(text) -%}
+    (
+            left(coalesce({{ text }}, ''), 10) = 'forgotten:'
+            or left(coalesce({{ text }}, ''), 14) = 'cio_forgotten:'
+        )
+{%- endmacro %}
+
+
 {# Whether a JSON value, given as JSON and as its text, names somebody or something: a string or a number, and no spaces
    alone. #}
 {% macro is_name(json, text) -%}

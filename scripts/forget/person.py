@@ -1,12 +1,13 @@
 """Who is to be forgotten: all identifiers of a person, from what has landed."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from scripts.console import listed
 from scripts.errors import UserError
 from scripts.land.forgetting import Place, compared
-from scripts.land.forgotten import PREFIX, plain
+from scripts.land.forgotten import CIO, PREFIX, plain
 from scripts.land.tables import API
 
 
@@ -22,12 +23,13 @@ class Person:
     @property
     def identifiers(self) -> set[str]:
         """All that is forgotten; a source call writes cio_ before a cio_id."""
-        written = {f"{_CIO}{cio_id}" for cio_id in self.cio_ids}
-        return self.customer_ids | self.cio_ids | written | self.emails
+        cio_ids = _spelled(self.cio_ids)
+        written = {f"{CIO}{cio_id}" for cio_id in cio_ids}
+        return _spelled(self.customer_ids) | cio_ids | written | self.emails
 
 
-_CIO = "cio_"
 _SOURCE_CALLS = "pipeline_calls"
+_WHOLE = re.compile(r"(-?[0-9]+)([.]0+)?")
 Triple = tuple[str | None, str | None, str | None]
 
 
@@ -43,7 +45,7 @@ def find(place: Place, customer_id: str | None, email: str | None) -> Person:
     person = Person()
     if customer_id:
         # an id that is an address is no less an id
-        is_id = not customer_id.startswith(_CIO)
+        is_id = not customer_id.startswith(CIO)
         _add(person, (customer_id, None, None) if is_id else _triple_of(customer_id))
     if email:
         address = plain(email)
@@ -79,6 +81,12 @@ def _expand(place: Place, person: Person) -> None:
             _add(person, _triple_of(name))
 
 
+def _spelled(names: set[str]) -> set[str]:
+    """Names, and each number also as a float, which it is in JSON where it was one in the sender's table."""
+    numbers = {found[1] for name in names if (found := _WHOLE.fullmatch(name))}
+    return names | numbers | {f"{number}.0" for number in numbers}
+
+
 def _add(person: Person, triple: Triple) -> None:
     for values, value in zip((person.customer_ids, person.cio_ids, person.emails), triple, strict=True):
         if value:
@@ -97,13 +105,14 @@ def _merged(place: Place, identifiers: set[str]) -> set[str]:
     )
     wanted = [plain(name) for name in sorted(identifiers)]
     rows = place.run(query, (*wanted, *wanted))
-    return {name for row in rows for name in row if name and not name.startswith(PREFIX)}
+    pseudonyms = (PREFIX, f"{CIO}{PREFIX}")
+    return {name for row in rows for name in row if name and not name.startswith(pseudonyms)}
 
 
 def _triple_of(name: str) -> Triple:
     """An identifier of a source call: a cio_id behind cio_, an address, or an id."""
-    if name.startswith(_CIO) and len(name) > len(_CIO):
-        return None, name.removeprefix(_CIO), None
+    if name.startswith(CIO) and len(name) > len(CIO):
+        return None, name.removeprefix(CIO), None
     return (None, None, plain(name)) if "@" in name else (name, None, None)
 
 
@@ -123,8 +132,9 @@ def _triples(
     conditions, parameters = [], []
     for column, values in (("customer_id", customer_ids), ("cio_id", cio_ids), ("email", emails)):
         if values:
-            conditions.append(f"{compared(column)} in ({', '.join(['%s'] * len(values))})")
-            parameters += [plain(value) for value in sorted(values)]
+            spelled = sorted(_spelled(values))
+            conditions.append(f"{compared(column)} in ({', '.join(['%s'] * len(spelled))})")
+            parameters += [plain(value) for value in spelled]
     if not conditions:
         return []
     wanted = " or ".join(conditions)
@@ -161,11 +171,11 @@ def _sources(place: Place) -> dict[str, str]:
         f"coalesce({member('data.identifiers.email')}, {member('data.email_address')}, "
         f"case when object_type = 'email' then {recipient} end)"
     )
-    is_cio = f"left(user_id, {len(_CIO)}) = '{_CIO}' and length(user_id) > {len(_CIO)}"
+    is_cio = f"left(user_id, {len(CIO)}) = '{CIO}' and length(user_id) > {len(CIO)}"
     # only what identifies somebody says whose an address is
     of_identify = (
         f"case when type = 'identify' and not ({is_cio}) and not contains(user_id, '@') then user_id end",
-        f"case when type = 'identify' and {is_cio} then substr(user_id, {len(_CIO) + 1}) end",
+        f"case when type = 'identify' and {is_cio} then substr(user_id, {len(CIO) + 1}) end",
         f"case when type = 'identify' then coalesce({member('traits.email')}, "
         "case when contains(user_id, '@') then user_id end) end",
     )

@@ -33,6 +33,16 @@ class Count:
     rejects: int
 
 
+@dataclass(frozen=True)
+class _Search:
+    """What is looked at for these hashes: rough conditions on records of the API, and on rejected lines."""
+
+    known: Known
+    records: str
+    rejects: str
+    parameters: tuple[str, ...]
+
+
 def known_of(place: Place, identifiers: set[str]) -> Known:
     """The hashes of a person's identifiers, by the salt of the warehouse, or by a new one."""
     there = read_known(place)
@@ -43,16 +53,16 @@ def known_of(place: Place, identifiers: set[str]) -> Known:
 
 def count(place: Place, known: Known, identifiers: set[str]) -> list[Count]:
     """Count the rows of a person in each landing table that has some."""
-    found = []
+    found, search = [], _by_names(known, identifiers)
     for dataset in DATASETS:
         rows = 0
         if dataset.name in PERSONAL:
             behind, parameters = theirs(place, dataset.name, known, of_pseudonyms=False)
             rows = int(place.run(f"select count(*) from {behind}", parameters)[0][0])
-        rejects = sum(known.names(raw) for _, raw in _rejects(place, dataset.name, "_line", identifiers))
+        rejects = sum(known.names(raw) for (raw,) in _rejects(place, dataset.name, "raw", search))
         found.append(Count(dataset.name, rows, rejects))
-    rejects = sum(known.names(raw) for _, raw in _rejects(place, API, "key", identifiers))
-    found.append(Count(API, len(list(_api_rows(place, known, identifiers))), rejects))
+    rejects = sum(known.names(raw) for (raw,) in _rejects(place, API, "raw", search))
+    found.append(Count(API, len(list(_api_rows(place, search))), rejects))
     return [each for each in found if each.rows or each.rejects]
 
 
@@ -62,40 +72,64 @@ def forget_rows(warehouse: Warehouse, known: Known, identifiers: set[str]) -> No
     The hashes come first, so that whatever lands meanwhile gets its pseudonyms by itself. Then comes what is
     found by the identifiers alone, while the rows that say which ones are this person's are as they were; the
     rest is found by the hashes. So a run that was killed is completed by running it again, although it finds
-    fewer identifiers then.
+    fewer identifiers then. Where a file that said them was replaced meanwhile, it may lack some that the
+    killed run knew: then it looks into everything by their hashes.
     """
     place = place_of(warehouse)
     datasets = [dataset for dataset in DATASETS if dataset.name in PERSONAL]
-    with progress("forgetting", len(DATASETS) + len(datasets) + 2) as advance:
+    with progress("forgetting", len(DATASETS) + len(datasets) + 3) as advance:
         remember(warehouse, known)
+        begun = _begun(place)
+        everybody = read_known(place) or known
+        search = _by_names(known, identifiers) if begun <= set(known.hashes) else _by_hashes(everybody)
         advance(1)
         for dataset in DATASETS:
             stamp = new_stamp()
-            within = _may_name(identifiers)
             with warehouse.transaction(stamp, dataset.name):
-                rewrite_rejects(place, dataset.name, known, within, _spellings(identifiers))
+                rewrite_rejects(place, dataset.name, search.known, search.rejects, search.parameters)
             advance(1)
         with warehouse.transaction(new_stamp()):
-            _forget_in_api(place, known, identifiers)
+            _forget_in_api(place, search)
         advance(1)
         everybody = read_known(place) or known
         for dataset in datasets:
             _forget_in(warehouse, place, dataset, everybody)
             advance(1)
+        _complete(warehouse, begun)
+        advance(1)
 
 
 def remember(warehouse: Warehouse, known: Known) -> None:
-    """Remember the hashes, by which whatever comes from now on gets pseudonyms."""
+    """Remember the hashes, by which whatever comes from now on gets pseudonyms.
+
+    They have no time until the run that remembered them, or a later one, has come to its end.
+    """
     place = place_of(warehouse)
-    stamp = new_stamp()
     there = read_known(place)
     new = sorted(set(known.hashes) - set(there.hashes if there else ()))
-    with warehouse.transaction(stamp):
+    with warehouse.transaction(new_stamp()):
         for identifier_hash in new:
             place.run(
-                f"insert into {place.schema}.{TABLE} (identifier_hash, salt, forgotten_at) "
-                f"select %s, %s, cast(%s as {warehouse.timestamp})",
-                (identifier_hash, known.salt, stamp.landed_at.isoformat(sep=" ")),
+                f"insert into {place.schema}.{TABLE} (identifier_hash, salt) select %s, %s",
+                (identifier_hash, known.salt),
+            )
+
+
+def _begun(place: Place) -> set[str]:
+    """The hashes of this run, and of others that did not come to their end."""
+    query = f"select identifier_hash from {place.schema}.{TABLE} where forgotten_at is null"
+    return {identifier_hash for (identifier_hash,) in place.run(query, ())}
+
+
+def _complete(warehouse: Warehouse, begun: set[str]) -> None:
+    stamp, place = new_stamp(), place_of(warehouse)
+    moment = stamp.landed_at.isoformat(sep=" ")
+    with warehouse.transaction(stamp):
+        for identifier_hash in sorted(begun):
+            place.run(
+                f"update {place.schema}.{TABLE} set forgotten_at = cast(%s as {warehouse.timestamp}) "
+                "where identifier_hash = %s and forgotten_at is null",
+                (moment, identifier_hash),
             )
 
 
@@ -116,15 +150,16 @@ def _note(place: Place, dataset: Dataset, stamp: Stamp) -> None:
     )
 
 
-def _forget_in_api(place: Place, known: Known, identifiers: set[str]) -> None:
+def _forget_in_api(place: Place, search: _Search) -> None:
     table = f"{place.schema}.{API}"
     payload = "%s" if place.is_snowflake else "cast(%s as json)"
-    for entity, scope, key, text in list(_api_rows(place, known, identifiers)):
+    known = search.known
+    for entity, scope, key, text in list(_api_rows(place, search)):
         place.run(
             f"update {table} set key = %s, payload = {payload} where entity = %s and key = %s",
             (key_without_names(entity, scope, key, known), scrubbed_json(text, known), entity, key),
         )
-    for key, raw, scope in _rejects(place, API, "key", identifiers, ", _scope"):
+    for key, raw, scope in _rejects(place, API, "key, raw, _scope", search):
         if known.names(raw):
             pseudonym = known.pseudonym(raw)
             place.run(
@@ -133,26 +168,36 @@ def _forget_in_api(place: Place, known: Known, identifiers: set[str]) -> None:
             )
 
 
-def _api_rows(place: Place, known: Known, identifiers: set[str]) -> Iterator[tuple[str, str, str, str]]:
+def _api_rows(place: Place, search: _Search) -> Iterator[tuple[str, str, str, str]]:
     """Entity, scope, key and payload of the API's records that name the person."""
-    text = "key || ' ' || cast(payload as varchar)"
     query = (
         f"select entity, _scope, key, cast(payload as varchar) from {place.schema}.{API} "
-        f"where {_contains(text, identifiers)}"
+        f"where {search.records}"
     )
-    for entity, scope, key, payload in place.run(query, _spellings(identifiers)):
-        if names_record(entity, scope, key, payload, known):
+    for entity, scope, key, payload in place.run(query, search.parameters):
+        if names_record(entity, scope, key, payload, search.known):
             yield entity, scope, key, payload
 
 
-def _rejects(place: Place, table: str, key: str, identifiers: set[str], more: str = "") -> list[Any]:
-    query = f"select {key}, raw{more} from {place.schema}.{table}_rejects where {_may_name(identifiers)}"
-    return place.run(f"{query} and raw != '{GONE}'", _spellings(identifiers))
+def _rejects(place: Place, table: str, columns: str, search: _Search) -> list[Any]:
+    query = f"select {columns} from {place.schema}.{table}_rejects where {search.rejects}"
+    return place.run(f"{query} and raw != '{GONE}'", search.parameters)
 
 
-def _may_name(identifiers: set[str]) -> str:
-    """The rough condition for a rejected line, which may write an identifier as \\u00fc or %C3%BC too."""
-    return f"({_contains('raw', identifiers)} or contains(raw, chr(92)) or contains(raw, chr(37)))"
+def _by_names(known: Known, identifiers: set[str]) -> _Search:
+    """What may name the person: a rejected line may write an identifier as \\u00fc or %C3%BC too."""
+    otherwise = "contains(raw, chr(92)) or contains(raw, chr(37))"
+    return _Search(
+        known,
+        records=_contains("key || ' ' || cast(payload as varchar)", identifiers),
+        rejects=f"({_contains('raw', identifiers)} or {otherwise})",
+        parameters=_spellings(identifiers),
+    )
+
+
+def _by_hashes(known: Known) -> _Search:
+    """All of them, because nobody says any more which identifiers the hashes are of."""
+    return _Search(known, records="true", rejects="true", parameters=())
 
 
 def _contains(text: str, identifiers: set[str]) -> str:

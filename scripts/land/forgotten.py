@@ -24,6 +24,8 @@ COLUMNS = {
 """Columns of that table, with their types."""
 
 PREFIX = "forgotten:"
+CIO = "cio_"
+"""What a source call writes before Customer.io's own id of a person."""
 GONE = "forgotten"
 """What stands for a text that may say anything of a person."""
 
@@ -277,6 +279,12 @@ def _pseudonym(value: str, known: Known) -> str:
     return known.pseudonym(value) if value else value
 
 
+def _pseudonym_in_call(value: str, known: Known) -> str:
+    """As in a source call, where Customer.io's own id has a prefix, and without it the one of other feeds."""
+    bare = value.removeprefix(CIO)
+    return CIO + known.pseudonym(bare) if bare and bare != value else _pseudonym(value, known)
+
+
 def _gone(value: str, known: Known) -> str:
     return GONE if value else value
 
@@ -323,7 +331,8 @@ PERSONAL: dict[str, Personal] = {
     "pipeline_calls": Personal(
         ("user_id", "previous_id"),
         {
-            **dict.fromkeys(("user_id", "previous_id", "anonymous_id"), _pseudonym),
+            **dict.fromkeys(("user_id", "previous_id"), _pseudonym_in_call),
+            "anonymous_id": _pseudonym,
             "name": _gone,
             **dict.fromkeys(("properties", "traits", "context"), _nothing),
             # which destinations get the call, with options that may name the person

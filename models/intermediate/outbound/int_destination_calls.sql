@@ -77,9 +77,9 @@ final as (
             {{ json_member('calls.integrations', 'All') }},
             'true'
         ) = 'false' as is_switched_off,
-        coalesce(left(calls.user_id, 10), '') = 'forgotten:'
-        or coalesce(left(calls.previous_id, 10), '') = 'forgotten:'
-        or coalesce(left(calls.anonymous_id, 10), '') = 'forgotten:' as is_forgotten
+        {{ is_pseudonym('calls.user_id') }}
+        or {{ is_pseudonym('calls.previous_id') }}
+        or {{ is_pseudonym('calls.anonymous_id') }} as is_forgotten
     from calls
     inner join matched
         on calls.message_id = matched.message_id

@@ -14,6 +14,10 @@ from scripts.customerio.outbound.spool import BATCH, Answered, Item
 from scripts.customerio.send import send
 from scripts.forget import command
 from scripts.forget.command import forget
+from scripts.land.rules import EVENTS
+from scripts.land.tables import ddl
+from support.land import event, land_path
+from support.land import write as written
 from support.outbound import Killed, Mortal, Project, delete, identify
 from support.project import PROJECT
 from support.track_server import World
@@ -24,6 +28,10 @@ ANN, BOB = "ann@example.com", "bob@example.com"
 
 def key(identifier: str) -> str:
     return hashlib.md5(identifier.encode()).hexdigest()
+
+
+def raise_killed(*given: object) -> None:
+    raise Killed
 
 
 def fill(there: Project) -> None:
@@ -204,6 +212,32 @@ def test_a_person_is_found_in_the_relationships_of_an_object_and_not_in_its_name
     )
     assert found[0][0].startswith("forgotten:")
     assert found[1] == (key("customer_id:bob"),)
+
+
+def test_the_ledger_needs_the_other_name_where_a_killed_run_lost_it(
+    there: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the ledger, and then the file is replaced that said whose the address is."""
+    fill(there)
+    options: dict[str, Any] = {"project_dir": PROJECT, "profiles_dir": there.folder, "yes": True}
+    said = {"identifiers": {"id": "ann", "email": ANN}}
+    with there.connect() as connection:
+        for statement in ddl():
+            connection.execute(statement)
+        path = written(there.folder / "e/e.jsonl", event(event_id="e1", data=said))
+        land_path(connection, path, EVENTS)
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "forget_sent", raise_killed)
+        with pytest.raises(Killed):
+            forget(customer_id="ann", **options)
+    with there.connect() as connection:
+        land_path(connection, written(path, event(event_id="e2")), EVENTS)
+    members = f"select identifier from staging.{MEMBERS.name} where identifier != '{BOB}'"
+    forget(customer_id="ann", **options)
+    assert there.rows(members) == [(ANN,)]
+    forget(email=ANN, **options)
+    ((pseudonym,),) = there.rows(members)
+    assert pseudonym.startswith("forgotten:")
 
 
 def test_what_a_killed_run_left_comes_into_the_ledger_under_pseudonyms(

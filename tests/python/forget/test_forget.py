@@ -1,9 +1,6 @@
 """Whoever is forgotten is in no landing table again, whatever lands in whatever order, by any way in."""
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +15,35 @@ from scripts.errors import UserError
 from scripts.forget.person import find
 from scripts.forget.rows import count, forget_rows, known_of, remember
 from scripts.land import forgetting
-from scripts.land.api import Counts, Part, Record, Reject, begin, land, place_of
+from scripts.land.api import Counts, Part, Record, begin, land, place_of
 from scripts.land.duckdb_api import OnDuckDB
-from scripts.land.engine import Stamp, new_stamp
+from scripts.land.engine import new_stamp
 from scripts.land.forgotten import PERSONAL
 from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.rules import CALLS, EVENTS
-from scripts.land.tables import API
 from support.forgotten import (
+    AT,
     CIO,
     EMAIL,
     ID,
     NAMES,
     NEW_ID,
     OTHER_EMAIL,
-    Files,
+    Landing,
     calls,
     cells,
     events,
+    extract,
     forget_ann,
+    landing,
     of_ann,
+    reconciled,
     source_calls,
     sync,
     two_tables,
 )
-from support.land import call, event, land_path, land_table, rows, warehouse, write
-from support.quick import examples, points
-
-AT = datetime(2026, 1, 1)
-Landing = Callable[[duckdb.DuckDBPyConnection, Path, int], None]
-
-
-def landing(files_of: Callable[[Path, int], Files]) -> Landing:
-    """The way in by files."""
-
-    def land_files(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
-        for path, dataset in files_of(folder, version):
-            land_path(connection, path, dataset)
-
-    return land_files
+from support.land import call, event, land_path, land_table, warehouse, write
+from support.quick import examples
 
 
 def table(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
@@ -73,22 +60,6 @@ def table(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> 
     land_table(connection, f"{connection.execute('select current_database()').fetchall()[0][0]}.lake.calls")
 
 
-def extract(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
-    tables = OnDuckDB(connection)
-    customer = json.dumps({"cio_id": CIO, "id": ID, "email": EMAIL, "attributes": {"name": "Ann"}})
-    message = json.dumps({"id": "d1", "customer_id": ID, "recipient": EMAIL, "subject": "Hi", "n": version})
-    records = {
-        "customers": [Record("customers", CIO, "", customer, AT)],
-        "messages": [Record("messages", "d1", "", message, AT, 1, version)],
-        "segment_members": [Record("segment_members", f"3/{CIO}", "3", customer, AT)],
-    }
-    for entity, found in records.items():
-        begin(tables)
-        land(
-            tables, Part(entity, found, [Reject(entity, "", json.dumps([EMAIL]), "not_an_object")]), Counts()
-        )
-
-
 by_sync = landing(sync)
 WAYS: tuple[Landing, ...] = (
     *map(landing, (calls, two_tables, events, source_calls)),
@@ -96,17 +67,6 @@ WAYS: tuple[Landing, ...] = (
     by_sync,
     extract,
 )
-
-
-def reconciled(connection: duckdb.DuckDBPyConnection) -> None:
-    """R1: the rows and rejects of each file are those that the ledger says."""
-    ledger = rows(connection, "select dataset, file, row_count, reject_count from staging.landed_files")
-    for entry in ledger:
-        if entry["dataset"] == "customerio_api":
-            continue
-        for suffix, column in (("", "row_count"), ("_rejects", "reject_count")):
-            query = f"select count(*) from staging.{entry['dataset']}{suffix} where _file = ?"
-            assert connection.execute(query, [entry["file"]]).fetchall() == [(entry[column],)], entry
 
 
 def counted(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
@@ -373,49 +333,6 @@ def test_who_is_forgotten_while_an_extract_brings_its_records_stays_so(
     land(tables, Part("customers", [Record("customers", f"id:{ID}", "", customer, AT)]), counts)
     assert cells(connection, ID) == [] and counts == Counts(new=1)
     connection.close()
-
-
-class _Killed(BaseException):
-    """The end of a process."""
-
-
-class _Mortal(OnDuckDB):
-    """Ends the run at the begin of its n-th transaction."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, left: int) -> None:
-        super().__init__(connection)
-        self.left = left
-
-    def transaction(self, stamp: Stamp, dataset: str = API) -> AbstractContextManager[None]:
-        self.left -= 1
-        if self.left < 0:
-            raise _Killed
-        return super().transaction(stamp, dataset)
-
-
-@pytest.mark.parametrize("named", [{"customer_id": ID}, {"email": EMAIL}], ids=["id", "address"])
-def test_a_run_that_was_killed_anywhere_is_completed_by_running_it_again(
-    tmp_path: Path, named: dict[str, str]
-) -> None:
-    """Also where the rows that said which identifiers are the person's have their pseudonyms already."""
-    for transactions in points(range(2, 40, 3)):
-        connection = warehouse()
-        for way in (landing(events), by_sync):
-            way(connection, tmp_path, 0)
-        tables = _Mortal(connection, transactions)
-        person = find(place_of(tables), named.get("customer_id"), named.get("email"))
-        try:
-            forget_rows(tables, known_of(place_of(tables), person.identifiers), person.identifiers)
-            ended = True
-        except _Killed:
-            ended = False
-        forget_ann(connection, **named)
-        assert cells(connection, *NAMES) == [], transactions
-        reconciled(connection)
-        connection.close()
-        if ended:
-            return
-    raise AssertionError("more transactions than were looked at")
 
 
 def test_more_hashes_than_a_list_has_find_the_same_rows(

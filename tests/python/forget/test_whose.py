@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from scripts.land.api import Counts, Part, Record, begin, land
+from scripts.forget.rows import known_of, remember
+from scripts.land.api import Counts, Part, Record, begin, land, place_of
 from scripts.land.duckdb_api import OnDuckDB
 from scripts.land.pipelines import PIPELINE_CALLS
-from scripts.land.rules import EVENTS
+from scripts.land.rules import CALLS, EVENTS
 from support.forgotten import CIO, ID, cells, forget_ann, of_ann
-from support.land import event, land_path, warehouse, write
+from support.land import call, event, land_path, warehouse, write
 from support.sync import TABLES, write_export
 
 
@@ -56,6 +57,23 @@ def test_a_record_of_the_api_that_writes_an_id_as_json_does_is_found(name: str) 
     connection.close()
 
 
+def test_records_of_the_api_are_found_whatever_their_age() -> None:
+    """Also activities of the day that a full load leaves alone, and what Customer.io serves no longer."""
+    connection = warehouse()
+    tables = OnDuckDB(connection)
+    now = 1_767_268_800
+    for number, hours in enumerate((1, 29 * 24 + 12, 31 * 24, 400 * 24)):
+        payload = json.dumps({"id": f"a{number}", "customer_identifiers": {"id": ID}, "data": {"url": ID}})
+        made = now - hours * 3_600
+        record = Record("activities", f"a{number}", "page", payload, datetime(2026, 1, 1), made)
+        begin(tables)
+        land(tables, Part("activities", [record]), Counts())
+    forget_ann(connection, customer_id=ID)
+    assert cells(connection, ID) == []
+    assert connection.execute("select count(*) from staging.customerio_api").fetchall() == [(4,)]
+    connection.close()
+
+
 @pytest.mark.parametrize("early", [True, False])
 @pytest.mark.parametrize("last", ["outputs", "subjects", "deliveries"])
 def test_a_step_of_a_journey_is_whose_the_journey_is(tmp_path: Path, last: str, early: bool) -> None:
@@ -87,6 +105,84 @@ def test_a_step_of_a_journey_is_whose_the_journey_is(tmp_path: Path, last: str, 
     landed(last)
     texts = "select explanation from staging.customerio_outputs order by output_id"
     assert connection.execute(texts).fetchall() == [("forgotten",), ("forgotten",), ("stays",)]
+    connection.close()
+
+
+@pytest.mark.parametrize("named", [ID, f"cio_{CIO}", "visitor-3"])
+def test_customerios_own_id_in_a_source_call_keeps_the_pseudonym_of_other_feeds(
+    tmp_path: Path, named: str
+) -> None:
+    """Behind cio_, which says what it is: else who was merged by it would be two people afterwards."""
+    connection = warehouse()
+    path = tmp_path / "people_v4_1_1.parquet"
+    people = [{"internal_customer_id": CIO, "customer_id": ID}]
+    land_path(connection, write_export(path, TABLES["people"], people), TABLES["people"])
+    alias = {"type": "alias", "messageId": "a1", "timestamp": 1_767_268_800, "userId": "visitor-3"}
+    land_path(connection, write(tmp_path / "a.jsonl", {**alias, "previousId": f"cio_{CIO}"}), PIPELINE_CALLS)
+    for number in range(2):
+        forget_ann(connection, customer_id=named)
+        later = {**alias, "messageId": f"b{number}", "previousId": f"cio_{CIO}"}
+        land_path(connection, write(tmp_path / f"b{number}.jsonl", later), PIPELINE_CALLS)
+    ((pseudonym,),) = connection.execute(
+        "select internal_customer_id from staging.customerio_people"
+    ).fetchall()
+    assert pseudonym.startswith("forgotten:")
+    previous = "select distinct previous_id from staging.pipeline_calls"
+    assert connection.execute(previous).fetchall() == [(f"cio_{pseudonym}",)]
+    connection.close()
+
+
+@pytest.mark.parametrize("named", ["42", "42.0", "cio_15"])
+def test_a_number_names_the_person_also_as_a_float(tmp_path: Path, named: str) -> None:
+    """In the JSON of events and calls, and in ids that an earlier version landed as 42.0."""
+    connection = warehouse()
+    alone = {"recipient": "", "href": "", "subject": ""}
+
+    def landed(number: int) -> None:
+        names = ({"id": 42.0, "cio_id": 15.0}, {"id": None, "cio_id": 15.0}, {"id": None, "cio_id": "15"})
+        told = [
+            of_ann(10 * number + place, customer_id=who["id"], identifiers=who, **alone)
+            for place, who in enumerate(names)
+        ]
+        land_path(connection, write(tmp_path / f"e{number}.jsonl", *told), EVENTS)
+        said = {"type": "track", "event": "x", "timestamp": 1_767_268_800, "userId": 42.0}
+        more = {"properties": {"id": 42.0}, "context": {"traits": {"id": 42.0}}, "integrations": {"id": 42.0}}
+        file = write(tmp_path / f"c{number}.jsonl", said | more | {"messageId": f"m{number}"})
+        land_path(connection, file, PIPELINE_CALLS)
+        tables = OnDuckDB(connection)
+        begin(tables)
+        message = json.dumps({"id": f"d{number}", "customer_id": 42.0, "customer_identifiers": names[0]})
+        record = Record("messages", f"d{number}", "", message, datetime(2026, 1, 1))
+        land(tables, Part("messages", [record]), Counts())
+
+    landed(1)
+    before = "update staging.customerio_events set user_id = '42.0' where event_id = 'e10'"
+    connection.execute(before)
+    for number in (2, 3):
+        forget_ann(connection, customer_id=named)
+        landed(number)
+    assert cells(connection, "42.0", '"42"', "15.0", '"15"') == []
+    for name in ("customerio_events", "pipeline_calls"):
+        users = f"select distinct left(user_id, 10) from staging.{name} where user_id is not null"
+        assert connection.execute(users).fetchall() == [("forgotten:",)]
+    connection.close()
+
+
+def test_who_was_forgotten_as_a_float_alone_is_forgotten_as_a_number_by_another_run(tmp_path: Path) -> None:
+    """An earlier version landed and forgot 1001.0; its hash does not say that it is 1001."""
+    connection = warehouse()
+    tables = OnDuckDB(connection)
+    remember(tables, known_of(place_of(tables), {"1001.0"}))
+
+    def users(number: int) -> list[str]:
+        path = write(tmp_path / f"{number}.jsonl", call(user_id=1001.0, journey_id=f"j{number}"))
+        land_path(connection, path, CALLS)
+        query = "select distinct left(user_id, 10) from staging.justai_calls"
+        return [user for (user,) in connection.execute(query).fetchall()]
+
+    assert users(1) == ["1001"]
+    forget_ann(connection, customer_id="1001")
+    assert users(2) == ["forgotten:"]
     connection.close()
 
 

@@ -624,6 +624,7 @@ def cells_of(connection: duckdb.DuckDBPyConnection, names: list[str]) -> list[tu
 
 
 def test_forgetting_takes_names_away_and_changes_no_count(example: Example) -> None:
+    """Of a person whom an alias call merged with somebody by that one's cio_id."""
     counts = "select * from marts.copy_metrics_daily order by all"
     people = "select events, copies_received from marts.customer_engagement_profiles order by all"
     with history_of(Plan(0, 1, 160, True, 0.9, ()), example.recorded) as history:
@@ -631,13 +632,19 @@ def test_forgetting_takes_names_away_and_changes_no_count(example: Example) -> N
         history.build()
         connection = history.connection
         tables = OnDuckDB(connection)
-        ((named,),) = connection.execute(
-            "select customer_id from intermediate.int_person_sums where cio_id is not null "
-            "order by events_counted desc, customer_id limit 1"
+        # of the longest ids none is the beginning of another
+        (named, _), (_, merged) = connection.execute(
+            "select customer_id, cio_id from intermediate.int_person_sums "
+            "where cio_id is not null and customer_id is not null "
+            "order by length(customer_id) desc, events_counted desc, customer_id limit 2"
         ).fetchall()
+        say(history, 1, {"type": "alias", "messageId": "m-1", "userId": named, "previousId": f"cio_{merged}"})
+        alone = len(connection.execute(people).fetchall())
+        history.build()
+        assert len(connection.execute(people).fetchall()) == alone - 1
         person = find(place_of(tables), named, None)
         names = sorted(person.identifiers)
-        assert len(names) >= 3
+        assert len(names) >= 6
         assert len(cells_of(connection, names)) > 20
         before = [connection.execute(query).fetchall() for query in (counts, people)]
         forget_rows(tables, known_of(place_of(tables), person.identifiers), person.identifiers)

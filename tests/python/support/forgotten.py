@@ -1,6 +1,8 @@
 """A person to forget, another one to keep, and files of all feeds that name both."""
 
 import json
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,11 @@ import duckdb
 
 from scripts.forget.person import find
 from scripts.forget.rows import forget_rows, known_of
-from scripts.land.api import place_of
+from scripts.land.api import Counts, Part, Record, Reject, begin, land, place_of
 from scripts.land.duckdb_api import OnDuckDB
 from scripts.land.pipelines import PIPELINE_CALLS
 from scripts.land.rules import CALLS, EVENTS, SENDS, VARIANTS, Dataset
-from support.land import call, event, write
+from support.land import call, event, land_path, rows, write
 from support.sync import TABLES, delivery, metric, moment, write_export
 
 ID, CIO, EMAIL = "ann-77", "cio-ann-77", "Ann.77@Example.com"
@@ -20,6 +22,8 @@ NAMES = (ID, CIO, EMAIL)
 # what source calls alone say of her
 OTHER_EMAIL, NEW_ID = "ann@other.example", "ann-new"
 Files = list[tuple[Path, Dataset]]
+Landing = Callable[[duckdb.DuckDBPyConnection, Path, int], None]
+AT = datetime(2026, 1, 1)
 
 
 def of_ann(number: int, **data: Any) -> dict[str, Any]:
@@ -153,3 +157,40 @@ def forget_ann(connection: duckdb.DuckDBPyConnection, **named: str) -> None:
     tables = OnDuckDB(connection)
     person = find(place_of(tables), named.get("customer_id"), named.get("email"))
     forget_rows(tables, known_of(place_of(tables), person.identifiers), person.identifiers)
+
+
+def landing(files_of: Callable[[Path, int], Files]) -> Landing:
+    """The way in by files."""
+
+    def land_files(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
+        for path, dataset in files_of(folder, version):
+            land_path(connection, path, dataset)
+
+    return land_files
+
+
+def extract(connection: duckdb.DuckDBPyConnection, folder: Path, version: int) -> None:
+    tables = OnDuckDB(connection)
+    customer = json.dumps({"cio_id": CIO, "id": ID, "email": EMAIL, "attributes": {"name": "Ann"}})
+    message = json.dumps({"id": "d1", "customer_id": ID, "recipient": EMAIL, "subject": "Hi", "n": version})
+    records = {
+        "customers": [Record("customers", CIO, "", customer, AT)],
+        "messages": [Record("messages", "d1", "", message, AT, 1, version)],
+        "segment_members": [Record("segment_members", f"3/{CIO}", "3", customer, AT)],
+    }
+    for entity, found in records.items():
+        begin(tables)
+        land(
+            tables, Part(entity, found, [Reject(entity, "", json.dumps([EMAIL]), "not_an_object")]), Counts()
+        )
+
+
+def reconciled(connection: duckdb.DuckDBPyConnection) -> None:
+    """R1: the rows and rejects of each file are those that the ledger says."""
+    ledger = rows(connection, "select dataset, file, row_count, reject_count from staging.landed_files")
+    for entry in ledger:
+        if entry["dataset"] == "customerio_api":
+            continue
+        for suffix, column in (("", "row_count"), ("_rejects", "reject_count")):
+            query = f"select count(*) from staging.{entry['dataset']}{suffix} where _file = ?"
+            assert connection.execute(query, [entry["file"]]).fetchall() == [(entry[column],)], entry
