@@ -4,7 +4,12 @@
    var('rows_of_a_piece') rows a piece has, 1 unless it says so:
        meta={'pieces': {'model': 'fct_engagement_events', 'by': 'metric_date', 'times': 6}}
    Its select has and_in_piece() beside its predicates of that model, which has the columns of the first of its touched,
-   but not those of `among`: of these, more rows are counted than are read.
+   but not those of `among`: of these, more rows are counted than are read. A landing table may stand in place of a model;
+   `on` then says which of its columns are touched:
+       meta={'pieces': {
+           'source': ['customerio_sync', 'customerio_metrics'], 'by': 'substr(md5(event_id), 1, 2)',
+           'on': {'event_id': 'metric_id'},
+       }}
    Snowflake spreads and spills by itself, so there it is one statement. #}
 {% macro and_in_piece() -%}
     and {{ any_piece() }}
@@ -24,10 +29,12 @@
         {{ return([]) }}
     {%- endif -%}
     {%- set query -%}
-        select 'v' || cast({{ found['by'] }} as {{ dbt.type_string() }}), count(*) from {{ relation_of(found['model']) }}
+        select 'v' || cast({{ found['by'] }} as {{ dbt.type_string() }}), count(*)
+        from {{ source(*found['source']) if found.get('source') else relation_of(found['model']) }}
         {% if is_incremental() -%}
         {%- set first = dict(config.get('meta')['touched'][0]) -%}
-        {%- do first.pop('among', none) %}
+        {%- do first.pop('among', none) -%}
+        {%- do first.update(on=found.get('on', first['on'])) %}
         where {{ is_touched([first]) }}
         {%- endif %}
         group by {{ found['by'] }}

@@ -2,30 +2,39 @@
     materialized='incremental',
     incremental_strategy='replace_touched',
     cluster_by=['event_date'],
-    meta={'touched': [{
-        'model': 'int_touched_sync_events',
-        'on': {'event_id': 'event_id', 'event_date': 'event_date'},
-    }]}
+    meta={
+        'touched': [{
+            'model': 'int_touched_sync_events',
+            'on': {'event_id': 'event_id', 'event_date': 'event_date'},
+        }],
+        'pieces': {
+            'source': ['customerio_sync', 'customerio_metrics'],
+            'by': 'substr(md5(event_id), 1, 2)',
+            'on': {'event_id': 'metric_id'},
+            'times': 2,
+        },
+    }
 ) }}
 {% if is_incremental() %}-- depends_on: {{ ref('int_landed_batches') }}{% endif %}
 
 with
 
-{% set is_touched_metric, is_touched_delivery = none, none %}
-{% if is_incremental() -%}
-    {% set is_touched_metric -%}
-        event_id in (select metric_id from {{ ref('int_touched_sync_events') }})
+{% set is_read_metric -%}
+    {{ any_piece() }}
+        {%- if is_incremental() %}
+        and event_id in (select metric_id from {{ ref('int_touched_sync_events') }})
         {{- and_between('event_id', 'int_touched_sync_events', 'metric_id') }}
-    {%- endset %}
-    {% set is_touched_delivery -%}
-        delivery_id in (select delivery_id from {{ ref('int_touched_sync_events') }})
-        {{- and_between('delivery_id', 'int_touched_sync_events', 'delivery_id') }}
-    {%- endset %}
-{%- endif %}
+        {%- endif %}
+{%- endset %}
+{{ latest_sync_rows('customerio_metrics', ['event_id'], is_read_metric, 'metrics', known=true) }},
 
-{{ latest_sync_rows('customerio_metrics', ['event_id'], is_touched_metric, 'metrics', known=true) }},
-
-{{ latest_sync_rows('customerio_deliveries', ['delivery_id'], is_touched_delivery, 'deliveries', known=true) }},
+{% set is_read_delivery -%}
+    delivery_id in (select delivery_id from metrics)
+        {%- if is_incremental() %}
+            {{- and_between('delivery_id', 'int_touched_sync_events', 'delivery_id') }}
+        {%- endif %}
+{%- endset %}
+{{ latest_sync_rows('customerio_deliveries', ['delivery_id'], is_read_delivery, 'deliveries', known=true) }},
 
 {# a day must not read everybody #}
 {% set is_of_delivery %}internal_customer_id in (select internal_customer_id from deliveries){% endset %}
