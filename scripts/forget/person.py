@@ -7,7 +7,7 @@ from typing import Any
 from scripts.console import listed
 from scripts.errors import UserError
 from scripts.land.forgetting import Place, compared
-from scripts.land.forgotten import CIO, PREFIX, plain
+from scripts.land.forgotten import CIO, PREFIX, PSEUDONYMS, plain
 from scripts.land.tables import API
 
 
@@ -105,8 +105,7 @@ def _merged(place: Place, identifiers: set[str]) -> set[str]:
     )
     wanted = [plain(name) for name in sorted(identifiers)]
     rows = place.run(query, (*wanted, *wanted))
-    pseudonyms = (PREFIX, f"{CIO}{PREFIX}")
-    return {name for row in rows for name in row if name and not name.startswith(pseudonyms)}
+    return {name for row in rows for name in row if name and not name.startswith(PSEUDONYMS)}
 
 
 def _triple_of(name: str) -> Triple:

@@ -26,6 +26,8 @@ COLUMNS = {
 PREFIX = "forgotten:"
 CIO = "cio_"
 """What a source call writes before Customer.io's own id of a person."""
+PSEUDONYMS = (PREFIX, f"{CIO}{PREFIX}")
+"""What a pseudonym begins with; the latter in source calls."""
 GONE = "forgotten"
 """What stands for a text that may say anything of a person."""
 
@@ -86,7 +88,9 @@ class Known:
 
     def pseudonym(self, identifier: str) -> str:
         """What stands for an identifier, or for any text that names a person."""
-        return identifier if identifier.startswith(PREFIX) else PREFIX + self.hash_of(identifier)[:_LENGTH]
+        return (
+            identifier if identifier.startswith(PSEUDONYMS) else PREFIX + self.hash_of(identifier)[:_LENGTH]
+        )
 
     def names(self, text: str) -> bool:
         """Whether a text, such as a rejected line, has an identifier as a word or a JSON string."""

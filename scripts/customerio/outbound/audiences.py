@@ -26,7 +26,7 @@ from scripts.customerio.outbound.sizes import (
 )
 from scripts.customerio.outbound.spool import BATCH, CHANGE, Item
 from scripts.errors import UserError
-from scripts.land.forgotten import PREFIX
+from scripts.land.forgotten import PSEUDONYMS
 
 LAYER = "audiences"
 IDENTIFIERS = ("id", "email")
@@ -116,7 +116,7 @@ def planned(there: Warehouse, wish: Wish, tally: Tally) -> Iterator[Item]:
         and key not in seen
         # who was named by the address and has an id now is the same person, and has not left
         and key not in addresses
-        and not key.partition(":")[2].startswith(PREFIX)
+        and not key.partition(":")[2].startswith(PSEUDONYMS)
     ]
     if leaving and not seen and not wish.empty:
         raise UserError(
@@ -142,7 +142,7 @@ def _member(
         tally.held_back["repeated_member"] += 1
         return
     seen.add(key)
-    if identifier.startswith(PREFIX):
+    if identifier.startswith(PSEUDONYMS):
         tally.held_back["forgotten_person"] += 1
         return
     for other in IDENTIFIERS:
