@@ -81,11 +81,13 @@ def _opened(row: dict[str, Any]) -> Line:
 
 
 def move_files(history: History, draw: Random) -> None:
-    """The folder of an hour gets another name, in the ledger too, as by `copymart land --moved`."""
+    """The folder of an hour goes to another place, in the ledger too, as by `copymart land --moved`."""
     folders = sorted({path.parent for path in history.files})
     if folders:
         old = draw.choice(folders)
-        new = old.with_name(f"{old.name}-moved")
+        # a backfill that comes later needs the hour in the path
+        new = old.parents[3] / "moved" / Path(*old.parts[-4:])
+        new.parent.mkdir(parents=True)
         old.rename(new)
         history.files = {
             (new / path.name if path.parent == old else path): lines for path, lines in history.files.items()
