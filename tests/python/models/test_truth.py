@@ -253,19 +253,19 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "a relationship never ends": (
         "bridge_relationships",
-        "action = 'delete_relationship' then",
-        "false then",
+        "where action = 'delete_relationship'",
+        "where false",
     ),
     "a relationship outlives its person": ("bridge_relationships", "and not is_person_gone", ""),
     "a device that was deleted is there": (
         "dim_devices",
-        "action = 'delete_device' then",
-        "false then",
+        "where action = 'delete_device'",
+        "where false",
     ),
     "the first call of a device counts": (
         "dim_devices",
-        "order by merge_path, request_order desc",
-        "order by merge_path, request_order",
+        "order by named.merge_path, named.request_order desc",
+        "order by named.merge_path, named.request_order",
     ),
 }
 
