@@ -68,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than cores, because the tests of faults wait more than they work.
 
-    Each takes up to a gigabyte, and the longest group of tests as long as eight of them take for all.
+    Each takes up to a gigabyte, and beyond eight the longest group of tests decides how long all take.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores + 1, 8)
